@@ -1,0 +1,415 @@
+"""The config: frozen dataclasses, read from TOML or built in Python, with every mistake told in one line."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+import tomllib
+import types
+import typing
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from gamaml.errors import ConfigError, did_you_mean
+
+INITIAL_STD = 1.0
+"""A generation-0 child is `initial(noise)`; this std is what its lineage entry records."""
+
+
+@dataclass(frozen=True)
+class TaskConfig:
+    """What is meta-learned.
+
+    Attributes:
+        name: a ready-made task (see `gamaml tasks`), or a class of your own as "my_module:MyTask".
+        settings: keyword arguments of the task; in TOML, the other keys of [task].
+    """
+
+    name: str = ""
+    settings: Mapping[str, Any] = field(default_factory=dict[str, Any])
+
+
+@dataclass(frozen=True)
+class PolicyConfig:
+    """The network, for tasks that do not bring their own parameters.
+
+    Attributes:
+        hidden: width of each hidden layer.
+        activation: "relu" or "tanh".
+        std: initial standard deviation of a Gaussian policy's actions.
+        std_gene: whether the GA also evolves the (log) std.
+        output_scale: factor on the initial weights of the last layer.
+    """
+
+    hidden: tuple[int, ...] = (100, 100)
+    activation: str = "relu"
+    std: float = 0.5
+    std_gene: bool = True
+    output_scale: float = 0.01
+
+
+@dataclass(frozen=True)
+class InnerConfig:
+    """The inner loop: `rounds` of (collect `episodes` -> one gradient update).
+
+    Attributes:
+        rounds: number of updates; 0 is the plain deep GA.
+        num_tasks: tasks per evaluation; fitness is the mean over them.
+        episodes: trajectories collected per task and round.
+        step_size: step size of the update; the initial value where it is a gene.
+        step_size_gene: "none" (fixed), "global" (one evolved log step size) or "layer" (one per parameter
+            array).
+        discount: discount factor of the reward-to-go in the gradient; the reported return is undiscounted.
+        normalise_advantages: whether advantages are scaled to mean 0 and std 1 per update.
+        share_tasks: True: all children of a generation meet the same tasks; False: each draws its own.
+    """
+
+    rounds: int = 1
+    num_tasks: int = 8
+    episodes: int = 20
+    step_size: float = 0.1
+    step_size_gene: str = "none"
+    discount: float = 0.99
+    normalise_advantages: bool = True
+    share_tasks: bool = True
+
+
+@dataclass(frozen=True)
+class EliteConfig:
+    """How the elite is chosen (Such et al. 2017, Algorithm 1; the previous elite is re-evaluated too).
+
+    Attributes:
+        candidates: the previous elite and the best candidates-1 children; 0 keeps no elite, 1 is refused.
+        episodes: fresh evaluations of each candidate; the best mean is the elite.
+    """
+
+    candidates: int = 10
+    episodes: int = 30
+
+
+@dataclass(frozen=True)
+class GAConfig:
+    """Truncation selection (Such et al. 2017).
+
+    Attributes:
+        population_size: children per generation.
+        num_parents: parents that survive truncation, the elite among them.
+        mutation_std: std of the mutation, in units of the noise table's standard normals.
+        mutation_std_final: where the std ends; equal to `mutation_std` when None.
+        mutation_std_generations: generations over which the std goes exponentially from first to last.
+        mutation_scale: "uniform", or "fan_in": a weight matrix's std is divided by sqrt(fan_in / 10) where
+            fan_in > 10.
+        gene_scale: factor on the std of the genes (log step sizes, log action std).
+    """
+
+    population_size: int = 200
+    num_parents: int = 20
+    mutation_std: float = 0.05
+    mutation_std_final: float | None = None
+    mutation_std_generations: int = 100
+    mutation_scale: str = "uniform"
+    gene_scale: float = 2.0
+    elite: EliteConfig = field(default_factory=EliteConfig)
+
+
+@dataclass(frozen=True)
+class StopConfig:
+    """When the run ends: at the first criterion met. May change on resume.
+
+    Attributes:
+        generations: after this many generations.
+        environment_steps: after the generation in which this many steps were consumed in total.
+        fitness: after the generation whose elite reaches this fitness.
+        seconds: after the generation that ends this long after the start of this job.
+    """
+
+    generations: int | None = None
+    environment_steps: int | None = None
+    fitness: float | None = None
+    seconds: float | None = None
+
+
+@dataclass(frozen=True)
+class NoiseConfig:
+    """The noise table.
+
+    Attributes:
+        size: float32 entries; 2**28 is 1 GiB per node.
+        seed: seed of the table's content, independent of the run's seed.
+    """
+
+    size: int = 2**28
+    seed: int = 42
+
+
+@dataclass(frozen=True)
+class Config:
+    """Everything that defines a run."""
+
+    task: TaskConfig
+    stop: StopConfig
+    seed: int = 1
+    policy: PolicyConfig = field(default_factory=PolicyConfig)
+    inner: InnerConfig = field(default_factory=InnerConfig)
+    ga: GAConfig = field(default_factory=GAConfig)
+    noise: NoiseConfig = field(default_factory=NoiseConfig)
+
+    def __post_init__(self) -> None:
+        _validate(self)
+
+
+SCIENCE_FREE = ("stop",)
+"""Sections that may change on resume, because a child's fate does not depend on them."""
+
+
+def load(path: Path | str, overrides: Sequence[str] = ()) -> Config:
+    """Read a TOML config.
+
+    Args:
+        path: the file.
+        overrides: `dotted.name=value` strings, values in TOML syntax; a bare word is taken as a string.
+
+    Raises:
+        ConfigError: naming subject, expected, got and remedy in one line.
+    """
+    path = Path(path)
+    name = f"config {str(path)!r}"
+    try:
+        mapping = tomllib.loads(path.read_bytes().decode())
+    except FileNotFoundError:
+        raise ConfigError(f"{name}: expected a TOML file, got no such file; check the path") from None
+    except OSError as error:
+        raise ConfigError(f"{name}: expected a readable file, got: {error.strerror}; check the path") from None
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"{name}: expected UTF-8 text, got: {error}; save it as UTF-8") from None
+    # ValueError: tomllib lets Python's refusal of integers with thousands of digits through.
+    except (ValueError, RecursionError) as error:
+        raise ConfigError(f"{name}: expected valid TOML, got: {error}; correct the file") from None
+    return from_mapping(mapping, overrides=overrides)
+
+
+def from_mapping(mapping: Mapping[str, Any], overrides: Sequence[str] = ()) -> Config:
+    """Build a Config from nested mappings such as TOML gives. Raises ConfigError like `load`."""
+    merged: dict[str, Any] = _copy(mapping)
+    for override in overrides:
+        _apply(merged, override)
+    return _build(Config, merged, "")
+
+
+def to_mapping(config: Config) -> dict[str, Any]:
+    """Return the config as nested dicts, the inverse of `from_mapping`; None entries are left out."""
+
+    def plain(value: Any) -> Any:  # any config value
+        if isinstance(value, TaskConfig):
+            return {"name": value.name, **{key: plain(item) for key, item in value.settings.items()}}
+        if dataclasses.is_dataclass(value) and not isinstance(value, type):
+            pairs = ((f.name, getattr(value, f.name)) for f in dataclasses.fields(value))
+            return {name: plain(item) for name, item in pairs if item is not None}
+        if isinstance(value, tuple | list):
+            return [plain(item) for item in typing.cast(Sequence[Any], value)]
+        return value
+
+    return plain(config)
+
+
+def to_json(config: Config) -> str:
+    """Return the config as canonical JSON: sorted keys, no blanks."""
+    return json.dumps(to_mapping(config), sort_keys=True, separators=(",", ":"))
+
+
+def science(config: Config) -> dict[str, Any]:
+    """Return the part of the config that decides what every child is, as a flat mapping of dotted names."""
+    flat: dict[str, Any] = {}
+
+    def walk(prefix: str, value: Any) -> None:  # any config value
+        if isinstance(value, dict):
+            for key, item in typing.cast(dict[str, Any], value).items():
+                walk(f"{prefix}.{key}" if prefix else key, item)
+        else:
+            flat[prefix] = value
+
+    walk("", {k: v for k, v in to_mapping(config).items() if k not in SCIENCE_FREE})
+    return flat
+
+
+def mutation_std(config: GAConfig, generation: int) -> float:
+    """Return the mutation std of a generation: constant, or exponential between its two ends."""
+    if config.mutation_std_final is None:
+        return config.mutation_std
+    progress = min(generation / config.mutation_std_generations, 1.0)
+    return config.mutation_std * (config.mutation_std_final / config.mutation_std) ** progress
+
+
+def _copy(mapping: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        key: _copy(typing.cast(Mapping[str, Any], value)) if isinstance(value, Mapping) else value
+        for key, value in mapping.items()
+    }
+
+
+def _apply(mapping: dict[str, Any], override: str) -> None:
+    name, equals, text = override.partition("=")
+    name = name.strip()
+    *sections, last = name.split(".")
+    if not equals or not all((*sections, last)):
+        raise ConfigError(
+            f"--set {override!r}: expected NAME=VALUE with a dotted name; write e.g. ga.mutation_std=0.01"
+        )
+    try:
+        value = tomllib.loads(f"value = {text}")["value"]
+    except ValueError:
+        value = text.strip()
+    for depth, section in enumerate(sections):
+        inner = mapping.setdefault(section, {})
+        if not isinstance(inner, dict):
+            before = ".".join(sections[: depth + 1])
+            raise ConfigError(f"--set {name}: expected {before} to be a section, got a value; set {before} itself")
+        mapping = typing.cast(dict[str, Any], inner)
+    mapping[last] = value
+
+
+def _build(cls: type[Any], mapping: Any, prefix: str) -> Any:  # one frozen dataclass from untyped TOML
+    if not isinstance(mapping, Mapping):
+        raise ConfigError(f"{prefix}: expected a section [{prefix}], got {mapping!r}; write its keys below [{prefix}]")
+    items = dict(typing.cast(Mapping[str, Any], mapping))
+    if cls is TaskConfig:
+        name = items.pop("name", None)
+        if not isinstance(name, str) or not name:
+            raise ConfigError(f'task.name: expected a task, got {name!r}; write e.g. name = "navigation" below [task]')
+        return TaskConfig(name=name, settings=items)
+    hints = typing.get_type_hints(cls)
+    for key in items:
+        if key not in hints:
+            kind = "name" if prefix else "section or name"
+            raise ConfigError(f"{_dotted(prefix, key)}: unknown {kind}; {did_you_mean(key, hints)}")
+    for required in ("task", "stop"):
+        if cls is Config and required not in items:
+            example = 'name = "navigation"' if required == "task" else "generations = 30"
+            raise ConfigError(f"{required}: expected a section [{required}], got none; add it with e.g. {example}")
+    values = {key: _value(hints[key], value, _dotted(prefix, key)) for key, value in items.items()}
+    return cls(**values)
+
+
+def _dotted(prefix: str, key: str) -> str:
+    return f"{prefix}.{key}" if prefix else key
+
+
+def _value(hint: Any, value: Any, name: str) -> Any:  # `hint` is a type, `value` comes from TOML
+    if dataclasses.is_dataclass(hint):
+        return _build(typing.cast(type[Any], hint), value, name)
+    if isinstance(hint, types.UnionType):
+        hint = next(option for option in typing.get_args(hint) if option is not type(None))
+    if typing.get_origin(hint) is tuple:
+        if not isinstance(value, Sequence) or isinstance(value, str):
+            raise ConfigError(f"{name}: expected a list such as [100, 100], got {value!r}; put it in brackets")
+        entries = typing.cast(Sequence[Any], value)
+        return tuple(_value(typing.get_args(hint)[0], entry, f"{name}[{i}]") for i, entry in enumerate(entries))
+    if hint is float and isinstance(value, int) and not isinstance(value, bool):
+        return float(value)
+    if type(value) is not hint:
+        words = {int: "an integer", float: "a number", bool: "true or false", str: "a string in quotes"}
+        raise ConfigError(f"{name}: expected {words[hint]}, got {value!r}; change its type")
+    return value
+
+
+def _validate(config: Config) -> None:
+    for key, value in config.task.settings.items():
+        _check_setting(f"task.{key}", value)
+    _at_least("seed", config.seed, 0)
+    _at_least("noise.seed", config.noise.seed, 0)
+    _at_least("noise.size", config.noise.size, 1)
+    _validate_policy(config.policy)
+    _validate_inner(config.inner)
+    _validate_ga(config.ga)
+    _validate_elite(config.ga)
+    _validate_stop(config.stop)
+
+
+def _validate_policy(policy: PolicyConfig) -> None:
+    for i, width in enumerate(policy.hidden):
+        _at_least(f"policy.hidden[{i}]", width, 1)
+    _one_of("policy.activation", policy.activation, ("relu", "tanh"))
+    _above_zero("policy.std", policy.std)
+    _above_zero("policy.output_scale", policy.output_scale)
+
+
+def _validate_inner(inner: InnerConfig) -> None:
+    _at_least("inner.rounds", inner.rounds, 0)
+    _at_least("inner.num_tasks", inner.num_tasks, 1)
+    _at_least("inner.episodes", inner.episodes, 1)
+    _above_zero("inner.step_size", inner.step_size)
+    _one_of("inner.step_size_gene", inner.step_size_gene, ("none", "global", "layer"))
+    if not 0 < inner.discount <= 1:
+        raise ConfigError(f"inner.discount={inner.discount}: expected 0 < discount <= 1; choose e.g. 0.99")
+
+
+def _validate_ga(ga: GAConfig) -> None:
+    _at_least("ga.population_size", ga.population_size, 1)
+    _at_least("ga.num_parents", ga.num_parents, 1)
+    _at_most_population("ga.num_parents", ga.num_parents, ga)
+    _above_zero("ga.mutation_std", ga.mutation_std)
+    _above_zero("ga.mutation_std_final", ga.mutation_std_final)
+    _at_least("ga.mutation_std_generations", ga.mutation_std_generations, 1)
+    _one_of("ga.mutation_scale", ga.mutation_scale, ("uniform", "fan_in"))
+    _above_zero("ga.gene_scale", ga.gene_scale)
+
+
+def _validate_elite(ga: GAConfig) -> None:
+    _at_least("ga.elite.candidates", ga.elite.candidates, 0)
+    _at_least("ga.elite.episodes", ga.elite.episodes, 1)
+    if ga.elite.candidates == 1:
+        raise ConfigError(
+            "ga.elite.candidates=1: expected 0 or at least 2, since 1 would re-evaluate the old elite alone; "
+            "choose 0 (no elite) or 2"
+        )
+    _at_most_population("ga.elite.candidates", ga.elite.candidates, ga)
+
+
+def _validate_stop(stop: StopConfig) -> None:
+    if all(getattr(stop, f.name) is None for f in dataclasses.fields(stop)):
+        raise ConfigError("stop: expected at least one criterion, got none; add e.g. generations = 30 below [stop]")
+    _at_least("stop.generations", stop.generations, 1)
+    _at_least("stop.environment_steps", stop.environment_steps, 1)
+    _above_zero("stop.seconds", stop.seconds)
+    if stop.fitness is not None and math.isnan(stop.fitness):
+        raise ConfigError("stop.fitness=nan: expected a number; remove it or choose a target")
+
+
+def _at_least(name: str, value: float | None, minimum: float) -> None:
+    if value is not None and not value >= minimum:
+        raise ConfigError(f"{name}={value}: expected at least {minimum}; choose a larger value")
+
+
+def _at_most_population(name: str, value: int, ga: GAConfig) -> None:
+    if value > ga.population_size:
+        raise ConfigError(
+            f"{name}={value} exceeds ga.population_size={ga.population_size}; choose at most {ga.population_size}"
+        )
+
+
+def _above_zero(name: str, value: float | None) -> None:
+    if value is not None and not (value > 0 and math.isfinite(value)):
+        raise ConfigError(f"{name}={value}: expected a finite number above 0; choose a positive value")
+
+
+def _one_of(name: str, value: str, known: Sequence[str]) -> None:
+    if value not in known:
+        raise ConfigError(f"{name}={value!r}: unknown; {did_you_mean(value, known)}")
+
+
+def _check_setting(name: str, value: Any) -> None:  # any entry of a TOML file
+    """Refuse what a run file could not store; TOML has dates, JSON does not."""
+    if isinstance(value, Mapping):
+        for key, item in typing.cast(Mapping[str, Any], value).items():
+            _check_setting(f"{name}.{key}", item)
+    elif isinstance(value, list | tuple):
+        for index, item in enumerate(typing.cast(Sequence[Any], value)):
+            _check_setting(f"{name}[{index}]", item)
+    elif not isinstance(value, bool | int | float | str):
+        raise ConfigError(
+            f"{name}: expected a number, a string, true or false, a list or a section, got a "
+            f"{type(value).__name__}; write it as a string"
+        )

@@ -1,0 +1,34 @@
+"""What a run was computed with: the libraries that can change its numbers, and the machine."""
+
+from __future__ import annotations
+
+import platform
+import socket
+from importlib import metadata
+from pathlib import Path
+
+_SCIENTIFIC = ("gamaml", "numpy", "jax", "jaxlib")
+
+
+def library_versions() -> dict[str, str]:
+    """Return the versions of the libraries on which a run's numbers depend."""
+    return {name: metadata.version(name) for name in _SCIENTIFIC}
+
+
+def machine_description() -> dict[str, str]:
+    """Return host, CPU type, system and Python version."""
+    return {
+        "host": socket.gethostname(),
+        "cpu": _cpu_model(),
+        "system": platform.platform(),
+        "python": platform.python_version(),
+    }
+
+
+def _cpu_model() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        lines = []
+    models = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
+    return next(models, platform.machine())

@@ -1,0 +1,346 @@
+from __future__ import annotations
+
+import dataclasses
+import json
+from pathlib import Path
+
+import pytest
+
+from gamaml import cli
+from gamaml import config as cfg
+from gamaml.config import Config, EliteConfig, GAConfig, NoiseConfig, StopConfig, TaskConfig
+from gamaml.errors import ConfigError
+
+MINIMAL = '[task]\nname = "navigation"\n[stop]\ngenerations = 3\n'
+TASK = '[task]\nname = "navigation"\n'
+STOP = "[stop]\ngenerations = 3\n"
+
+GA_NAMES = (
+    "elite, gene_scale, mutation_scale, mutation_std, mutation_std_final, mutation_std_generations, "
+    "num_parents, population_size"
+)
+SECTIONS = "ga, inner, noise, policy, seed, stop, task"
+
+MALFORMED = {
+    "no_task": (STOP, 'task: expected a section [task], got none; add it with e.g. name = "navigation"'),
+    "no_stop": (TASK, "stop: expected a section [stop], got none; add it with e.g. generations = 30"),
+    "empty_stop": (
+        TASK + "[stop]\n",
+        "stop: expected at least one criterion, got none; add e.g. generations = 30 below [stop]",
+    ),
+    "task_without_name": (
+        STOP + "[task]\nhorizon = 10\n",
+        'task.name: expected a task, got None; write e.g. name = "navigation" below [task]',
+    ),
+    "task_name_is_a_number": (
+        STOP + "[task]\nname = 3\n",
+        'task.name: expected a task, got 3; write e.g. name = "navigation" below [task]',
+    ),
+    "task_is_no_section": (
+        'task = "navigation"\n' + STOP,
+        "task: expected a section [task], got 'navigation'; write its keys below [task]",
+    ),
+    "task_setting_is_a_date": (
+        TASK + "start = 2026-01-01\n" + STOP,
+        "task.start: expected a number, a string, true or false, a list or a section, got a date; write it as a string",
+    ),
+    "unknown_section": (
+        MINIMAL + "[gaa]\n",
+        f"gaa: unknown section or name; did you mean 'ga'? known: {SECTIONS}",
+    ),
+    "unknown_name": (
+        MINIMAL + "[ga]\nmutation_sdt = 0.1\n",
+        f"ga.mutation_sdt: unknown name; did you mean 'mutation_std'? known: {GA_NAMES}",
+    ),
+    "unknown_name_in_subsection": (
+        MINIMAL + "[ga.elite]\nsize = 3\n",
+        "ga.elite.size: unknown name; known: candidates, episodes",
+    ),
+    "string_for_integer": (
+        'seed = "1"\n' + MINIMAL,
+        "seed: expected an integer, got '1'; change its type",
+    ),
+    "float_for_integer": (
+        MINIMAL + "[ga]\npopulation_size = 10.0\n",
+        "ga.population_size: expected an integer, got 10.0; change its type",
+    ),
+    "bool_for_integer": (
+        MINIMAL + "[inner]\nrounds = true\n",
+        "inner.rounds: expected an integer, got True; change its type",
+    ),
+    "bool_for_number": (
+        MINIMAL + "[ga]\nmutation_std = true\n",
+        "ga.mutation_std: expected a number, got True; change its type",
+    ),
+    "integer_for_bool": (
+        MINIMAL + "[inner]\nshare_tasks = 1\n",
+        "inner.share_tasks: expected true or false, got 1; change its type",
+    ),
+    "number_for_string": (
+        MINIMAL + "[policy]\nactivation = 1\n",
+        "policy.activation: expected a string in quotes, got 1; change its type",
+    ),
+    "number_for_list": (
+        MINIMAL + "[policy]\nhidden = 32\n",
+        "policy.hidden: expected a list such as [100, 100], got 32; put it in brackets",
+    ),
+    "string_in_list": (
+        MINIMAL + '[policy]\nhidden = [32, "32"]\n',
+        "policy.hidden[1]: expected an integer, got '32'; change its type",
+    ),
+    "zero_width": (
+        MINIMAL + "[policy]\nhidden = [0]\n",
+        "policy.hidden[0]=0: expected at least 1; choose a larger value",
+    ),
+    "unknown_activation": (
+        MINIMAL + '[policy]\nactivation = "tan"\n',
+        "policy.activation='tan': unknown; did you mean 'tanh'? known: relu, tanh",
+    ),
+    "negative_seed": ("seed = -1\n" + MINIMAL, "seed=-1: expected at least 0; choose a larger value"),
+    "negative_rounds": (
+        MINIMAL + "[inner]\nrounds = -1\n",
+        "inner.rounds=-1: expected at least 0; choose a larger value",
+    ),
+    "discount_above_one": (
+        MINIMAL + "[inner]\ndiscount = 1.5\n",
+        "inner.discount=1.5: expected 0 < discount <= 1; choose e.g. 0.99",
+    ),
+    "discount_nan": (
+        MINIMAL + "[inner]\ndiscount = nan\n",
+        "inner.discount=nan: expected 0 < discount <= 1; choose e.g. 0.99",
+    ),
+    "infinite_step_size": (
+        MINIMAL + "[inner]\nstep_size = inf\n",
+        "inner.step_size=inf: expected a finite number above 0; choose a positive value",
+    ),
+    "unknown_step_size_gene": (
+        MINIMAL + '[inner]\nstep_size_gene = "layers"\n',
+        "inner.step_size_gene='layers': unknown; did you mean 'layer'? known: global, layer, none",
+    ),
+    "more_parents_than_children": (
+        MINIMAL + "[ga]\npopulation_size = 32\nnum_parents = 40\n[ga.elite]\ncandidates = 0\n",
+        "ga.num_parents=40 exceeds ga.population_size=32; choose at most 32",
+    ),
+    "more_candidates_than_children": (
+        MINIMAL + "[ga]\npopulation_size = 5\nnum_parents = 2\n[ga.elite]\ncandidates = 6\n",
+        "ga.elite.candidates=6 exceeds ga.population_size=5; choose at most 5",
+    ),
+    "one_elite_candidate": (
+        MINIMAL + "[ga.elite]\ncandidates = 1\n",
+        "ga.elite.candidates=1: expected 0 or at least 2, since 1 would re-evaluate the old elite alone; "
+        "choose 0 (no elite) or 2",
+    ),
+    "no_elite_episodes": (
+        MINIMAL + "[ga.elite]\nepisodes = 0\n",
+        "ga.elite.episodes=0: expected at least 1; choose a larger value",
+    ),
+    "no_mutation": (
+        MINIMAL + "[ga]\nmutation_std = 0\n",
+        "ga.mutation_std=0.0: expected a finite number above 0; choose a positive value",
+    ),
+    "unknown_mutation_scale": (
+        MINIMAL + '[ga]\nmutation_scale = "fanin"\n',
+        "ga.mutation_scale='fanin': unknown; did you mean 'fan_in'? known: fan_in, uniform",
+    ),
+    "empty_noise": (
+        MINIMAL + "[noise]\nsize = 0\n",
+        "noise.size=0: expected at least 1; choose a larger value",
+    ),
+    "no_generations": (
+        TASK + "[stop]\ngenerations = 0\n",
+        "stop.generations=0: expected at least 1; choose a larger value",
+    ),
+    "negative_seconds": (
+        TASK + "[stop]\nseconds = -5\n",
+        "stop.seconds=-5.0: expected a finite number above 0; choose a positive value",
+    ),
+    "fitness_nan": (
+        TASK + "[stop]\nfitness = nan\n",
+        "stop.fitness=nan: expected a number; remove it or choose a target",
+    ),
+}
+
+
+def run_cli(*arguments: str | Path) -> int:
+    return cli.main([str(argument) for argument in arguments])
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def refuse(folder: Path, capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
+    """Run `gamaml run`, expect exit code 2 and one line, and nothing written; return the line."""
+    before = sorted(folder.rglob("*"))
+    assert run_cli("run", *arguments) == 2
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err.count("\n") == 1
+    assert sorted(folder.rglob("*")) == before
+    return err.strip()
+
+
+@pytest.mark.parametrize(("text", "message"), MALFORMED.values(), ids=list(MALFORMED))
+def test_malformed_config_is_refused_in_one_line_and_nothing_is_written(
+    text: str, message: str, folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (folder / "bad.toml").write_text(text)
+    assert refuse(folder, capsys, "bad.toml") == f"gamaml: error: {message}"
+
+
+UNREADABLE = {
+    "not_toml": (
+        b"seed = \n",
+        "expected valid TOML, got: Invalid value (at line 1, column 8); correct the file",
+    ),
+    "not_utf8": (b"seed = 1 # \xff\n", "expected UTF-8 text, got: 'utf-8' codec can't decode byte 0xff"),
+    "huge_integer": (b"seed = " + b"9" * 5000, "expected valid TOML, got: Exceeds the limit (4300 digits)"),
+    "endless_nesting": (b"seed = " + b"[" * 100_000, "expected valid TOML, got: "),
+}
+
+
+@pytest.mark.parametrize(("content", "message"), UNREADABLE.values(), ids=list(UNREADABLE))
+def test_a_file_that_is_no_toml_is_refused_in_one_line(
+    content: bytes, message: str, folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (folder / "bad.toml").write_bytes(content)
+    assert refuse(folder, capsys, "bad.toml").startswith(f"gamaml: error: config 'bad.toml': {message}")
+
+
+def test_an_absent_config_is_refused(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    line = refuse(folder, capsys, "absent.toml")
+    assert line == "gamaml: error: config 'absent.toml': expected a TOML file, got no such file; check the path"
+
+
+def test_a_folder_is_no_config(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    line = refuse(folder, capsys, ".")
+    assert line == "gamaml: error: config '.': expected a readable file, got: Is a directory; check the path"
+
+
+def test_a_line_break_in_a_name_does_not_break_the_message(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (folder / "bad.toml").write_text('"se\\ned" = 1\n' + MINIMAL)
+    assert refuse(folder, capsys, "bad.toml").startswith("gamaml: error: se ed: unknown section or name")
+
+
+BAD_SETS = {
+    "no_equals": (
+        "seed",
+        "--set 'seed': expected NAME=VALUE with a dotted name; write e.g. ga.mutation_std=0.01",
+    ),
+    "no_name": ("=1", "--set '=1': expected NAME=VALUE with a dotted name; write e.g. ga.mutation_std=0.01"),
+    "empty_part": ("ga..x=1", "--set 'ga..x=1': expected NAME=VALUE with a dotted name; write e.g. "),
+    "below_a_value": (
+        "seed.x=1",
+        "--set seed.x: expected seed to be a section, got a value; set seed itself",
+    ),
+    "unknown": ("ga.popsize=1", "ga.popsize: unknown name; did you mean 'population_size'? known: "),
+    "nothing": ("seed=", "seed: expected an integer, got ''; change its type"),
+    "python_bool": ("inner.share_tasks=True", "inner.share_tasks: expected true or false, got 'True'; "),
+}
+
+
+@pytest.mark.parametrize(("override", "message"), BAD_SETS.values(), ids=list(BAD_SETS))
+def test_malformed_set_is_refused_in_one_line(
+    override: str, message: str, folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (folder / "good.toml").write_text("seed = 1\n" + MINIMAL)
+    line = refuse(folder, capsys, "good.toml", "--set", override)
+    assert line.startswith(f"gamaml: error: {message}")
+
+
+def load(folder: Path, text: str, *overrides: str) -> Config:
+    (folder / "config.toml").write_text(text)
+    return cfg.load(folder / "config.toml", overrides)
+
+
+def test_set_takes_every_kind_of_value(tmp_path: Path) -> None:
+    config = load(
+        tmp_path,
+        MINIMAL,
+        "seed=7",
+        "ga.mutation_std = 1e-3",
+        "ga.elite={candidates=0}",
+        "policy.hidden=[8, 4]",
+        "policy.activation=tanh",
+        'inner.step_size_gene="layer"',
+        "inner.share_tasks=false",
+        "task.horizon=50",
+        "task.name=my_module:MyTask",
+        "stop.fitness=-1",
+    )
+    assert config.seed == 7
+    assert config.ga.mutation_std == 0.001
+    assert config.ga.elite == EliteConfig(candidates=0)
+    assert config.policy.hidden == (8, 4)
+    assert config.policy.activation == "tanh"
+    assert config.inner.step_size_gene == "layer"
+    assert config.inner.share_tasks is False
+    assert config.task == TaskConfig("my_module:MyTask", {"horizon": 50})
+    assert config.stop == StopConfig(generations=3, fitness=-1.0)
+
+
+def test_of_two_sets_the_later_one_wins(tmp_path: Path) -> None:
+    assert load(tmp_path, MINIMAL, "seed=7", "seed=8").seed == 8
+
+
+def test_set_does_not_change_the_mapping_it_is_given() -> None:
+    mapping = {"task": {"name": "navigation"}, "stop": {"generations": 1}, "ga": {"num_parents": 3}}
+    cfg.from_mapping(mapping, ["ga.num_parents=4"])
+    assert mapping["ga"] == {"num_parents": 3}
+
+
+def test_what_the_toml_leaves_out_has_the_papers_default(tmp_path: Path) -> None:
+    config = load(tmp_path, MINIMAL)
+    assert config.ga == GAConfig()
+    assert config.noise == NoiseConfig(size=268435456)
+
+
+def test_a_config_survives_the_way_through_a_mapping_and_json(tmp_path: Path) -> None:
+    text = (
+        'seed = 3\n[task]\nname = "m:T"\nscale = [1, 2.5]\n[task.more]\ndeep = true\n'
+        "[policy]\nhidden = [3]\n[ga]\nmutation_std_final = 0.01\n[stop]\nseconds = 5\n"
+    )
+    config = load(tmp_path, text)
+    assert cfg.from_mapping(cfg.to_mapping(config)) == config
+    assert cfg.from_mapping(json.loads(cfg.to_json(config))) == config
+
+
+def test_json_is_the_same_whatever_the_order_in_the_toml(tmp_path: Path) -> None:
+    one = load(tmp_path, "[task]\nname = 'm:T'\na = 1\nb = 2\n" + STOP)
+    other = load(tmp_path, STOP + "[task]\nb = 2\na = 1\nname = 'm:T'\n")
+    assert cfg.to_json(one) == cfg.to_json(other)
+
+
+def test_science_is_everything_but_the_stop_criteria(tmp_path: Path) -> None:
+    config = load(tmp_path, MINIMAL, "task.horizon=50")
+    science = cfg.science(config)
+    assert science["task.horizon"] == 50
+    assert science["ga.elite.candidates"] == 10
+    assert science["seed"] == 1
+    assert not any(name.startswith("stop") for name in science)
+    later = dataclasses.replace(config, stop=StopConfig(generations=99, seconds=1.0))
+    assert cfg.science(later) == science
+    assert cfg.science(dataclasses.replace(config, seed=2)) != science
+
+
+def test_a_config_built_in_python_is_validated_too() -> None:
+    with pytest.raises(ConfigError, match="^ga.num_parents=3 exceeds ga.population_size=2; choose at most 2$"):
+        Config(TaskConfig("m:T"), StopConfig(1), ga=GAConfig(2, 3, elite=EliteConfig(candidates=0)))
+
+
+def test_a_setting_that_no_run_file_could_hold_is_refused() -> None:
+    with pytest.raises(ConfigError, match=r"^task\.rates\[1\]: expected a number, .* got a complex; "):
+        Config(TaskConfig("m:T", {"rates": [1, 2j]}), StopConfig(1))
+
+
+def test_the_std_is_constant_by_default() -> None:
+    config = GAConfig(mutation_std=0.3)
+    assert [cfg.mutation_std(config, generation) for generation in (0, 7, 10_000)] == [0.3, 0.3, 0.3]
+
+
+def test_the_std_goes_exponentially_from_first_to_last_and_stays() -> None:
+    config = GAConfig(mutation_std=0.4, mutation_std_final=0.1, mutation_std_generations=2)
+    stds = [cfg.mutation_std(config, generation) for generation in (0, 1, 2, 3)]
+    assert stds == pytest.approx([0.4, 0.2, 0.1, 0.1])
