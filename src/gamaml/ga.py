@@ -1,0 +1,117 @@
+"""Truncation selection with an elite: the deep GA of Such et al. (2017), as pure functions over a frozen state.
+
+Source: arXiv 1712.06567, Algorithm 1; the previous elite is re-evaluated beside the best children, as in Uber's
+later GPU code, so that one lucky evaluation cannot rule for ever.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from gamaml import config as cfg
+from gamaml import streams
+from gamaml.config import INITIAL_STD, GAConfig
+from gamaml.errors import GamamlError
+from gamaml.population import LINEAGE_DTYPE, ROOT, UNCHANGED, Candidate, GAState, lineage_of
+from gamaml.types import Float64Array, Records
+
+
+def initial_state(seed: int, num_offsets: int) -> GAState:
+    """Return the state before generation 0.
+
+    Args:
+        seed: the population's seed.
+        num_offsets: number of valid noise offsets, noise.size - num_params + 1.
+    """
+    return GAState(seed=seed, num_offsets=num_offsets, generation=0, parents=np.empty(0, LINEAGE_DTYPE))
+
+
+def propose(state: GAState, config: GAConfig, index: int) -> Candidate:
+    """Return the child `index` of the state's generation; a function of (seed, generation, index) and the parents.
+
+    Two 64-bit words are scaled to the ranges (multiply and shift), whose bias is below 2**-32 for tables up to 2**32.
+    """
+    sequence = streams.sequence(state.seed, streams.Purpose.PROPOSE, state.generation, index)
+    words = sequence.generate_state(2, np.uint64)
+    offset = (int(words[0]) * state.num_offsets) >> 64
+    if len(state.parents) == 0:
+        return Candidate(ROOT, offset, INITIAL_STD)
+    slot = (int(words[1]) * len(state.parents)) >> 64
+    return Candidate(slot, offset, cfg.mutation_std(config, state.generation))
+
+
+def candidates(state: GAState, records: Records, config: GAConfig) -> list[Candidate]:
+    """Return who is re-evaluated: the previous elite, then the best children up to `elite.candidates` in all.
+
+    Args:
+        state: the state that the children were proposed from.
+        records: all children's records, [population_size], in index order.
+        config: `elite.candidates == 0` gives an empty list.
+    """
+    number = config.elite.candidates
+    if number == 0:
+        return []
+    previous = [Candidate(0, UNCHANGED, 0.0)] if len(state.parents) else []
+    best = ranking(records["fitness"])[: number - len(previous)]
+    return previous + [propose(state, config, index) for index in best]
+
+
+def select(state: GAState, records: Records, reevaluations: Records, config: GAConfig) -> tuple[GAState, float]:
+    """Choose the parents of the next generation.
+
+    The elite is the candidate with the best mean over its re-evaluations; the earlier candidate wins a tie, so the
+    previous elite stays. The other parents are the best children, each once. Non-finite fitness never survives.
+
+    Args:
+        state: the state that the children were proposed from.
+        records: all children's records, [population_size], in index order.
+        reevaluations: [num_candidates * elite.episodes], in index order; empty without re-evaluation.
+        config: the GA's settings.
+
+    Returns:
+        The next state, and the elite's fitness (mean over re-evaluations; without them, its single fitness).
+
+    Raises:
+        GamamlError: no child and no candidate has a finite fitness.
+    """
+    order = ranking(records["fitness"])
+    contenders = candidates(state, records, config)
+    means = candidate_means(reevaluations, len(contenders))
+    best = ranking(means)
+    if best:
+        elite, fitness = contenders[best[0]], float(means[best[0]])
+    elif order:
+        elite, fitness = propose(state, config, order[0]), float(records["fitness"][order[0]])
+    else:
+        raise GamamlError(
+            f"generation {state.generation}: expected at least one child with a finite fitness, got none of "
+            f"{len(records)}; try a smaller ga.mutation_std or inner.step_size"
+        )
+    parents = [elite]
+    for index in order:
+        if len(parents) == config.num_parents:
+            break
+        child = propose(state, config, index)
+        if child not in parents:
+            parents.append(child)
+    next_state = GAState(state.seed, state.num_offsets, state.generation + 1, lineage_of(parents))
+    return next_state, fitness
+
+
+def candidate_means(reevaluations: Records, num_candidates: int) -> Float64Array:
+    """Return each candidate's mean fitness over its re-evaluations, float64[num_candidates]."""
+    fitness = reevaluations["fitness"].astype(np.float64)
+    if num_candidates == 0:
+        return np.empty(0)
+    with np.errstate(invalid="ignore"):
+        # Infinite returns of both signs have no mean; the NaN is never selected.
+        return fitness.reshape(num_candidates, -1).mean(axis=1)
+
+
+def ranking(fitness: Sequence[float] | np.ndarray) -> list[int]:
+    """Return the indices of the finite entries from best to worst; of equals, the lower index comes first."""
+    values = np.asarray(fitness, np.float64)
+    order = np.argsort(-values, kind="stable")
+    return [int(index) for index in order if np.isfinite(values[index])]
