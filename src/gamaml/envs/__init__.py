@@ -1,0 +1,1 @@
+"""Adaptors between environments of other libraries and gamaml."""

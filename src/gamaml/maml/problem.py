@@ -1,0 +1,123 @@
+"""JAX meta-tasks as problems: a flat vector and a key in, the fitness after the inner loop out."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+
+from gamaml.config import Config, InnerConfig, PolicyConfig
+from gamaml.maml.start import start_jax
+from gamaml.policies import mlp
+from gamaml.policies.flat import Shapes
+from gamaml.policies.vector import Initialiser, ParameterVector, fan_in_initial
+from gamaml.types import Evaluation, EvaluationKey, Float32Array, RLTask, SupervisedTask
+
+_programs: dict[tuple[Any, ...], tuple[object, Callable[..., Any]]] = {}
+
+
+class InnerLoopProblem:
+    """The fitness of initial parameters: the mean over tasks after the last round of the inner loop.
+
+    JAX is started and the program compiled at the first evaluation, or by `warm_up`.
+
+    Args:
+        definition: the user's task.
+        supervised: whether it is learned by its loss; otherwise by REINFORCE.
+        vector: what the parameters mean.
+        initialise: makes the network's initial arrays.
+        config: gives policy, inner loop and scales.
+    """
+
+    def __init__(
+        self,
+        definition: object,
+        supervised: bool,
+        vector: ParameterVector,
+        initialise: Initialiser,
+        config: Config,
+    ) -> None:
+        self.num_params = vector.size
+        self.num_rounds = config.inner.rounds
+        self.scalars: tuple[str, ...] = ("step_size",) if vector.num_step_sizes else ()
+        self.metric = "loss" if supervised else "return"
+        self.scale = vector.scale(config.ga)
+        self._definition = definition
+        self._vector = vector
+        self._initialise = initialise
+        self._config = config
+
+    def initial(self, noise: Float32Array) -> Float32Array:
+        """Turn standard normal noise, float32[num_params], into initial parameters, float32[num_params]."""
+        return self._vector.initial(noise, self._initialise)
+
+    def evaluate(self, params: Float32Array, key: EvaluationKey) -> Evaluation:
+        """Return the fitness of `params`, float32[num_params]; a pure function of its arguments."""
+        learning = self._vector.split(params)
+        values, steps = self._program()(*learning, key.task, key.episode)
+        values = np.array(values, np.float32)
+        fitness = -float(values[-1]) if self.metric == "loss" else float(values[-1])
+        scalars = (float(learning.step_sizes.mean()),) if self.scalars else ()
+        return Evaluation(fitness=fitness, returns=values, steps=int(steps), scalars=scalars)
+
+    def warm_up(self) -> None:
+        """Compile the program, or fetch it from the cache on disk, without evaluating anything."""
+        self._program()
+
+    def _program(self) -> Callable[..., Any]:  # a compiled JAX program
+        start_jax()
+        policy, inner = _traced(self._config)
+        # The task's identity is part of the key, so the entry keeps the task alive.
+        key = (id(self._definition), self.metric, self._vector.network, policy, inner)
+        if key not in _programs:
+            from gamaml.maml.program import (
+                compile_program,
+            )  # needs JAX, which starts with the first evaluation
+
+            supervised = self.metric == "loss"
+            compiled = compile_program(self._definition, supervised, self._vector.network, policy, inner)
+            _programs[key] = (self._definition, compiled)
+        return _programs[key][1]
+
+
+def supervised_problem(definition: SupervisedTask, config: Config) -> InnerLoopProblem:
+    """Return the problem of a supervised task.
+
+    Args:
+        definition: with `shapes`, `sample`, `loss`; optional `test_loss`, `num_samples`, and `initial`, which
+            turns noise by array name into initial arrays by name, in NumPy.
+        config: the run's config.
+    """
+    vector = ParameterVector.of(dict(definition.shapes), config.inner, config.policy, stochastic=False)
+
+    def initialise(noise: Mapping[str, Float32Array]) -> Mapping[str, Any]:
+        return fan_in_initial(noise, config.policy.activation)
+
+    own: Initialiser | None = getattr(definition, "initial", None)
+    return InnerLoopProblem(definition, True, vector, initialise if own is None else own, config)
+
+
+def rl_problem(definition: RLTask, config: Config) -> InnerLoopProblem:
+    """Return the problem of a JAX reinforcement-learning task.
+
+    Args:
+        definition: with `observation_size`, `action_size`, `horizon`, `sample`, `reset`, `step`.
+        config: the run's config.
+    """
+    policy = config.policy
+    shapes: Shapes = mlp.shapes(definition.observation_size, *policy.hidden, definition.action_size)
+    vector = ParameterVector.of(shapes, config.inner, policy, stochastic=True)
+
+    def initialise(noise: Mapping[str, Float32Array]) -> Mapping[str, Any]:
+        return fan_in_initial(noise, policy.activation, policy.output_scale)
+
+    return InnerLoopProblem(definition, False, vector, initialise, config)
+
+
+def _traced(config: Config) -> tuple[PolicyConfig, InnerConfig]:
+    """Return policy and inner loop, levelled in all that a program takes as an argument or not at all."""
+    policy = dataclasses.replace(config.policy, std=1.0, std_gene=False, output_scale=1.0)
+    inner = dataclasses.replace(config.inner, step_size=1.0, step_size_gene="none", share_tasks=True)
+    return policy, inner

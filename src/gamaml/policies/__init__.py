@@ -1,0 +1,1 @@
+"""Networks and how they lie in a flat parameter vector."""

@@ -1,0 +1,85 @@
+"""The multi-layer perceptron, for JAX and for the host.
+
+JAX is imported inside `apply`, because evolving host environments without inner updates must not need it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from gamaml.types import Float32Array
+
+if TYPE_CHECKING:
+    import jax
+
+
+def shapes(*sizes: int) -> dict[str, tuple[int, ...]]:
+    """Return the arrays of a network with layers of the given sizes, input first: w0, b0, w1, b1, ...
+
+    Example:
+        >>> shapes(1, 40, 40, 1)["w1"]
+        (40, 40)
+    """
+    arrays: dict[str, tuple[int, ...]] = {}
+    for layer, (num_inputs, num_outputs) in enumerate(zip(sizes[:-1], sizes[1:], strict=True)):
+        arrays[f"w{layer}"] = (num_inputs, num_outputs)
+        arrays[f"b{layer}"] = (num_outputs,)
+    return arrays
+
+
+def apply(params: Mapping[str, jax.Array], x: jax.Array, activation: str = "relu") -> jax.Array:
+    """Return the network's outputs, in JAX.
+
+    Args:
+        params: arrays named as by `shapes`.
+        x: float32[..., num_inputs]; any number of leading dimensions.
+        activation: "relu" or "tanh", after every layer but the last.
+
+    Returns:
+        float32[..., num_outputs].
+    """
+    import jax
+    import jax.numpy as jnp
+
+    function = {"relu": jax.nn.relu, "tanh": jnp.tanh}[activation]
+    last = len(params) // 2 - 1
+    for layer in range(last + 1):
+        x = x @ params[f"w{layer}"]
+        x = x + jnp.broadcast_to(params[f"b{layer}"], x.shape)
+        if layer < last:
+            x = function(x)
+    return x
+
+
+def apply_numpy(params: Mapping[str, Float32Array], x: Float32Array, activation: str = "relu") -> Float32Array:
+    """Return the network's outputs, in NumPy: for one observation three times as fast as a compiled JAX call.
+
+    Args:
+        params: arrays named as by `shapes`, float32.
+        x: float32[..., num_inputs].
+        activation: "relu" or "tanh", after every layer but the last.
+
+    Returns:
+        float32[..., num_outputs].
+    """
+    last = len(params) // 2 - 1
+    for layer in range(last + 1):
+        x = x @ params[f"w{layer}"]
+        x += params[f"b{layer}"]
+        if layer < last:
+            x = _ACTIVATE_IN_PLACE[activation](x)
+    return x
+
+
+def _relu_in_place(x: Float32Array) -> Float32Array:
+    return np.maximum(x, 0, out=x)
+
+
+def _tanh_in_place(x: Float32Array) -> Float32Array:
+    return np.tanh(x, out=x)
+
+
+_ACTIVATE_IN_PLACE: dict[str, Any] = {"relu": _relu_in_place, "tanh": _tanh_in_place}

@@ -1,0 +1,139 @@
+"""A candidate's parameter vector: the arrays of a network, then the genes that steer its learning.
+
+The genes (log step sizes, log action std) are evolved and never touched by the inner gradient.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from gamaml.config import GAConfig, InnerConfig, PolicyConfig
+from gamaml.policies.flat import Layout, Shapes, fan_in
+from gamaml.types import Float32Array
+
+Initialiser = Callable[[Mapping[str, Float32Array]], Mapping[str, Any]]
+"""Turns standard normal noise by array name into initial arrays by name."""
+
+_UNSCALED_FAN_IN = 10
+"""Mutations of matrices with at most this many inputs stay unscaled under ga.mutation_scale = "fan_in"."""
+
+
+class Learning(NamedTuple):
+    """A parameter vector taken apart.
+
+    Attributes:
+        network: float32[num_weights], the flat network.
+        step_sizes: float32[num_arrays], the step size of each network array.
+        std: float32 scalar, the standard deviation of the actions.
+    """
+
+    network: Float32Array
+    step_sizes: Float32Array
+    std: np.float32
+
+
+@dataclass(frozen=True)
+class ParameterVector:
+    """What the entries of a parameter vector mean.
+
+    Attributes:
+        network: the network's arrays, at the beginning of the vector.
+        num_step_sizes: number of log step sizes that follow: 0, 1, or one per network array.
+        num_stds: number of log action stds that follow: 0 or 1.
+        step_size: the fixed step size, or the gene's initial value.
+        std: the fixed action std, or the gene's initial value.
+    """
+
+    network: Layout
+    num_step_sizes: int = 0
+    num_stds: int = 0
+    step_size: float = 0.0
+    std: float = 1.0
+
+    @classmethod
+    def of(cls, shapes: Shapes, inner: InnerConfig, policy: PolicyConfig, *, stochastic: bool) -> ParameterVector:
+        """Return the vector that a config asks for.
+
+        Without inner updates there is no step size to evolve.
+
+        Args:
+            shapes: the network's arrays.
+            inner: the inner loop.
+            policy: the policy.
+            stochastic: whether actions are drawn, so that a std exists.
+        """
+        per_gene = {"none": 0, "global": 1, "layer": len(shapes)}[inner.step_size_gene]
+        return cls(
+            network=Layout.of(shapes),
+            num_step_sizes=per_gene if inner.rounds > 0 else 0,
+            num_stds=int(stochastic and policy.std_gene),
+            step_size=inner.step_size,
+            std=policy.std,
+        )
+
+    @property
+    def size(self) -> int:
+        """Length of the whole vector."""
+        return self.network.size + self.num_step_sizes + self.num_stds
+
+    def initial(self, noise: Float32Array, initialise: Initialiser) -> Float32Array:
+        """Turn noise into initial parameters; the genes start at the config's values whatever the noise is.
+
+        Args:
+            noise: float32[size], standard normal.
+            initialise: makes the network's arrays.
+
+        Returns:
+            float32[size].
+        """
+        weights = self.network.flatten(initialise(self.network.unflatten(noise[: self.network.size])))
+        steps = np.full(self.num_step_sizes, math.log(self.step_size) if self.num_step_sizes else 0.0, np.float32)
+        stds = np.full(self.num_stds, math.log(self.std), np.float32)
+        return np.concatenate([weights, steps, stds])
+
+    def scale(self, ga: GAConfig) -> Float32Array | None:
+        """Return the factors on the mutation std, float32[size], or None when all are 1."""
+        scale = np.ones(self.size, np.float32)
+        if ga.mutation_scale == "fan_in":
+            for name, shape in self.network.arrays:
+                if len(shape) >= 2 and fan_in(shape) > _UNSCALED_FAN_IN:
+                    scale[self.network.slices[name]] = 1 / math.sqrt(fan_in(shape) / _UNSCALED_FAN_IN)
+        scale[self.network.size :] = ga.gene_scale
+        return None if bool(np.all(scale == 1)) else scale
+
+    def split(self, params: Float32Array) -> Learning:
+        """Take a parameter vector, float32[size], apart."""
+        network, genes = params[: self.network.size], params[self.network.size :]
+        step_sizes = np.full(len(self.network.arrays), self.step_size, np.float32)
+        if self.num_step_sizes:
+            step_sizes[:] = np.exp(genes[: self.num_step_sizes])
+        std = np.exp(genes[self.num_step_sizes]) if self.num_stds else np.float32(self.std)
+        return Learning(network, step_sizes, std)
+
+
+def fan_in_initial(
+    noise: Mapping[str, Float32Array], activation: str = "relu", output_scale: float = 1.0
+) -> dict[str, Float32Array]:
+    """Return initial arrays: weights of variance 2 / fan_in for relu and 1 / fan_in otherwise, zero biases.
+
+    Args:
+        noise: standard normal arrays by name; those with fewer than two dimensions are biases.
+        activation: "relu" or "tanh".
+        output_scale: factor on the last weight array, so that a policy starts near its mean output 0.
+
+    Source: He et al. 2015, arXiv 1502.01852, equation 10 (relu); LeCun et al. 1998, section 4.6 (tanh).
+    """
+    gain = 2.0 if activation == "relu" else 1.0
+    weights = [name for name, array in noise.items() if array.ndim >= 2]
+    arrays: dict[str, Float32Array] = {}
+    for name, array in noise.items():
+        factor = math.sqrt(gain / fan_in(array.shape)) if name in weights else 0.0
+        if weights and name == weights[-1]:
+            factor *= output_scale
+        arrays[name] = array * np.float32(factor)
+    return arrays

@@ -1,0 +1,176 @@
+"""Networks, layouts and parameter vectors."""
+
+import math
+from collections.abc import Iterator
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gamaml.config import GAConfig, InnerConfig, PolicyConfig
+from gamaml.maml.start import start_jax
+from gamaml.policies import gaussian, mlp
+from gamaml.policies.flat import Layout, fan_in
+from gamaml.policies.vector import ParameterVector, fan_in_initial
+
+SHAPES = {"w0": (2, 3), "b0": (3,), "w1": (3, 1), "b1": (1,)}
+WEIGHTS = 6 + 3 + 3 + 1
+
+
+@pytest.fixture(autouse=True)
+def strict_jax() -> Iterator[None]:
+    start_jax()
+    with jax.numpy_dtype_promotion("strict"), jax.numpy_rank_promotion("raise"):
+        yield
+
+
+def vector(gene: str = "layer", rounds: int = 1, stochastic: bool = True) -> ParameterVector:
+    inner = InnerConfig(rounds=rounds, step_size=0.25, step_size_gene=gene)
+    return ParameterVector.of(SHAPES, inner, PolicyConfig(std=0.5), stochastic=stochastic)
+
+
+def test_shapes_of_an_mlp_alternate_weights_and_biases() -> None:
+    assert mlp.shapes(2, 3, 1) == SHAPES
+    assert list(mlp.shapes(2, 3, 1)) == ["w0", "b0", "w1", "b1"]
+
+
+def test_layout_places_arrays_one_after_the_other() -> None:
+    layout = Layout.of(SHAPES)
+    assert layout.size == WEIGHTS
+    assert layout.slices == {"w0": slice(0, 6), "b0": slice(6, 9), "w1": slice(9, 12), "b1": slice(12, 13)}
+
+
+def test_unflatten_gives_the_same_entries_in_numpy_and_jax() -> None:
+    flat = np.arange(WEIGHTS, dtype=np.float32)
+    host, device = Layout.of(SHAPES).unflatten(flat), Layout.of(SHAPES).unflatten(jnp.asarray(flat))
+    assert host["w0"].tolist() == [[0, 1, 2], [3, 4, 5]]
+    assert host["w1"].tolist() == [[9], [10], [11]]
+    for name in SHAPES:
+        np.testing.assert_array_equal(host[name], device[name])
+        assert device[name].dtype == jnp.float32
+
+
+@given(st.lists(st.lists(st.integers(1, 4), max_size=3).map(tuple), min_size=1, max_size=5))
+def test_flatten_is_the_inverse_of_unflatten(shapes: list[tuple[int, ...]]) -> None:
+    layout = Layout.of({f"array{i}": shape for i, shape in enumerate(shapes)})
+    flat = np.arange(layout.size, dtype=np.float32)
+    np.testing.assert_array_equal(layout.flatten(layout.unflatten(flat)), flat)
+
+
+def test_flatten_refuses_an_array_of_another_shape() -> None:
+    with pytest.raises(ValueError, match=r"w: expected shape \(2, 1\), got \(2,\)"):
+        Layout.of({"w": (2, 1)}).flatten({"w": np.zeros(2, np.float32)})
+
+
+@pytest.mark.parametrize(("shape", "number"), [((), 1), ((7,), 1), ((7, 2), 7), ((3, 3, 4, 8), 36)])
+def test_fan_in_counts_all_dimensions_but_the_last(shape: tuple[int, ...], number: int) -> None:
+    assert fan_in(shape) == number
+
+
+def test_mlp_by_hand_with_relu() -> None:
+    params = {
+        "w0": np.array([[1.0, -1.0]], np.float32),
+        "b0": np.array([0.5, 0.5], np.float32),
+        "w1": np.array([[2.0], [3.0]], np.float32),
+        "b1": np.array([1.0], np.float32),
+    }
+    x = np.array([[2.0], [-2.0]], np.float32)
+    expected = [[2 * 2.5 + 1], [3 * 2.5 + 1]]  # one unit is open on each side
+    assert mlp.apply_numpy(params, x).tolist() == expected
+    assert mlp.apply(jax.tree.map(jnp.asarray, params), jnp.asarray(x)).tolist() == expected
+
+
+@pytest.mark.parametrize("activation", ["relu", "tanh"])
+def test_host_and_jax_networks_agree_and_stay_in_float32(activation: str) -> None:
+    layout = Layout.of(mlp.shapes(4, 8, 8, 2))
+    generator = np.random.default_rng(0)
+    params = layout.unflatten(generator.standard_normal(layout.size, np.float32))
+    x = generator.standard_normal(4, np.float32)
+    host = mlp.apply_numpy(params, x, activation)
+    device = mlp.apply(jax.tree.map(jnp.asarray, params), jnp.asarray(x), activation)
+    assert host.dtype == np.float32 and device.dtype == jnp.float32
+    np.testing.assert_allclose(host, device, rtol=1e-5, atol=1e-5)
+
+
+def test_host_network_leaves_its_input_alone() -> None:
+    x = np.array([-1.0, 2.0], np.float32)
+    mlp.apply_numpy({"w0": np.eye(2, dtype=np.float32), "b0": np.ones(2, np.float32)}, x)
+    assert x.tolist() == [-1.0, 2.0]
+
+
+def test_log_prob_of_the_mean_is_that_of_the_normal_density_at_its_peak() -> None:
+    mean = jnp.asarray([1.0, 2.0], jnp.float32)
+    value = gaussian.log_prob(mean, mean, jnp.asarray(0.5, jnp.float32))
+    assert float(value) == pytest.approx(2 * -math.log(0.5 * math.sqrt(2 * math.pi)), rel=1e-6)
+
+
+def test_log_prob_falls_by_a_half_at_one_std() -> None:
+    mean, std = jnp.zeros(1, jnp.float32), jnp.asarray(0.5, jnp.float32)
+    peak = gaussian.log_prob(mean, mean, std)
+    assert float(peak - gaussian.log_prob(mean + 0.5, mean, std)) == pytest.approx(0.5, rel=1e-6)
+
+
+@pytest.mark.parametrize(("gene", "number"), [("none", 0), ("global", 1), ("layer", 4)])
+def test_step_size_genes_follow_the_network(gene: str, number: int) -> None:
+    assert vector(gene).num_step_sizes == number
+    assert vector(gene).size == WEIGHTS + number + 1
+
+
+def test_without_rounds_there_is_no_step_size_gene() -> None:
+    assert vector("layer", rounds=0).num_step_sizes == 0
+
+
+def test_without_random_actions_there_is_no_std_gene() -> None:
+    assert vector(stochastic=False).num_stds == 0
+
+
+def test_genes_start_at_the_config_whatever_the_noise() -> None:
+    params = vector().initial(np.full(WEIGHTS + 5, 3.0, np.float32), fan_in_initial)
+    assert params.dtype == np.float32
+    assert params[WEIGHTS:].tolist() == [np.float32(math.log(0.25))] * 4 + [np.float32(math.log(0.5))]
+
+
+def test_split_gives_one_step_size_per_array_and_the_std() -> None:
+    params = np.zeros(WEIGHTS + 2, np.float32)
+    params[-2:] = np.log([0.1, 0.2])
+    learning = vector("global").split(params)
+    np.testing.assert_allclose(learning.step_sizes, [0.1] * 4, rtol=1e-6)
+    assert learning.std == pytest.approx(0.2)
+    assert learning.network.shape == (WEIGHTS,)
+    assert learning.step_sizes.dtype == np.float32 and np.asarray(learning.std).dtype == np.float32
+
+
+def test_split_without_genes_gives_the_config_exactly() -> None:
+    plain = ParameterVector(Layout.of(SHAPES), step_size=0.25, std=0.5)
+    assert plain.split(np.zeros(WEIGHTS, np.float32))[1:] == (pytest.approx([0.25] * 4), np.float32(0.5))
+
+
+def test_initial_weights_have_he_variance_and_biases_are_zero() -> None:
+    noise = {
+        "w0": np.ones((8, 2), np.float32),
+        "b0": np.ones(2, np.float32),
+        "w1": np.ones((2, 1), np.float32),
+    }
+    arrays = fan_in_initial(noise, "relu", output_scale=0.5)
+    assert arrays["w0"].ravel().tolist() == [0.5] * 16  # sqrt(2 / 8)
+    assert arrays["b0"].tolist() == [0.0, 0.0]
+    assert arrays["w1"].ravel().tolist() == [0.5, 0.5]  # sqrt(2 / 2) * 0.5
+    assert fan_in_initial(noise, "tanh")["w0"][0, 0] == np.float32(math.sqrt(1 / 8))
+
+
+def test_scale_is_none_when_nothing_is_scaled() -> None:
+    assert vector().scale(GAConfig(gene_scale=1.0)) is None
+    assert vector("none", stochastic=False).scale(GAConfig()) is None
+
+
+def test_fan_in_scale_divides_only_wide_weight_matrices() -> None:
+    wide = ParameterVector(Layout.of(mlp.shapes(10, 40, 1)), num_stds=1)
+    scale = wide.scale(GAConfig(mutation_scale="fan_in", gene_scale=3.0))
+    assert scale is not None
+    arrays = wide.network.unflatten(scale)
+    assert np.all(arrays["w0"] == 1) and np.all(arrays["b0"] == 1) and np.all(arrays["b1"] == 1)
+    assert np.all(arrays["w1"] == 0.5)  # 1 / sqrt(40 / 10)
+    assert scale[-1] == 3.0
