@@ -1,0 +1,70 @@
+"""The way from a config to a Problem."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from gamaml.config import Config, to_mapping
+from gamaml.errors import ConfigError
+from gamaml.maml.start import prepare_environment
+from gamaml.tasks.kinds import HOST, PROBLEM, SUPERVISED, kind_of
+from gamaml.tasks.registry import task_class
+from gamaml.tasks.settings import build
+from gamaml.types import Problem
+
+_instances: dict[tuple[type, str], object] = {}
+"""Equal configs share a task, and so its compiled program."""
+
+
+def make_problem(config: Config, task: object | None = None) -> Problem:
+    """Return the Problem of a config. Starts neither MPI nor a JAX device.
+
+    Args:
+        config: its `task` names a ready-made task or a class.
+        task: a task that exists already; then `config.task` only names it.
+
+    Raises:
+        ConfigError: in one line, what is wrong with the name, the settings or the form of the task.
+    """
+    # A user's module may compute with JAX when it is imported, and so start it.
+    prepare_environment()
+    definition = _instance(config) if task is None else task
+    problem = _problem(definition, kind_of(definition, config.task.name), config)
+    if problem.num_params > config.noise.size:
+        raise ConfigError(
+            f"noise.size={config.noise.size}: expected at least the {problem.num_params} parameters of task "
+            f"{config.task.name!r}; choose a larger table or a smaller policy.hidden"
+        )
+    return problem
+
+
+def _instance(config: Config) -> object:
+    cls = task_class(config.task.name)
+    mapping = to_mapping(config)
+    key = (cls, json.dumps([mapping["task"], mapping["policy"]], sort_keys=True, default=str))
+    if key not in _instances:
+        _instances[key] = build(cls, config.task.settings, config.policy, config.task.name)
+    return _instances[key]
+
+
+def _problem(definition: Any, kind: str, config: Config) -> Problem:  # the user's task
+    if kind == PROBLEM:
+        return definition
+    if kind == HOST:
+        return _host_problem(definition, config)
+    # Imported here so that neither host environments nor a Problem of the user's own import JAX.
+    from gamaml.maml.problem import rl_problem, supervised_problem
+
+    return supervised_problem(definition, config) if kind == SUPERVISED else rl_problem(definition, config)
+
+
+def _host_problem(definition: Any, config: Config) -> Problem:  # the user's task
+    if config.inner.rounds != 0:
+        raise ConfigError(
+            f"inner.rounds={config.inner.rounds}: expected 0 for task {config.task.name!r}, whose "
+            "environments are stepped on the host without inner updates; set rounds = 0, or write it in JAX"
+        )
+    from gamaml.rl.host import HostProblem
+
+    return HostProblem(definition, config)
