@@ -1,0 +1,36 @@
+"""The run folder and file: an append-only journal as authority, an HDF5 file derived from it, a lock.
+
+A run called NAME is `NAME.h5`, which users open and copy, and the folder `NAME.run` with `journal`, `lock`
+and `current-<node>`.
+"""
+
+from gamaml.runlog.current import Current, CurrentFile, read_current
+from gamaml.runlog.generation import Generation
+from gamaml.runlog.hdf5 import PADDING
+from gamaml.runlog.header import SCHEMA_VERSION, Header
+from gamaml.runlog.history import History
+from gamaml.runlog.lock import Holder, live_holder
+from gamaml.runlog.log import RunLog, check, sidecar
+from gamaml.runlog.run import Run, digest, load
+from gamaml.runlog.summary import Summary, summarise
+
+__all__ = [
+    "PADDING",
+    "SCHEMA_VERSION",
+    "Current",
+    "CurrentFile",
+    "Generation",
+    "Header",
+    "History",
+    "Holder",
+    "Run",
+    "RunLog",
+    "Summary",
+    "check",
+    "digest",
+    "live_holder",
+    "load",
+    "read_current",
+    "sidecar",
+    "summarise",
+]

@@ -1,0 +1,122 @@
+"""What every rank is evaluating, for the case that it dies without a word: one small file per node."""
+
+from __future__ import annotations
+
+import os
+import platform
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+
+Phase = Literal["idle", "child", "re-evaluation"]
+
+_PHASES: tuple[Phase, ...] = ("idle", "child", "re-evaluation")
+_DTYPE = np.dtype(
+    [
+        ("pid", "<u4"),
+        ("rank", "<u4"),
+        ("phase", "<u4"),
+        ("generation", "<u4"),
+        ("index", "<u4"),
+        ("episode", "<u4"),
+        ("since", "<f8"),
+        ("host", "S32"),
+    ]
+)
+"""64 bytes, so that records never share a cache line; an entry never written has pid 0."""
+
+
+@dataclass(frozen=True)
+class Current:
+    """What one rank said last.
+
+    Attributes:
+        rank: world rank.
+        host: name of its host.
+        pid: its process.
+        generation: generation of what it evaluates.
+        phase: "idle", "child" or "re-evaluation".
+        index: index of the child, or of the re-evaluated candidate.
+        episode: which re-evaluation of the candidate; 0 for a child.
+        since: when it began, in seconds since 1970.
+    """
+
+    rank: int
+    host: str
+    pid: int
+    generation: int
+    phase: Phase
+    index: int
+    episode: int
+    since: float
+
+
+class CurrentFile:
+    """One rank's place in its node's file.
+
+    Writing costs one system call and no sync: it has to survive the process, not the machine.
+
+    Args:
+        folder: the run's sidecar folder, which exists.
+        node: index of the node, which names the file.
+        rank_in_node: place in the file.
+        world_rank: rank to report.
+    """
+
+    def __init__(self, folder: Path, node: int, rank_in_node: int, world_rank: int) -> None:
+        self._fd = os.open(folder / f"current-{node}", os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        self._position = rank_in_node * _DTYPE.itemsize
+        self._record = np.zeros((), _DTYPE)
+        self._record["pid"] = os.getpid()
+        self._record["rank"] = world_rank
+        self._record["host"] = platform.node().encode()[:32]
+
+    def write(self, generation: int, phase: Phase, index: int = 0, episode: int = 0) -> None:
+        """Say what this rank evaluates from now on."""
+        record = self._record
+        record["generation"] = generation
+        record["phase"] = _PHASES.index(phase)
+        record["index"] = index
+        record["episode"] = episode
+        record["since"] = time.time()
+        os.pwrite(self._fd, record.tobytes(), self._position)
+
+    def close(self) -> None:
+        """Close the file; a second call does nothing."""
+        if self._fd >= 0:
+            os.close(self._fd)
+            self._fd = -1
+
+
+def read_current(folder: Path) -> list[Current]:
+    """Return what the ranks said last, in the order of their ranks; empty after a clean end."""
+    found: list[Current] = []
+    for path in folder.glob("current-*"):
+        content = path.read_bytes()
+        whole = len(content) // _DTYPE.itemsize
+        for record in np.frombuffer(content, _DTYPE, whole):
+            if record["pid"]:
+                found.append(_current(record))
+    return sorted(found, key=lambda current: current.rank)
+
+
+def clear_current(folder: Path) -> None:
+    """Remove the files of all nodes."""
+    for path in folder.glob("current-*"):
+        path.unlink(missing_ok=True)
+
+
+def _current(record: np.void) -> Current:
+    return Current(
+        rank=int(record["rank"]),
+        host=bytes(record["host"]).decode(errors="replace"),
+        pid=int(record["pid"]),
+        generation=int(record["generation"]),
+        phase=_PHASES[int(record["phase"])],
+        index=int(record["index"]),
+        episode=int(record["episode"]),
+        since=float(record["since"]),
+    )

@@ -1,0 +1,121 @@
+"""The header of a run: what has to stay the same for the run to go on, and how a difference is refused."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from gamaml import config as cfg
+from gamaml.config import Config
+from gamaml.errors import RunFileError
+from gamaml.population import record_dtype
+
+SCHEMA_VERSION = 1
+"""Version of the journal's and of the HDF5 file's layout; a reader refuses newer ones."""
+
+
+@dataclass(frozen=True)
+class Header:
+    """What a run is.
+
+    Attributes:
+        name: the run's name.
+        config: its config.
+        num_params: length of the parameter vector.
+        num_rounds: inner updates; a record holds num_rounds + 1 returns.
+        scalars: names of the extra floats per record.
+        metric: "return" or "loss".
+        noise_digest: digest of the noise table in hexadecimal.
+        versions: library -> version; a difference on resume has to be accepted.
+        machine: anything that describes the machine; never compared.
+    """
+
+    name: str
+    config: Config
+    num_params: int
+    num_rounds: int
+    scalars: tuple[str, ...]
+    metric: str
+    noise_digest: str
+    versions: dict[str, str]
+    machine: dict[str, str]
+
+    @property
+    def record_dtype(self) -> np.dtype[np.void]:
+        """The dtype of this run's result records."""
+        return record_dtype(self.num_rounds, self.scalars)
+
+
+def to_json(header: Header) -> dict[str, Any]:
+    """Return the header as what JSON can hold, the inverse of `from_json`."""
+    fields = {field.name: getattr(header, field.name) for field in dataclasses.fields(header)}
+    return {**fields, "config": cfg.to_mapping(header.config), "scalars": list(header.scalars)}
+
+
+def from_json(mapping: Mapping[str, Any]) -> Header:
+    """Build a Header from `to_json`'s result; further keys are ignored."""
+    fields = {field.name: mapping[field.name] for field in dataclasses.fields(Header)}
+    fields["config"] = cfg.from_mapping(fields["config"])
+    fields["scalars"] = tuple(fields["scalars"])
+    return Header(**fields)
+
+
+def refuse_newer(path: Path, version: int) -> None:
+    """Raise RunFileError when a file's schema version is newer than this gamaml's."""
+    if version > SCHEMA_VERSION:
+        raise RunFileError(
+            f"{path}: expected schema_version at most {SCHEMA_VERSION}, got {version}, written by a newer "
+            "gamaml; update gamaml to read it"
+        )
+
+
+def refuse_differences(path: Path, old: Header, new: Header, *, accept_versions: bool) -> None:
+    """Raise RunFileError, naming all differences, when `new` would not continue the run that `old` began.
+
+    Args:
+        path: the run file, for the message.
+        old: the header in the journal, with the versions of the latest start.
+        new: the header of this start.
+        accept_versions: whether other library versions are taken.
+    """
+    changed = _differences(_science(old), _science(new))
+    if changed:
+        raise RunFileError(
+            f"{path}: expected the experiment that the run began with, got {changed}; "
+            "undo the change, or start a new run under another name"
+        )
+    changed = _differences(old.versions, new.versions)
+    if changed and not accept_versions:
+        raise RunFileError(
+            f"{path}: expected the library versions that the run used so far, got {changed}; install those, "
+            "or continue with --accept-versions (results may differ in the last bits; the change is recorded)"
+        )
+
+
+def _science(header: Header) -> dict[str, Any]:
+    """Return everything that decides what a child is, by dotted name; entries are what JSON can hold."""
+    return {
+        **cfg.science(header.config),
+        "num_params": header.num_params,
+        "num_rounds": header.num_rounds,
+        "scalars": list(header.scalars),
+        "metric": header.metric,
+        "noise digest": header.noise_digest,
+    }
+
+
+def _differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> str:
+    # Compared as JSON: NaN equals itself, and True is not 1.
+    def text(mapping: Mapping[str, Any], name: str) -> str:
+        return json.dumps(mapping[name]) if name in mapping else "unset"
+
+    names = sorted({*old, *new})
+    return ", ".join(
+        f"{name} = {text(new, name)} (was {text(old, name)})" for name in names if text(old, name) != text(new, name)
+    )

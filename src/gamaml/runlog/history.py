@@ -1,0 +1,197 @@
+"""What a journal says about a run: its header, and what a resumed run needs to go on."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+import platform
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from gamaml.errors import RunFileError
+from gamaml.population import Lineage
+from gamaml.runlog.generation import Generation, Partial, decode_generation, decode_partial
+from gamaml.runlog.header import SCHEMA_VERSION, Header, from_json, to_json
+from gamaml.runlog.journal import FrameType, read_frames
+from gamaml.types import Records
+
+
+@dataclass(frozen=True)
+class History:
+    """What a run has done so far.
+
+    Attributes:
+        lineage: the parents selected after generation 0, 1, ...
+        num_generations: committed generations.
+        total_steps: environment steps in committed generations, re-evaluations included.
+        elite_fitness: of the last committed generation; NaN before the first.
+        children: finished records of the open generation, in index order, possibly none.
+        reevaluations: finished re-evaluations of the open generation; they mean something only when all
+            children are finished.
+        finished: whether the run ended by its stop criteria (which may have changed since).
+        fruitless_restarts: consecutive latest starts, without this one, that journalled no new record.
+    """
+
+    lineage: list[Lineage]
+    num_generations: int
+    total_steps: int
+    elite_fitness: float
+    children: Records
+    reevaluations: Records
+    finished: bool
+    fruitless_restarts: int
+
+
+@dataclass(frozen=True)
+class Past:
+    """A journal read to its end.
+
+    Attributes:
+        created: when the run began, in seconds since 1970.
+        header: the header of the run's beginning, with config, versions and machine of its latest start.
+        version_history: (committed generations, versions) at the start and wherever the versions changed.
+        history: the rest.
+    """
+
+    created: float
+    header: Header
+    version_history: list[tuple[int, dict[str, str]]]
+    history: History
+
+
+def encode_header(header: Header) -> bytes:
+    """Return the payload of a HEADER frame."""
+    return _json({"schema_version": SCHEMA_VERSION, "created": time.time(), **to_json(header)})
+
+
+def encode_start(header: Header, job_id: str | None) -> bytes:
+    """Return the payload of a START frame for a start that happens now."""
+    return _json({"time": time.time(), "host": platform.node(), "job_id": job_id, **to_json(header)})
+
+
+def encode_finished(num_generations: int) -> bytes:
+    """Return the payload of a FINISHED frame."""
+    return _json({"time": time.time(), "num_generations": num_generations})
+
+
+def read_header(path: Path) -> tuple[float, Header]:
+    """Return when a run began, in seconds since 1970, and its first header.
+
+    Raises:
+        RunFileError: not a journal, newer, or without a header.
+    """
+    for frame_type, payload, _ in read_frames(path):
+        if frame_type is FrameType.HEADER:
+            mapping = json.loads(payload)
+            return mapping["created"], from_json(mapping)
+        break
+    raise RunFileError(f"{path}: expected a journal that begins with a header, got none; start a new run")
+
+
+def read_past(path: Path) -> Past:
+    """Read a journal to its end; of the committed records none are kept.
+
+    Raises:
+        RunFileError: not a journal, newer, or damaged.
+    """
+    created, header = read_header(path)
+    scan = _Scan(header)
+    for frame_type, payload, _ in read_frames(path):
+        scan.add(frame_type, payload)
+    return Past(created, scan.header, scan.version_history, scan.history())
+
+
+def read_generations(path: Path) -> Iterator[Generation]:
+    """Yield the committed generations of a journal, one at a time."""
+    record_dtype = read_header(path)[1].record_dtype
+    for frame_type, payload, _ in read_frames(path):
+        if frame_type is FrameType.COMMIT:
+            yield decode_generation(payload, record_dtype)
+
+
+def is_finished(path: Path) -> bool:
+    """Return whether a journal ends with the mark that stop criteria were met; reads no payload."""
+    finished = False
+    for frame_type, _, _ in read_frames(path, payloads=False):
+        if frame_type is not FrameType.START:
+            finished = frame_type is FrameType.FINISHED
+    return finished
+
+
+@dataclass
+class _Scan:
+    """Reads frame by frame; what is open is forgotten at the next commit."""
+
+    header: Header
+    version_history: list[tuple[int, dict[str, str]]] = field(default_factory=list[tuple[int, dict[str, str]]])
+    lineage: list[Lineage] = field(default_factory=list[Lineage])
+    partials: list[Partial] = field(default_factory=list[Partial])
+    total_steps: int = 0
+    elite_fitness: float = math.nan
+    finished: bool = False
+    fruitless: int = 0
+
+    def add(self, frame_type: FrameType, payload: bytes) -> None:
+        if frame_type is FrameType.START:
+            self._start(json.loads(payload))
+        elif frame_type is FrameType.COMMIT:
+            self._commit(decode_generation(payload, self.header.record_dtype))
+        elif frame_type is FrameType.PARTIAL:
+            self.partials.append(decode_partial(payload, self.header.record_dtype))
+            self._progress(finished=False)
+        elif frame_type is FrameType.FINISHED:
+            self._progress(finished=True)
+
+    def history(self) -> History:
+        nothing = np.empty(0, self.header.record_dtype)
+        return History(
+            lineage=self.lineage,
+            num_generations=len(self.lineage),
+            total_steps=self.total_steps,
+            elite_fitness=self.elite_fitness,
+            children=_union([partial.children for partial in self.partials], nothing),
+            reevaluations=_union([partial.reevaluations for partial in self.partials], nothing),
+            finished=self.finished,
+            fruitless_restarts=self.fruitless,
+        )
+
+    def _start(self, mapping: dict[str, Any]) -> None:
+        latest = from_json(mapping)
+        self.header = dataclasses.replace(
+            self.header, config=latest.config, versions=latest.versions, machine=latest.machine
+        )
+        if not self.version_history or self.version_history[-1][1] != latest.versions:
+            self.version_history.append((len(self.lineage), latest.versions))
+        self.fruitless += 1
+
+    def _commit(self, generation: Generation) -> None:
+        if generation.generation != len(self.lineage):
+            raise RunFileError(
+                f"journal of {self.header.name}: expected generation {len(self.lineage)}, got "
+                f"{generation.generation}; restore the file from a copy, or start a new run"
+            )
+        self.lineage.append(generation.parents.copy())
+        self.total_steps += generation.steps
+        self.elite_fitness = generation.elite_fitness
+        self.partials.clear()
+        self._progress(finished=False)
+
+    def _progress(self, *, finished: bool) -> None:
+        self.finished = finished
+        self.fruitless = 0
+
+
+def _union(parts: list[Records], nothing: Records) -> Records:
+    """Return the records of all parts in index order, each index once."""
+    records = np.concatenate([nothing, *parts])
+    return records[np.unique(records["index"], return_index=True)[1]]
+
+
+def _json(mapping: dict[str, Any]) -> bytes:
+    return json.dumps(mapping, sort_keys=True).encode()

@@ -1,0 +1,109 @@
+"""The summary of a generation: what its one line in a table, a plot or a progress display needs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+
+import numpy as np
+
+from gamaml.population import Lineage
+from gamaml.runlog.generation import Generation
+from gamaml.types import Float64Array, Records
+
+
+@dataclass(frozen=True)
+class Summary:
+    """What one generation found.
+
+    Attributes:
+        generation: its index.
+        fitness_best, fitness_mean, fitness_median: over the children with a finite fitness; NaN without one.
+        elite_fitness: the elite's mean fitness over its re-evaluations (without them, its single fitness).
+        elite_returns: float64[num_rounds + 1], its mean return (or loss) before and after every round.
+        mean_returns: float64[num_rounds + 1], the same over all children with a finite fitness.
+        num_failed: children without a finite fitness.
+        num_evaluations: evaluations, re-evaluations included.
+        steps: environment steps, re-evaluations included.
+        mutation_std: std with which the children were made.
+        seconds: wall-clock seconds.
+    """
+
+    generation: int
+    fitness_best: float
+    fitness_mean: float
+    fitness_median: float
+    elite_fitness: float
+    elite_returns: Float64Array
+    mean_returns: Float64Array
+    num_failed: int
+    num_evaluations: int
+    steps: int
+    mutation_std: float
+    seconds: float
+
+    def row(self) -> np.void:
+        """Return the summary as one entry of `summary_dtype`."""
+        values = tuple(getattr(self, field.name) for field in fields(self))
+        return np.array([values], summary_dtype(len(self.elite_returns) - 1))[0]
+
+
+def summary_dtype(num_rounds: int) -> np.dtype[np.void]:
+    """Return the dtype of the run file's summary: the fields of `Summary`."""
+    kinds = {"int": "<u8", "float": "<f8"}
+    return np.dtype(
+        [
+            (f.name, kinds[str(f.type)]) if str(f.type) in kinds else (f.name, "<f8", (num_rounds + 1,))
+            for f in fields(Summary)
+        ]
+    )
+
+
+def summarise(generation: Generation) -> Summary:
+    """Summarise one generation; a pure function."""
+    finite = generation.records[np.isfinite(generation.records["fitness"])]
+    fitness = finite["fitness"].astype(np.float64)
+    some = len(fitness) > 0
+    return Summary(
+        generation=generation.generation,
+        fitness_best=float(fitness.max()) if some else np.nan,
+        fitness_mean=float(fitness.mean()) if some else np.nan,
+        fitness_median=float(np.median(fitness)) if some else np.nan,
+        elite_fitness=generation.elite_fitness,
+        elite_returns=_mean_returns(_elite_records(generation)),
+        mean_returns=_mean_returns(finite),
+        num_failed=len(generation.records) - len(finite),
+        num_evaluations=len(generation.records) + len(generation.reevaluations),
+        steps=generation.steps,
+        mutation_std=generation.mutation_std,
+        seconds=generation.seconds,
+    )
+
+
+def _elite_records(generation: Generation) -> Records:
+    """Return the elite's re-evaluations, or its one record as a child, or nothing.
+
+    A candidate whose re-evaluations are not all finite was not chosen for them; then the best child was.
+    """
+    candidate = _position(generation.parents[:1], generation.candidates)
+    if candidate is not None:
+        episodes = len(generation.reevaluations) // len(generation.candidates)
+        own = generation.reevaluations[candidate * episodes : (candidate + 1) * episodes]
+        if np.isfinite(own["fitness"]).all():
+            return own
+    fitness = np.where(np.isfinite(generation.records["fitness"]), generation.records["fitness"], -np.inf)
+    best = int(np.argmax(fitness))
+    return generation.records[best : best + 1] if np.isfinite(fitness[best]) else generation.records[:0]
+
+
+def _position(entry: Lineage, candidates: Lineage) -> int | None:
+    matches = np.flatnonzero(candidates == entry)
+    return int(matches[0]) if len(matches) else None
+
+
+def _mean_returns(records: Records) -> Float64Array:
+    returns: Float64Array = records["returns"].astype(np.float64)
+    if len(returns) == 0:
+        return np.full(records.dtype["returns"].shape, np.nan)
+    # A finite fitness may come with infinite returns before adaptation; their mean is then infinite or NaN.
+    with np.errstate(invalid="ignore"):
+        return np.asarray(returns.mean(axis=0))
