@@ -1,0 +1,149 @@
+"""The launcher and the MPIs behave as mpi/README.md says, and the harness leaves nothing behind."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from harness import LAUNCH, SHARED_MEMORY, Layout, Mpi, memory_limit, mpi_job, run_mpi, small_shared_memory
+
+PROGRAMS = Path(__file__).parent / "programs"
+
+
+def ending(name: str) -> list[str | Path]:
+    return ["python", "-m", "mpi4py", PROGRAMS / "endings.py", name]
+
+
+def test_windows_atomics_and_collectives_work_on_every_layout(mpi: Mpi, layout: Layout) -> None:
+    finished = run_mpi(PROGRAMS / "semantics.py", ranks=layout.ranks, nodes=layout.nodes, mpi=mpi)
+    report = json.loads(finished.stdout)
+    assert report["node_sizes"] == list(layout.node_sizes)
+    assert report["atomics_exact"]
+    assert report["collectives_apart"]
+    assert report["thread_level"]
+    if mpi.name == "openmpi" and layout.nodes:
+        assert len(set(report["hosts"])) == len(layout.nodes)
+
+
+@pytest.mark.parametrize("nodes", [None, (2, 1)])
+@pytest.mark.parametrize("name", ["abort", "exit"])
+def test_exit_code_of_the_job_is_the_one_a_rank_chose(mpi: Mpi, name: str, nodes: tuple[int, ...] | None) -> None:
+    run_mpi(ending(name), ranks=3, nodes=nodes, mpi=mpi, exit_code=75)
+
+
+def test_exception_on_one_rank_ends_the_job_and_shows_its_traceback(mpi: Mpi) -> None:
+    finished = run_mpi(ending("raise"), ranks=3, mpi=mpi, exit_code=1)
+    assert "RuntimeError: this rank has a bug" in finished.stderr
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGUSR1], ids=lambda number: number.name)
+@pytest.mark.parametrize("nodes", [None, (1, 1)])
+def test_signalled_job_gets_time_to_finish(mpi: Mpi, number: signal.Signals, nodes: tuple[int, ...] | None) -> None:
+    with mpi_job(ending("serve"), ranks=2, nodes=nodes, mpi=mpi) as job:
+        job.wait_for("ready")
+        job.process.send_signal(number)
+        finished = job.wait(20)
+    assert finished.returncode == 75
+    assert "finished" in finished.stdout
+
+
+def test_killed_rank_ends_the_job(mpi: Mpi) -> None:
+    with mpi_job(ending("serve"), ranks=3, mpi=mpi) as job:
+        job.wait_for("ready")
+        ranks = job.ranks()
+        assert sorted(ranks) == [0, 1, 2]
+        os.kill(ranks[1], signal.SIGKILL)
+        assert job.wait(20).returncode not in (0, 75)
+
+
+def test_nothing_is_left_after_mpiexec_is_killed(mpi: Mpi) -> None:
+    before = set(SHARED_MEMORY.iterdir())
+    with mpi_job(ending("serve"), ranks=2, mpi=mpi) as job:
+        job.wait_for("ready")
+        os.kill(job.mpiexec(), signal.SIGKILL)
+        job.process.wait(20)
+    assert job.processes() == {}
+    left = {path.name for path in set(SHARED_MEMORY.iterdir()) - before}
+    assert not [name for name in left if name.startswith(("mpich_shm_", "sm_segment"))]
+
+
+def test_timeout_kills_every_process_and_shows_both_outputs(mpi: Mpi) -> None:
+    with mpi_job(ending("serve"), ranks=2, mpi=mpi) as job:
+        job.wait_for("ready")
+        with pytest.raises(
+            pytest.fail.Exception, match=r"still running after 0.1 s\n-- stdout\nready\n\n-- stderr\n\+"
+        ):
+            job.wait(0.1)
+        assert job.processes() == {}
+
+
+def test_unexpected_exit_code_fails_with_both_outputs(mpi: Mpi) -> None:
+    with pytest.raises(pytest.fail.Exception, match="ended with 75 instead of 0"):
+        run_mpi(ending("exit"), ranks=1, mpi=mpi)
+
+
+def test_small_shared_memory_is_seen_by_the_ranks_only(mpi: Mpi) -> None:
+    before = os.statvfs(SHARED_MEMORY)
+    script = "import os; s = os.statvfs('/dev/shm'); print(s.f_blocks * s.f_frsize)"
+    finished = run_mpi(["python", "-c", script], ranks=2, mpi=mpi, prefix=small_shared_memory(64 << 20))
+    assert finished.stdout.split() == [str(64 << 20)] * 2
+    assert os.statvfs(SHARED_MEMORY).f_blocks == before.f_blocks
+
+
+def test_memory_limit_kills_what_exceeds_it() -> None:
+    script = "print('started', flush=True); block = b'x' * (256 << 20); print(len(block))"
+    with memory_limit(128 << 20) as prefix:
+        finished = subprocess.run(
+            [*prefix, sys.executable, "-c", script], capture_output=True, text=True, timeout=60, check=False
+        )
+    assert finished.stdout == "started\n"
+    assert finished.returncode != 0
+
+
+def launch(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([sys.executable, LAUNCH, *arguments], capture_output=True, text=True, timeout=60)
+
+
+def test_print_shows_the_command_and_starts_nothing(mpi: Mpi, tmp_path: Path) -> None:
+    shown = launch("--nodes", "3,2", "--env", mpi.environment, "--print", "--", "touch", tmp_path / "ran")
+    assert shown.returncode == 0
+    assert "emulated1:3,emulated2:2 -n 5 touch" in shown.stdout
+    assert not (tmp_path / "ran").exists()
+
+
+def test_variable_that_is_set_already_wins_over_the_profile(mpi: Mpi, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OMPI_MCA_osc", "sm")
+    shown = launch("-n", "1", "--env", mpi.environment, "--print", "true")
+    assert "OMPI_MCA_osc" not in shown.stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["-n", "3", "--nodes", "2,2", "true"], "-n 3: expected the sum of --nodes 2,2, 4; leave -n out"),
+        (["--nodes", "2,x", "true"], "--nodes: expected positive rank counts like 3,2; got '2,x'"),
+        (["--nodes", "2,0", "true"], "--nodes: expected positive rank counts like 3,2; got '2,0'"),
+        (["-n", "0", "true"], "-n: expected a positive number of ranks, got 0; give -n or --nodes"),
+        (["true"], "-n: expected a positive number of ranks, got None; give -n or --nodes"),
+        (["-n", "2"], "program: expected a program to start, got none"),
+        (
+            ["-n", "2", "--env", "/nowhere", "true"],
+            "/nowhere/bin/mpiexec: expected the mpiexec of an environment",
+        ),
+    ],
+)
+def test_mistake_in_the_arguments_is_one_line_and_exit_code_2(arguments: list[str], message: str) -> None:
+    refused = launch(*arguments)
+    assert refused.returncode == 2
+    assert refused.stderr.startswith(f"mpi/launch: {message}")
+    assert refused.stderr.count("\n") == 1
+
+
+def test_environment_of_another_mpi_is_refused(mpi: Mpi) -> None:
+    other = {"mpich": "openmpi", "openmpi": "mpich"}[mpi.name]
+    refused = launch("-n", "1", "--env", mpi.environment, "--mpi", other, "true")
+    assert refused.returncode == 2
+    assert f"expected {other}, got {mpi.name}; name the right environment with --env" in refused.stderr
