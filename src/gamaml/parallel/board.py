@@ -1,0 +1,212 @@
+"""The work of one population on one node: claims, results and their hand-over in shared memory.
+
+The leader publishes a batch; every rank of the node claims items of it and writes each result into the item's own
+slot. A claim is one compare-and-swap on a word that holds (batch number, items left), so a rank that was delayed
+across a batch boundary fails the swap instead of taking work of another batch. Counters are never reset.
+"""
+
+from __future__ import annotations
+
+import enum
+from dataclasses import dataclass
+from typing import TypeVar
+
+import numpy as np
+import numpy.typing as npt
+
+from gamaml.parallel.windows import SharedWindow
+from gamaml.population import LINEAGE_DTYPE, Lineage
+from gamaml.types import Records
+
+S = TypeVar("S", bound=np.generic)
+
+_LINE = 64
+_COUNT_BITS = 32
+_COUNT_MASK = (1 << _COUNT_BITS) - 1
+
+_CLAIM, _FINISHED, _END = 0, _LINE, 2 * _LINE
+_DESCRIPTOR = 3 * _LINE
+_DESCRIPTOR_WORDS = 8
+
+
+class Kind(enum.IntEnum):
+    """What the items of a batch are."""
+
+    DECODE = 0
+    CHILDREN = 1
+    REEVALUATIONS = 2
+
+
+@dataclass(frozen=True)
+class Batch:
+    """A batch of work, as the leader publishes it.
+
+    Attributes:
+        kind: what its items are.
+        generation: generation that the work belongs to.
+        buffer: which of the two parent buffers holds (for DECODE: receives) the generation's parents.
+        table: the parents to decode, the present parents, or the candidates to re-evaluate.
+    """
+
+    kind: Kind
+    generation: int
+    buffer: int
+    table: Lineage
+
+
+@dataclass(frozen=True)
+class Claim:
+    """Items that this rank has taken: positions [start, stop) of the batch, and what they stand for.
+
+    Attributes:
+        number: the batch's number on this node.
+        batch: its description.
+        start, stop: positions, which are also the result slots.
+        items: int32[stop - start], a child's index, candidate * episodes + episode, or a parent's slot.
+    """
+
+    number: int
+    batch: Batch
+    start: int
+    stop: int
+    items: npt.NDArray[np.int32]
+
+
+class Board:
+    """One population's part of a node's work window.
+
+    Args:
+        window: the node's window.
+        position: first byte of this board, a multiple of 64.
+        capacity: the most items that a batch can have.
+        table_size: the most entries that a batch's table can have.
+        dtype: dtype of a result record.
+    """
+
+    def __init__(
+        self, window: SharedWindow, position: int, capacity: int, table_size: int, dtype: np.dtype[np.void]
+    ) -> None:
+        self._window = window
+        self._position = position
+        memory, start = window.memory(), position + _DESCRIPTOR
+        self._descriptor, start = _array(memory, start, np.dtype(np.int64), _DESCRIPTOR_WORDS)
+        self._table, start = _array(memory, start, LINEAGE_DTYPE, table_size)
+        self._items, start = _array(memory, start, np.dtype(np.int32), capacity)
+        self._ready = start
+        start = _aligned(start + 8 * capacity)
+        self._records, _ = _array(memory, start, dtype, capacity)
+        self._published = 0
+        self._finished_before = 0
+        self._claimed: int | None = None
+
+    @staticmethod
+    def nbytes(capacity: int, table_size: int, dtype: np.dtype[np.void]) -> int:
+        """Return the bytes that a board takes, a multiple of 64."""
+        parts = (8 * _DESCRIPTOR_WORDS, LINEAGE_DTYPE.itemsize * table_size, 4 * capacity, 8 * capacity)
+        return _DESCRIPTOR + sum(map(_aligned, parts)) + _aligned(dtype.itemsize * capacity)
+
+    # What the leader does.
+
+    def publish(self, batch: Batch, items: npt.NDArray[np.int32]) -> None:
+        """Open a batch for claiming; the one before must be complete or closed.
+
+        Args:
+            batch: its description.
+            items: int32[<= capacity], claimed in this order.
+        """
+        self._published += 1
+        self._claimed = None
+        self._descriptor[:4] = (batch.kind, batch.generation, batch.buffer, len(batch.table))
+        self._table[: len(batch.table)] = batch.table
+        # Claims count down, so that the claim word alone says whether anything is left.
+        self._items[: len(items)] = items[::-1]
+        self._records["flags"][: len(items)] = 0
+        self._descriptor[4] = len(items)
+        self._finished_before = self._window.load(self._position + _FINISHED)
+        self._window.sync()
+        self._window.store(self._position + _CLAIM, _word(self._published, len(items)))
+
+    def num_finished(self) -> int:
+        """Return how many items of the published batch were handed over or abandoned."""
+        return self._window.load(self._position + _FINISHED) - self._finished_before
+
+    def close(self) -> int:
+        """Stop claims of the published batch; return how many items were claimed."""
+        claim = self._position + _CLAIM
+        while self._claimed is None:
+            word = self._window.load(claim)
+            if self._window.compare_and_swap(claim, word, word & ~_COUNT_MASK):
+                self._claimed = int(self._descriptor[4]) - (word & _COUNT_MASK)
+        return self._claimed
+
+    def collect(self) -> Records:
+        """Return a copy of the published batch's finished records, in any order."""
+        number = int(self._descriptor[4])
+        ready = [k for k in range(number) if self._window.load(self._ready + 8 * k) == self._published]
+        self._window.sync()
+        return self._records[ready]
+
+    def collect_complete(self) -> Records:
+        """Return a copy of all records of the published batch, which is complete."""
+        self._window.sync()
+        return self._records[: int(self._descriptor[4])].copy()
+
+    def end(self) -> None:
+        """Tell the ranks of the node that this population is over."""
+        self._window.store(self._position + _END, 1)
+
+    # What every rank does.
+
+    @property
+    def generation(self) -> int:
+        """Generation of the batch published last; a hint, which may be one batch old."""
+        return int(self._descriptor[1])
+
+    def ended(self) -> bool:
+        """Return whether the population is over."""
+        return self._window.load(self._position + _END) == 1
+
+    def claim(self, max_items: int = 1) -> Claim | None:
+        """Take up to `max_items` items of the open batch; None if nothing is left now."""
+        position = self._position + _CLAIM
+        word = self._window.load(position)
+        left = word & _COUNT_MASK
+        if left == 0:
+            return None
+        taken = min(left, max_items)
+        if not self._window.compare_and_swap(position, word, word - taken):
+            return None
+        # From here to `hand_over` the batch cannot end, so its description stays.
+        self._window.sync()
+        kind, generation, buffer, table_size = (int(value) for value in self._descriptor[:4])
+        batch = Batch(Kind(kind), generation, buffer, self._table[:table_size].copy())
+        start, stop = left - taken, left
+        return Claim(word >> _COUNT_BITS, batch, start, stop, self._items[start:stop][::-1].copy())
+
+    def hand_over(self, claim: Claim, results: Records | None) -> None:
+        """Deliver the results of a claim.
+
+        Args:
+            claim: what was claimed.
+            results: one record per item in the order of `claim.items`, or None for an abandoned or recordless claim.
+        """
+        if results is not None:
+            self._records[claim.start : claim.stop] = results[::-1]
+            self._window.sync()
+            for slot in range(claim.start, claim.stop):
+                self._window.store(self._ready + 8 * slot, claim.number)
+        self._window.sync()
+        self._window.add(self._position + _FINISHED, claim.stop - claim.start)
+
+
+def _word(number: int, left: int) -> int:
+    return (number << _COUNT_BITS) | left
+
+
+def _aligned(nbytes: int) -> int:
+    return -(-nbytes // _LINE) * _LINE
+
+
+def _array(memory: memoryview, start: int, dtype: np.dtype[S], count: int) -> tuple[npt.NDArray[S], int]:
+    array = np.frombuffer(memory[start : start + dtype.itemsize * count], dtype)
+    return array, start + _aligned(dtype.itemsize * count)

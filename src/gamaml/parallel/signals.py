@@ -1,0 +1,95 @@
+"""Signals that ask a job to checkpoint and leave.
+
+Python runs a signal's handler only between bytecodes of the main thread, which may be inside one long XLA call. The
+C-level handler, though, writes to a pipe at once; the service thread reads it.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
+from types import FrameType, TracebackType
+
+CHECKPOINT_SIGNALS = (signal.SIGTERM, signal.SIGUSR1, signal.SIGINT)
+
+
+class Stopped(BaseException):
+    """Raised inside an evaluation that is given up; not an Exception, so that no evaluation swallows it."""
+
+
+class SignalWatch:
+    """Context manager: notes checkpoint signals, and can break off the main thread's evaluation.
+
+    Outside the main thread it installs nothing and notes nothing.
+
+    Args:
+        on_early: called for a signal that arrives before `serve`, when there is nothing to save yet.
+    """
+
+    def __init__(self, on_early: Callable[[], None]) -> None:
+        self._on_early = on_early
+        self._serving = False
+        self._installed = threading.current_thread() is threading.main_thread()
+        self._requested = False
+        self._evaluating = False
+        self._give_up = False
+
+    def __enter__(self) -> SignalWatch:
+        if self._installed:
+            self._read, self._write = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+            self._old_wakeup = signal.set_wakeup_fd(self._write, warn_on_full_buffer=False)
+            self._old_handlers = {number: signal.signal(number, self._handle) for number in CHECKPOINT_SIGNALS}
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._installed:
+            for number, handler in self._old_handlers.items():
+                signal.signal(number, handler)
+            signal.set_wakeup_fd(self._old_wakeup)
+            os.close(self._read)
+            os.close(self._write)
+            self._installed = False
+
+    def serve(self) -> None:
+        """From now on signals are noted, and somebody asks `requested`."""
+        self._serving = True
+        if self._requested:
+            self._on_early()
+
+    def requested(self) -> bool:
+        """Return whether a checkpoint signal arrived. Callable from any thread."""
+        if self._installed and not self._requested:
+            try:
+                self._requested = any(number in CHECKPOINT_SIGNALS for number in os.read(self._read, 4096))
+            except BlockingIOError:
+                pass
+        return self._requested
+
+    @contextmanager
+    def evaluation(self) -> Generator[None, None, None]:
+        """Mark the main thread's body as something that `give_up` may break off with Stopped."""
+        try:
+            self._evaluating = True
+            if self._give_up:
+                raise Stopped
+            yield
+        finally:
+            self._evaluating = False
+
+    def give_up(self) -> None:
+        """Break off the main thread's evaluation, now or when one begins. Called from the service thread."""
+        self._give_up = True
+        if self._installed and self._evaluating:
+            signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGUSR1)
+
+    def _handle(self, number: int, frame: FrameType | None) -> None:
+        self._requested = True
+        if not self._serving:
+            self._on_early()
+        if self._give_up and self._evaluating:
+            raise Stopped
