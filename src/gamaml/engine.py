@@ -1,0 +1,375 @@
+"""One job on one rank: its windows, boards and relays, and the loop that claims and evaluates."""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+import traceback
+from collections.abc import Generator, Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from types import TracebackType
+
+import numpy as np
+from threadpoolctl import threadpool_limits  # pyright: ignore[reportMissingTypeStubs] (it ships none)
+
+from gamaml import ga
+from gamaml.config import Config
+from gamaml.errors import ResourceError
+from gamaml.evolve import Evolution
+from gamaml.parallel import launcher, memory, table
+from gamaml.parallel.board import Board
+from gamaml.parallel.guard import Guard
+from gamaml.parallel.relay import Relay
+from gamaml.parallel.service import Backoff, Service, abort
+from gamaml.parallel.signals import SignalWatch, Stopped
+from gamaml.parallel.topology import Topology
+from gamaml.parallel.windows import SharedWindow
+from gamaml.population import (
+    GAState,
+    GenerationInfo,
+    Lineage,
+    TrainResult,
+    candidate_at,
+    decode_genome,
+    genome_of,
+    record_dtype,
+)
+from gamaml.runlog import Header, RunLog
+from gamaml.types import Float32Array, Problem
+from gamaml.versions import library_versions, machine_description
+from gamaml.worker import Worker
+from gamaml.writer import Writer
+
+INTERRUPTED = 75
+"""Exit code of a job that checkpointed on a signal and wants to be started again (EX_TEMPFAIL)."""
+
+_IDLE_SECONDS = 5e-3
+_LOCK_SECONDS = 10.0
+_FLAGS_NBYTES = 64
+
+
+class _Layout:
+    """Sizes and shapes that follow from one population's config and problem."""
+
+    def __init__(self, config: Config, problem: Problem) -> None:
+        elite = config.ga.elite
+        self.dtype = record_dtype(problem.num_rounds, problem.scalars)
+        self.capacity = max(config.ga.population_size, elite.candidates * elite.episodes, config.ga.num_parents)
+        self.table_size = max(config.ga.num_parents, elite.candidates)
+        self.board_nbytes = Board.nbytes(self.capacity, self.table_size, self.dtype)
+        self.parents_shape = (2, config.ga.num_parents, problem.num_params)
+        self.parents_nbytes = 4 * int(np.prod(self.parents_shape))
+
+
+class Engine:
+    """A job's populations on this rank. All public methods are collective over `topology.world`.
+
+    Args:
+        topology: the job.
+        guard: ends the job when this rank fails alone.
+        configs: one per population.
+        problems: one per population.
+        paths: one run file per population.
+    """
+
+    def __init__(
+        self,
+        topology: Topology,
+        guard: Guard,
+        configs: Sequence[Config],
+        problems: Sequence[Problem],
+        paths: Sequence[Path],
+    ) -> None:
+        self._topology = topology
+        self._guard = guard
+        self._configs = configs
+        self._problems = problems
+        self._paths = paths
+        self._layouts = [_Layout(config, problem) for config, problem in zip(configs, problems, strict=True)]
+        self._stack = ExitStack()
+        self._logs: list[RunLog] = []
+        self._evolutions: list[Evolution] = []
+        self._lock_renewed = time.monotonic()
+
+    def __enter__(self) -> Engine:
+        """Allocate and fill the windows.
+
+        Raises:
+            ResourceError: a host cannot hold the windows (before any is allocated), or the nodes' tables differ.
+        """
+        try:
+            self._stack.enter_context(threadpool_limits(1))
+            self._watch = SignalWatch(on_early=lambda: abort(self._topology.world, INTERRUPTED))
+            self._signals = self._stack.enter_context(ExitStack())
+            self._signals.enter_context(self._watch)
+            self._topology.agree(self._shortage())
+            self._allocate()
+        except BaseException as error:
+            self.__exit__(type(error), error, error.__traceback__)
+            raise
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        # Freeing is collective, so a rank that failed alone must end the job first.
+        self._guard.check(error)
+        for log in self._logs:
+            log.close()
+        self._stack.close()
+
+    def open_runs(self, *, resume: bool, overwrite: bool, accept_versions: bool) -> None:
+        """Open the run logs on rank 0, and bring every node's parents to where the logs stand.
+
+        Raises:
+            RunFileError: a run exists, is locked, damaged, or of another experiment; on every rank.
+        """
+        headers = [
+            Header(
+                name=path.stem,
+                config=config,
+                num_params=problem.num_params,
+                num_rounds=problem.num_rounds,
+                scalars=problem.scalars,
+                metric=problem.metric,
+                noise_digest=self._noise.digest,
+                versions=library_versions(),
+                machine=machine_description(),
+            )
+            for path, config, problem in zip(self._paths, self._configs, self._problems, strict=True)
+        ]
+
+        def open_logs() -> list[list[Lineage]]:
+            for path, header in zip(self._paths, headers, strict=True):
+                self._logs.append(
+                    RunLog.open(
+                        path,
+                        header,
+                        resume=resume,
+                        overwrite=overwrite,
+                        accept_versions=accept_versions,
+                        job_id=launcher.job_id(),
+                    )
+                )
+            return [log.history.lineage for log in self._logs]
+
+        lineages = self._topology.on_root(open_logs)
+        for worker, path in zip(self._workers, self._paths, strict=True):
+            worker.report_to(path.with_suffix(".run"), self._topology.node_index, self._topology.node.rank)
+            self._stack.callback(worker.close)
+        self._states = [self._restore(population, lineage) for population, lineage in enumerate(lineages)]
+        self._parents_window.sync()
+        self._topology.wait_for_all()
+        self._parents_window.sync()
+
+    def prepare(self) -> None:
+        """Let the problems warm up: on rank 0 first, so that the others find its results in the cache."""
+        for on_root in (True, False):
+            if self._topology.is_root is on_root:
+                for problem in self._problems:
+                    warm_up = getattr(problem, "warm_up", None)
+                    if warm_up is not None:
+                        warm_up()
+            self._topology.wait_for_all()
+
+    def run(self) -> Generator[GenerationInfo, None, None]:
+        """Evolve until every population has ended; yields on rank 0, after every generation."""
+        self._start()
+        try:
+            yield from self._loop()
+        except GeneratorExit:
+            self._wind_down()
+            raise
+        except Exception as error:
+            if self._topology.size > 1:
+                abort(self._topology.world, 1, "".join(traceback.format_exception(error)))
+            self._wind_down()
+            raise
+        self._leave()
+
+    def results(self) -> list[TrainResult]:
+        """Return how each population ended, the same on every rank."""
+        told = self._topology.on_root(
+            lambda: [self._tell(*pair) for pair in zip(self._evolutions, self._logs, strict=True)]
+        )
+        results: list[TrainResult] = []
+        for result, parents in zip(told, self._parents, strict=True):
+            parameters = None
+            if result.num_generations and not result.interrupted:
+                parameters = parents[result.num_generations % 2, 0].copy()
+            results.append(dataclasses.replace(result, parameters=parameters))
+        return results
+
+    # Setting up.
+
+    def _shortage(self) -> ResourceError | None:
+        if not self._topology.is_leader:
+            return None
+        nbytes = 4 * self._configs[0].noise.size + _FLAGS_NBYTES
+        nbytes += sum(layout.parents_nbytes + layout.board_nbytes for layout in self._layouts)
+        demand = memory.measure(self._topology.host, nbytes, launcher.shared_memory_folder())
+        text = memory.shortage(self._topology.relay.allgather(demand))
+        return ResourceError(text) if text is not None else None
+
+    def _allocate(self) -> None:
+        node, noise = self._topology.node, self._configs[0].noise
+        noise_window = self._stack.enter_context(SharedWindow(node, 4 * noise.size))
+        self._parents_window = self._stack.enter_context(
+            SharedWindow(node, sum(layout.parents_nbytes for layout in self._layouts))
+        )
+        board_nbytes = _FLAGS_NBYTES + sum(layout.board_nbytes for layout in self._layouts)
+        self._board_window = self._stack.enter_context(SharedWindow(node, board_nbytes, clear=True))
+        self._noise = table.fill(self._topology, noise_window, noise.size, noise.seed)
+        self._parents: list[Float32Array] = []
+        self._boards: list[Board] = []
+        self._workers: list[Worker] = []
+        parents, position, first = np.frombuffer(self._parents_window.memory(), np.float32), _FLAGS_NBYTES, 0
+        for config, problem, layout, path in zip(
+            self._configs, self._problems, self._layouts, self._paths, strict=True
+        ):
+            shape = layout.parents_shape
+            self._parents.append(parents[first : first + layout.parents_nbytes // 4].reshape(shape))
+            first += layout.parents_nbytes // 4
+            self._boards.append(Board(self._board_window, position, layout.capacity, layout.table_size, layout.dtype))
+            position += layout.board_nbytes
+            self._workers.append(
+                Worker(
+                    config,
+                    problem,
+                    self._noise,
+                    self._parents_window,
+                    self._parents[-1],
+                    path,
+                    self._topology.rank,
+                    self._topology.host,
+                )
+            )
+
+    def _restore(self, population: int, lineage: list[Lineage]) -> GAState:
+        """Decode a population's parents from their roots, shared by the ranks of the node; return its state."""
+        config, problem = self._configs[population], self._problems[population]
+        initial = ga.initial_state(config.seed, config.noise.size - problem.num_params + 1)
+        if not lineage:
+            return initial
+        generation = len(lineage)
+        target = self._parents[population][generation % 2]
+        for slot in range(self._topology.node.rank, len(lineage[-1]), self._topology.node.size):
+            genome = genome_of(candidate_at(lineage[-1], slot), lineage[:-1])
+            target[slot] = decode_genome(genome, self._noise, problem)
+        return GAState(initial.seed, initial.num_offsets, generation, lineage[-1])
+
+    # Running.
+
+    def _start(self) -> None:
+        relays: list[Relay] = []
+        if self._topology.is_leader:
+            for board, layout in zip(self._boards, self._layouts, strict=True):
+                comm = self._topology.relay.Dup()
+                relays.append(Relay(comm, board, layout.capacity, layout.table_size, layout.dtype))
+                self._stack.callback(comm.Free)
+        if self._topology.is_root:
+            writer = self._stack.enter_context(Writer())
+            for population, relay in enumerate(relays):
+                self._evolutions.append(
+                    Evolution(
+                        population,
+                        self._configs[population],
+                        self._problems[population],
+                        self._logs[population],
+                        self._states[population],
+                        relay,
+                        self._topology.node_sizes,
+                        writer,
+                    )
+                )
+        self._service = Service(
+            self._topology,
+            self._board_window,
+            relays,
+            self._watch,
+            master=self._advance if self._topology.is_root else None,
+            on_give_up=self._close_logs,
+            interrupted_code=INTERRUPTED,
+        )
+        self._watch.serve()
+        self._service.start()
+
+    def _advance(self, closing: bool) -> bool:
+        """Advance all evolutions once; on rank 0, in the service thread."""
+        if time.monotonic() - self._lock_renewed > _LOCK_SECONDS:
+            self._lock_renewed = time.monotonic()
+            for log in self._logs:
+                log.renew_lock()
+        return any([evolution.progress(closing) for evolution in self._evolutions])
+
+    def _loop(self) -> Generator[GenerationInfo, None, None]:
+        backoff = Backoff(_IDLE_SECONDS)
+        while True:
+            for evolution in self._evolutions:
+                if evolution.info is not None:
+                    yield evolution.info
+                    evolution.info = None
+            if self._work():
+                backoff.reset()
+            elif self._ended():
+                return
+            else:
+                backoff.sleep()
+            if not self._service.threaded:
+                self._service.tick()
+
+    def _ended(self) -> bool:
+        return all(board.ended() for board in self._boards) and all(
+            evolution.ended and evolution.info is None for evolution in self._evolutions
+        )
+
+    def _work(self) -> bool:
+        """Claim and carry out something, of the oldest open generation first; return whether there was anything."""
+        for population in sorted(range(len(self._boards)), key=lambda p: self._boards[p].generation):
+            board = self._boards[population]
+            claim = board.claim()
+            if claim is None:
+                continue
+            records = None
+            try:
+                with self._watch.evaluation():
+                    records = self._workers[population].carry_out(claim)
+            except Stopped:
+                pass
+            finally:
+                board.hand_over(claim, records)
+            return True
+        return False
+
+    def _wind_down(self) -> None:
+        """End all populations and leave, without telling the caller of further generations."""
+        self._service.request_stop()
+        while not self._ended():
+            for evolution in self._evolutions:
+                evolution.withdraw()
+            time.sleep(_IDLE_SECONDS)
+            if not self._service.threaded:
+                self._service.tick()
+        self._leave()
+
+    def _leave(self) -> None:
+        self._service.leave()
+        # What comes now ends soon by itself; a signal should again do what it does without gamaml.
+        self._signals.close()
+        self._close_logs()
+
+    def _close_logs(self) -> None:
+        for evolution, log in zip(self._evolutions, self._logs, strict=False):
+            evolution.check_commit()
+            log.close(finished=evolution.ended and not evolution.interrupted)
+
+    def _tell(self, evolution: Evolution, log: RunLog) -> TrainResult:
+        return TrainResult(
+            path=log.path,
+            num_generations=evolution.num_generations,
+            total_steps=evolution.total_steps,
+            elite_fitness=evolution.elite_fitness,
+            interrupted=evolution.interrupted,
+            exhausted=evolution.exhausted,
+        )

@@ -1,0 +1,60 @@
+"""Problems that need no JAX, and misbehave on request."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import time
+
+import numpy as np
+
+import gamaml
+from gamaml import streams
+from gamaml.types import EvaluationKey, Float32Array
+
+
+class Sphere:
+    """Negative squared distance to a point, with noise that the episode's key decides.
+
+    Args:
+        seconds: how long an evaluation sleeps.
+        deaf_seconds: how long an evaluation is deaf to signals, about: the time of one C call.
+        raise_at: the evaluation of this rank that raises, counted from 1; 0 for none.
+        kill_at: the evaluation of this rank during which the process dies by SIGKILL; 0 for none.
+        rank: the only rank that raises or dies.
+    """
+
+    num_params = 40
+    num_rounds = 1
+    scalars = ("size",)
+    metric = "return"
+    scale = None
+
+    def __init__(
+        self, seconds: float = 0.0, deaf_seconds: float = 0.0, raise_at: int = 0, kill_at: int = 0, rank: int = 0
+    ) -> None:
+        self.seconds = seconds
+        self.deaf_seconds = deaf_seconds
+        mine = int(os.environ.get("PMI_RANK", os.environ.get("OMPI_COMM_WORLD_RANK", "0"))) == rank
+        self.raise_at = raise_at if mine else 0
+        self.kill_at = kill_at if mine else 0
+        self.evaluations = 0
+
+    def initial(self, noise: Float32Array) -> Float32Array:
+        return noise.copy()
+
+    def evaluate(self, params: Float32Array, key: EvaluationKey) -> gamaml.Evaluation:
+        self.evaluations += 1
+        if self.evaluations == self.raise_at:
+            raise ValueError("the environment broke")
+        if self.evaluations == self.kill_at:
+            os.kill(os.getpid(), 9)
+        time.sleep(self.seconds)
+        if self.deaf_seconds:
+            # One call into OpenSSL, about 3 million rounds a second, which no signal handler can break off.
+            hashlib.pbkdf2_hmac("sha256", b"gamaml", b"salt", int(3e6 * self.deaf_seconds))
+        distance = float(np.sum((params - np.float32(0.5)) ** 2))
+        noise = 0.1 * float(streams.generator(key.episode).normal())
+        before = -distance - 1.0 + float(streams.generator(key.task).normal())
+        fitness = noise - distance
+        return gamaml.Evaluation(fitness, np.array([before, fitness], np.float32), steps=7, scalars=(distance,))

@@ -1,0 +1,96 @@
+"""One answer everywhere: the same science on every layout and MPI, alone or interleaved, killed or not."""
+
+import json
+import os
+import random
+import signal
+import time
+from pathlib import Path
+
+import pytest
+from harness import Layout, Mpi, run_mpi
+from runs import PROGRAMS, SINGLE, digest, journalled, run, started
+
+from gamaml import runlog
+from gamaml.runlog.journal import FrameType, read_frames
+
+UNEVEN = Layout((3, 2))
+COMMIT_NBYTES = 1000
+"""Less than a commit of the sphere takes in the journal, more than a start does."""
+
+
+SLOW = ("--set", "task.seconds=0.01")
+"""Leaves time to be killed in."""
+
+
+@pytest.fixture(scope="session")
+def reference(tmp_path_factory: pytest.TempPathFactory, mpich: Mpi) -> dict[str, str]:
+    """Digests of the runs on one rank, by config."""
+    out = tmp_path_factory.mktemp("reference")
+    digests: dict[str, str] = {}
+    for name, arguments in {
+        "navigation": ["navigation.toml"],
+        "sphere": ["sphere.toml"],
+        "slow sphere": ["sphere.toml", *SLOW],
+    }.items():
+        run(mpich, SINGLE, arguments[0], out / name, *arguments[1:])
+        digests[name] = digest(out / name)
+    return digests
+
+
+def test_every_layout_gives_the_digest_of_one_rank(
+    mpi: Mpi, layout: Layout, tmp_path: Path, reference: dict[str, str]
+) -> None:
+    run(mpi, layout, "sphere.toml", tmp_path)
+    assert digest(tmp_path) == reference["sphere"]
+
+
+@pytest.mark.parametrize("layout", [Layout((2,)), UNEVEN], ids=str)
+def test_meta_learning_in_jax_gives_the_digest_of_one_rank(
+    mpi: Mpi, layout: Layout, tmp_path: Path, reference: dict[str, str]
+) -> None:
+    run(mpi, layout, "navigation.toml", tmp_path)
+    assert digest(tmp_path) == reference["navigation"]
+
+
+def test_every_generation_takes_the_same_bytes(mpich: Mpi, tmp_path: Path) -> None:
+    run(mpich, SINGLE, "sphere.toml", tmp_path, "--set", "stop.generations=40")
+    frames = read_frames(tmp_path / "run.run" / "journal")
+    sizes = [len(payload) for kind, payload, _ in frames if kind is FrameType.COMMIT]
+    assert len(sizes) == 40
+    # Generation 0 has no previous elite, but as many candidates as the others.
+    assert len(set(sizes)) == 1
+
+
+def test_another_seed_gives_another_digest(mpich: Mpi, tmp_path: Path, reference: dict[str, str]) -> None:
+    run(mpich, SINGLE, "sphere.toml", tmp_path, "--set", "seed=4")
+    assert digest(tmp_path) != reference["sphere"]
+
+
+def test_interleaved_populations_equal_those_that_ran_alone(mpi: Mpi, mpich: Mpi, tmp_path: Path) -> None:
+    seeds = (3, 4, 5)
+    program = ["python", PROGRAMS / "interleaved.py", tmp_path / "together", json.dumps(seeds)]
+    run_mpi(program, ranks=UNEVEN.ranks, nodes=UNEVEN.nodes, mpi=mpi)
+    for seed in seeds:
+        run(mpich, SINGLE, "sphere.toml", tmp_path / str(seed), "--set", f"seed={seed}")
+        together = runlog.load(tmp_path / "together" / f"seed{seed}.h5")
+        assert together.digest() == digest(tmp_path / str(seed))
+
+
+@pytest.mark.parametrize("victim", ["rank", "everything"])
+def test_run_killed_three_times_equals_the_uninterrupted_one(
+    mpi: Mpi, tmp_path: Path, reference: dict[str, str], victim: str
+) -> None:
+    chance = random.Random(f"{mpi.name} {victim}")
+    for _ in range(3):
+        before = journalled(tmp_path)
+        with started(mpi, UNEVEN, "sphere.toml", tmp_path, "--resume", *SLOW) as job:
+            # A run killed in its first generation again and again would never end, so one commit is awaited.
+            job.wait_until(lambda start=before: journalled(tmp_path) > start + COMMIT_NBYTES)
+            time.sleep(chance.uniform(0.0, 0.2))
+            if victim == "rank":
+                os.kill(chance.choice(list(job.ranks().values())), signal.SIGKILL)
+                assert job.wait(30).returncode not in (0, 75)
+    assert not runlog.load(tmp_path / "run.h5").finished
+    run(mpi, UNEVEN, "sphere.toml", tmp_path, "--resume", *SLOW)
+    assert digest(tmp_path) == reference["slow sphere"]

@@ -1,0 +1,158 @@
+"""How a job ends: by a signal, by an error of one rank, by the wrong launcher, by the caller."""
+
+import os
+import signal
+import time
+from pathlib import Path
+
+import pytest
+from conftest import find_mpi
+from harness import Layout, Mpi, run_mpi
+from runs import PROGRAMS, SINGLE, digest, journalled, run, settings, started, words
+
+from gamaml import runlog
+from gamaml.runlog.history import read_past
+
+THREE, UNEVEN = Layout((3,)), Layout((2, 1))
+LIMIT_SECONDS = 10.0
+"""What a stop, and the end after an error, may take."""
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGUSR1], ids=lambda number: number.name)
+@pytest.mark.parametrize("target", ["launcher", "last rank"])
+def test_signal_checkpoints_and_resume_evaluates_only_what_is_missing(
+    mpi: Mpi, tmp_path: Path, number: signal.Signals, target: str
+) -> None:
+    slow = settings(["task.seconds=0.3", "stop.generations=1", "ga.population_size=12", "ga.elite.candidates=0"])
+    with started(mpi, UNEVEN, "sphere.toml", tmp_path, *slow) as job:
+        job.wait_until(lambda: len(list(tmp_path.glob("run.run/current-*"))) == 2)
+        time.sleep(0.7)
+        signalled = time.monotonic()
+        if target == "launcher":
+            job.process.send_signal(number)
+        else:
+            os.kill(job.ranks()[2], number)
+        finished = job.wait(30)
+        assert time.monotonic() - signalled < LIMIT_SECONDS
+    assert finished.returncode == 75
+    partial = read_past(tmp_path / "run.run" / "journal").history.children
+    saved = {int(record["index"]): float(record["seconds"]) for record in partial}
+    assert 0 < len(saved) < 12
+    run(mpi, THREE, "sphere.toml", tmp_path, "--resume", *slow)
+    records = runlog.load(tmp_path / "run.h5").records[0]
+    assert {index: float(records["seconds"][index]) for index in saved} == saved
+
+
+def test_signal_ends_ranks_that_are_deaf_in_one_long_call(mpi: Mpi, tmp_path: Path) -> None:
+    deaf = settings(["task.seconds=0", "task.deaf_seconds=60"])
+    with started(mpi, UNEVEN, "sphere.toml", tmp_path, *deaf) as job:
+        job.wait_until(lambda: len(list(tmp_path.glob("run.run/current-*"))) == 2)
+        time.sleep(1.0)
+        signalled = time.monotonic()
+        os.kill(job.ranks()[0], signal.SIGTERM)
+        finished = job.wait(30)
+        assert time.monotonic() - signalled < LIMIT_SECONDS
+    assert finished.returncode == 75
+
+
+def test_two_restarts_without_a_new_record_end_the_requeueing(mpich: Mpi, tmp_path: Path) -> None:
+    slow, codes = settings(["task.seconds=100"]), []
+    for start in range(3):
+        with started(mpich, SINGLE, "sphere.toml", tmp_path, "--resume", *slow) as job:
+            job.wait_until(lambda: len(list(tmp_path.glob("run.run/current-*"))) == 1)
+            time.sleep(0.5)
+            job.process.send_signal(signal.SIGUSR1)
+            finished = job.wait(30)
+        codes.append(finished.returncode)
+        assert ("expected new records between two restarts" in finished.stderr) is (start == 2)
+    assert codes == [75, 75, 1]
+
+
+@pytest.mark.parametrize("rank", [0, 2])
+def test_error_of_one_rank_ends_the_job_and_names_the_child(mpi: Mpi, tmp_path: Path, rank: int) -> None:
+    broken = settings(["task.raise_at=9", f"task.rank={rank}", "task.seconds=0.02"])
+    started_at = time.monotonic()
+    finished = run(mpi, THREE, "sphere.toml", tmp_path, *broken, exit_code=None, timeout=30)
+    assert time.monotonic() - started_at < 3 * LIMIT_SECONDS
+    assert finished.returncode not in (0, 75)
+    line = next(line for line in finished.stderr.splitlines() if "the environment broke; repeat it with" in line)
+    assert f"rank {rank} on " in line
+    assert "run run, generation " in line
+    assert "child " in line or "candidate " in line
+    assert "seed 3: ValueError" in line
+    assert f"gamaml replay {tmp_path}/run.h5 --generation " in line
+
+
+def test_killed_rank_leaves_word_of_what_it_was_evaluating(mpi: Mpi, tmp_path: Path) -> None:
+    fatal = settings(["task.kill_at=5", "task.rank=1", "task.seconds=0.05"])
+    finished = run(mpi, THREE, "sphere.toml", tmp_path, *fatal, exit_code=None, timeout=30)
+    assert finished.returncode not in (0, 75)
+    told = run_mpi(["gamaml", "inspect", tmp_path / "run.h5"], ranks=1, mpi=mpi, cwd=PROGRAMS).stdout
+    assert "rank 1" in told
+    assert "gamaml replay" in told
+
+
+def test_ranks_do_not_outlive_a_killed_launcher(mpi: Mpi, tmp_path: Path, mpich: Mpi) -> None:
+    slow = settings(["task.seconds=0.3", "ga.population_size=8", "ga.elite.candidates=2", "ga.elite.episodes=1"])
+    with started(mpi, THREE, "sphere.toml", tmp_path, *slow) as job:
+        job.wait_until(lambda: len(list(tmp_path.glob("run.run/current-*"))) == 1)
+        ranks = job.ranks().values()
+        os.kill(job.mpiexec(), signal.SIGKILL)
+        deadline = time.monotonic() + LIMIT_SECONDS
+        while any(pid in job.processes() for pid in ranks):
+            assert time.monotonic() < deadline
+            time.sleep(0.1)
+    run(mpich, SINGLE, "sphere.toml", tmp_path, "--resume", "--set", "stop.generations=1", *slow)
+
+
+# Said by gamaml where the ranks start as worlds of their own; MPICH under Open MPI's launcher refuses to start at all.
+@pytest.mark.parametrize(
+    ("launcher", "library", "words_said"),
+    [
+        ("mpich", "openmpi", "the launcher started 3 ranks, but MPI sees 3 separate worlds of one rank"),
+        ("openmpi", "mpich", "PMI version PMIx"),
+    ],
+)
+def test_ranks_of_a_foreign_launcher_are_told_so(launcher: str, library: str, words_said: str, tmp_path: Path) -> None:
+    foreign, own = find_mpi(launcher), find_mpi(library)
+    arguments = [own.environment / "bin" / "gamaml", *words("sphere.toml", tmp_path)[1:]]
+    finished = run_mpi(arguments, ranks=3, mpi=foreign, cwd=PROGRAMS, exit_code=None)
+    assert finished.returncode != 0
+    assert words_said in finished.stdout + finished.stderr
+    assert not list(tmp_path.iterdir())
+
+
+def test_output_of_a_job_holds_no_escape_codes(mpi: Mpi, tmp_path: Path) -> None:
+    finished = run(mpi, THREE, "sphere.toml", tmp_path)
+    assert "\x1b" not in finished.stdout + finished.stderr
+    assert len([line for line in finished.stdout.splitlines() if line.startswith("run gen ")]) == 12
+
+
+def test_existing_run_is_refused_on_every_rank_and_left_alone(mpi: Mpi, tmp_path: Path) -> None:
+    quick = settings(["stop.generations=1", "task.seconds=0"])
+    run(mpi, SINGLE, "sphere.toml", tmp_path, *quick)
+    before, size = digest(tmp_path), journalled(tmp_path)
+    finished = run(mpi, THREE, "sphere.toml", tmp_path, *quick, exit_code=1)
+    assert "--resume" in finished.stderr
+    assert (digest(tmp_path), journalled(tmp_path)) == (before, size)
+    run(mpi, THREE, "sphere.toml", tmp_path, *quick, "--resume")
+    assert digest(tmp_path) == before
+
+
+@pytest.mark.parametrize("way", ["break", "raise", "exit", "held"])
+def test_leaving_the_loop_on_rank_0_ends_all_ranks(mpi: Mpi, tmp_path: Path, way: str) -> None:
+    code = {"break": 0, "raise": 1, "exit": 3, "held": 4}[way]
+    program = ["python", PROGRAMS / "leaving.py", way, tmp_path]
+    finished = run_mpi(program, ranks=3, nodes=(2, 1), mpi=mpi, timeout=30, exit_code=code)
+    assert [line for line in finished.stdout.splitlines() if line.startswith("body")] == ["body 0", "body 1", "body 2"]
+    assert runlog.load(tmp_path / "sphere-seed1.h5").num_generations == 3
+
+
+def test_train_returns_the_same_on_every_rank(mpi: Mpi, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    finished = run_mpi(["python", PROGRAMS / "results.py", tmp_path], ranks=5, nodes=(3, 2), mpi=mpi)
+    lines = finished.stdout.split()
+    assert len(lines) == 5
+    assert len(set(lines)) == 1
+    monkeypatch.chdir(PROGRAMS)
+    expected = runlog.load(tmp_path / "sphere-seed1.h5")
+    assert lines[0] == f"{expected.num_generations}:{expected.elite_parameters().tobytes().hex()[:64]}"
