@@ -1,0 +1,348 @@
+"""The command line: argv -> config -> one call into the library, and what the shell gets to see.
+
+Exit codes: 0 done, 1 failure, 2 bad arguments or config (one line on stderr), 75 checkpointed: start again.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+import time
+import traceback
+from collections.abc import Sequence
+from importlib import metadata
+from pathlib import Path
+from typing import NoReturn
+
+from gamaml import config as cfg
+from gamaml.config import Config
+from gamaml.errors import ConfigError, EvaluationError, GamamlError
+from gamaml.parallel import launcher
+from gamaml.population import TrainResult
+
+DONE, FAILURE, MISTAKE, INTERRUPTED = 0, 1, 2, 75
+
+_SILENT_SECONDS = 2.0
+"""How long ranks other than 0 wait after an error that all ranks meet before MPI starts: a launcher may end
+the job as soon as one rank has failed, and must not end rank 0 before it has said why."""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line.
+
+    Args:
+        argv: arguments without the program's name; those of the process by default.
+
+    Returns:
+        The exit code. An unexpected exception passes through, so that its traceback is seen.
+    """
+    try:
+        args = _parser().parse_args(argv)
+        return args.command(args)
+    except EvaluationError as error:
+        return _fail(error, FAILURE, cause=error.__cause__)
+    except ConfigError as error:
+        return _fail(error, MISTAKE)
+    except GamamlError as error:
+        return _fail(error, FAILURE)
+    except KeyboardInterrupt:
+        _write_error("gamaml: interrupted")
+        return INTERRUPTED
+    finally:
+        _flush()
+
+
+def _run(args: argparse.Namespace) -> int:
+    config = cfg.load(args.config, args.set)
+    name = _run_name(args, config)
+    _check_folder(args.out)
+    if args.accept_versions and not args.resume:
+        raise ConfigError("--accept-versions: expected together with --resume, got it alone; add --resume")
+    if args.plot:
+        _check_picture(Path(args.plot))
+
+    # Not above: inspect and replay need neither.
+    from gamaml.progress import display
+    from gamaml.train import train
+
+    is_root = launcher.rank_from_environment() == 0
+    terminal = is_root and sys.stdout.isatty() and not launcher.hides_a_file()
+    with display([config], [name], sys.stdout, _write, terminal=terminal) as progress:
+        results = train(
+            [config],
+            names=[name],
+            out=args.out,
+            resume=args.resume,
+            overwrite=args.overwrite,
+            accept_versions=args.accept_versions,
+            on_generation=progress.show,
+        )
+    results = results if isinstance(results, list) else [results]
+    if not is_root:
+        # Open MPI kills the other ranks as soon as one has ended with another code than 0: rank 0 has yet to speak.
+        return DONE
+    _report(results, args.plot)
+    if any(result.exhausted for result in results):
+        return FAILURE
+    return INTERRUPTED if any(result.interrupted for result in results) else DONE
+
+
+def _report(results: Sequence[TrainResult], plot: str | None) -> None:
+    for result in results:
+        so_far = f"{result.num_generations} generations, {result.total_steps} steps"
+        if result.exhausted:
+            _write_error(
+                f"gamaml: error: {result.path}: expected new records between two restarts, got none; "
+                "give the job more time or make an evaluation shorter, then continue with --resume"
+            )
+        elif result.interrupted:
+            _write(f"{result.path}: interrupted after {so_far}; continue with --resume")
+        else:
+            _write(f"{result.path}: done after {so_far}, elite fitness {result.elite_fitness:.6g}")
+        if plot is not None and result.num_generations > 0:
+            _plot(result.path, Path(plot) if plot else result.path.with_suffix(".png"))
+
+
+def _inspect(args: argparse.Namespace) -> int:
+    from gamaml import inspect, runlog
+
+    if args.plot is not None:
+        _check_picture(args.plot)
+    _check_exists(args.run)
+    run = runlog.load(args.run)
+    _write(run.digest() if args.digest else inspect.table(run))
+    if args.plot is not None:
+        _plot(args.run, args.plot)
+    return DONE
+
+
+def _plot(run: Path, picture: Path) -> None:
+    from gamaml import inspect, runlog
+
+    for path in inspect.plot(runlog.load(run), picture):
+        _write(f"picture: {path}")
+
+
+def _replay(args: argparse.Namespace) -> int:
+    _check_exists(args.run)
+    if not args.elite and args.generation is None:
+        raise ConfigError("--generation: expected with --index and --candidate, got none; add e.g. --generation 12")
+
+    from gamaml import runlog
+    from gamaml.replay import replay, text
+
+    result = replay(
+        runlog.load(args.run),
+        generation=args.generation,
+        index=args.index,
+        candidate=args.candidate,
+        episode=args.episode,
+    )
+    _write(text(result))
+    return FAILURE if result.differences else DONE
+
+
+def _tasks(args: argparse.Namespace) -> int:
+    from gamaml import tasks
+
+    available = tasks.available()
+    width = max(map(len, available))
+    for name, summary in available.items():
+        _write(f"{name:<{width}}  {summary}")
+    _write('A class of your own is written name = "my_module:MyTask" below [task].')
+    return DONE
+
+
+def _run_name(args: argparse.Namespace, config: Config) -> str:
+    name: str = args.name if args.name is not None else f"{args.config.stem}-seed{config.seed}"
+    if not name or name != Path(name).name:
+        raise ConfigError(f"--name {name!r}: expected a file name without folders, got that; use --out for the folder")
+    return name
+
+
+def _check_folder(out: Path) -> None:
+    existing = next(folder for folder in (out, *out.absolute().parents) if folder.exists())
+    if not existing.is_dir():
+        raise ConfigError(f"--out {str(out)!r}: expected a folder, got a file {str(existing)!r}; choose another")
+    if not os.access(existing, os.W_OK | os.X_OK):
+        raise ConfigError(
+            f"--out {str(out)!r}: expected a folder to write to, got {str(existing)!r} without permission; "
+            "choose another"
+        )
+
+
+def _check_exists(run: Path) -> None:
+    # A lost run file is read from its journal, so either will do.
+    if not run.is_file() and not run.with_suffix(".run").is_dir():
+        raise ConfigError(f"run file {str(run)!r}: expected a file NAME.h5, got none there; check the path")
+
+
+def _check_picture(path: Path) -> None:
+    if path.suffix != ".png":
+        raise ConfigError(f"--plot {str(path)!r}: expected a name that ends in .png, got {path.name!r}; rename it")
+    if not path.absolute().parent.is_dir():
+        raise ConfigError(f"--plot {str(path)!r}: expected an existing folder, got none; create it first")
+
+
+class _Parser(argparse.ArgumentParser):
+    """A parser whose errors are one line, like those of a config."""
+
+    def error(self, message: str) -> NoReturn:
+        """Raise ConfigError."""
+        raise ConfigError(f"{message}; see {self.prog} --help")
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = _Parser(
+        prog="gamaml",
+        allow_abbrev=False,
+        description="Meta-learning with a genetic algorithm on MPI clusters.",
+        epilog="exit codes: 0 done, 1 failure, 2 bad arguments or config, 75 checkpointed (--resume)",
+    )
+    parser.add_argument("--version", action="version", version=f"gamaml {metadata.version('gamaml')}")
+    commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
+    _add_run(commands)
+    _add_inspect(commands)
+    _add_replay(commands)
+    tasks = commands.add_parser("tasks", help="list what can be meta-learned", description="List the ready-made tasks.")
+    tasks.set_defaults(command=_tasks)
+    return parser
+
+
+def _add_run(commands: argparse._SubParsersAction[_Parser]) -> None:  # pyright: ignore[reportPrivateUsage] - its only name
+    parser = commands.add_parser(
+        "run",
+        help="evolve what a config describes",
+        description="Evolve what a config describes, on as many ranks as the launcher started.",
+        epilog=(
+            "examples:  gamaml run navigation.toml\n"
+            "           mpiexec -n 8 gamaml run navigation.toml --set seed=2 --resume\n\n"
+            "With --resume one command serves the first start and every restart: it starts an absent run,\n"
+            "continues a partial one and leaves a finished one alone. On SIGTERM, SIGUSR1 or Ctrl-C a run\n"
+            "checkpoints and exits with 75."
+        ),
+        allow_abbrev=False,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("config", metavar="CONFIG.toml", type=Path, help="the config")
+    parser.add_argument(
+        "--set",
+        metavar="NAME=VALUE",
+        action="append",
+        default=[],
+        help="override an entry of the config by its dotted name, e.g. policy.hidden=[32,32]; repeatable",
+    )
+    parser.add_argument(
+        "--out", metavar="DIR", type=Path, default=Path("runs"), help="folder of run files (default: runs)"
+    )
+    parser.add_argument("--name", help="name of the run file, DIR/NAME.h5 (default: the config's name and -seedN)")
+    existing = parser.add_mutually_exclusive_group()
+    existing.add_argument(
+        "--resume", action="store_true", help="continue an existing run, or start it if there is none"
+    )
+    existing.add_argument("--overwrite", action="store_true", help="replace an existing run; what it holds is lost")
+    parser.add_argument(
+        "--accept-versions",
+        action="store_true",
+        help="with --resume: continue although library versions changed, and record the change",
+    )
+    parser.add_argument(
+        "--plot",
+        metavar="FILE.png",
+        nargs="?",
+        const="",
+        help="draw the run at its end (default file: DIR/NAME.png), as gamaml inspect --plot does",
+    )
+    parser.set_defaults(command=_run)
+
+
+def _add_inspect(commands: argparse._SubParsersAction[_Parser]) -> None:  # pyright: ignore[reportPrivateUsage] - its only name
+    parser = commands.add_parser(
+        "inspect",
+        help="show a run as table, picture or digest",
+        description="Show a run, finished or still going on. Starts no MPI.",
+        allow_abbrev=False,
+        epilog="example:  gamaml inspect runs/navigation-seed1.h5 --plot learning.png",
+    )
+    parser.add_argument("run", metavar="RUN.h5", type=Path, help="the run file")
+    parser.add_argument(
+        "--plot",
+        metavar="FILE.png",
+        type=Path,
+        help="also draw the learning curve, and FILE-rounds.png: return per round",
+    )
+    parser.add_argument(
+        "--digest",
+        action="store_true",
+        help="print only a hash of everything scientific in the run: the same wherever the run was computed",
+    )
+    parser.set_defaults(command=_inspect)
+
+
+def _add_replay(commands: argparse._SubParsersAction[_Parser]) -> None:  # pyright: ignore[reportPrivateUsage] - its only name
+    parser = commands.add_parser(
+        "replay",
+        help="repeat one evaluation and compare it with the log",
+        description=(
+            "Repeat one evaluation of a run on one core and compare it with the logged record.\n"
+            "Exit code 0 if every scientific field has the same bits, 1 if not. Starts no MPI."
+        ),
+        epilog=(
+            "examples:  gamaml replay runs/navigation-seed1.h5 --generation 12 --index 407\n"
+            "           gamaml replay runs/navigation-seed1.h5 --elite\n\n"
+            "A generation that was never finished has no records, but its children can be replayed: one\n"
+            "whose evaluation raised raises again, with its traceback."
+        ),
+        allow_abbrev=False,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("run", metavar="RUN.h5", type=Path, help="the run file")
+    parser.add_argument(
+        "--generation", metavar="G", type=int, help="from 0; for --elite the last finished one by default"
+    )
+    who = parser.add_mutually_exclusive_group(required=True)
+    who.add_argument("--index", metavar="I", type=int, help="the child I")
+    who.add_argument("--candidate", metavar="C", type=int, help="the re-evaluated candidate C")
+    who.add_argument("--elite", action="store_true", help="the elite that the generation selected")
+    parser.add_argument(
+        "--episode",
+        metavar="E",
+        type=int,
+        help="number of the re-evaluation, of a candidate or the elite (default: 0)",
+    )
+    parser.set_defaults(command=_replay)
+
+
+def _write(text: str) -> None:
+    """Print one text on stdout; a reader that went away (`| head`) ends the output, not the run."""
+    try:
+        print(text, flush=True)
+    except BrokenPipeError:
+        _drop_stdout()
+
+
+def _flush() -> None:
+    try:
+        sys.stdout.flush()
+    except BrokenPipeError:
+        _drop_stdout()
+
+
+def _drop_stdout() -> None:
+    # The interpreter flushes once more at its end, and would complain.
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def _fail(error: GamamlError, code: int, cause: BaseException | None = None) -> int:
+    if launcher.rank_from_environment() != 0:
+        time.sleep(_SILENT_SECONDS)
+        return code
+    if cause is not None:
+        traceback.print_exception(cause)
+    _write_error(f"gamaml: error: {' '.join(str(error).splitlines())}")
+    return code
+
+
+def _write_error(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)

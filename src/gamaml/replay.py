@@ -1,0 +1,199 @@
+"""Repeat one evaluation of a run on one core, and compare it bit by bit with the record in the run file."""
+
+from __future__ import annotations
+
+import logging
+import socket
+from dataclasses import dataclass
+
+import numpy as np
+from threadpoolctl import threadpool_limits  # pyright: ignore[reportMissingTypeStubs] - it has none
+
+from gamaml import ga, tasks
+from gamaml.errors import ConfigError
+from gamaml.evaluate import Address, child_key, evaluate, reevaluation_key
+from gamaml.noise import LazyNoise
+from gamaml.population import NOT_SCIENCE, Genome, decode_genome
+from gamaml.runlog import Run
+from gamaml.types import EvaluationKey, Problem, Records
+from gamaml.versions import library_versions, machine_description
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Replay:
+    """What a repeated evaluation gave.
+
+    Attributes:
+        address: which evaluation it was.
+        record: its record, a structured array of shape ().
+        logged: the record in the run file, None where the generation was never finished.
+        differences: names of the scientific fields whose bits differ; empty without a logged record.
+        changes: what changed since the run: libraries and CPU, as "name: was -> is".
+    """
+
+    address: Address
+    record: Records
+    logged: Records | None
+    differences: tuple[str, ...]
+    changes: tuple[str, ...]
+
+
+class _Evaluator:
+    """Evaluates children and candidates of a run as its ranks did."""
+
+    def __init__(self, run: Run, problem: Problem) -> None:
+        self._run = run
+        self._problem = problem
+        self._noise = LazyNoise(size=run.config.noise.size, seed=run.config.noise.seed)
+
+    def child(self, generation: int, index: int) -> tuple[Address, Records]:
+        """Evaluate a child; return its address and its record."""
+        run = self._run
+        address = Address(run.path, run.config.seed, generation, index)
+        key = child_key(run.config, generation, index)
+        return address, self._evaluate(run.genome(generation, index), key, index, address)
+
+    def candidate(self, generation: int, candidate: int, episode: int) -> tuple[Address, Records]:
+        """Re-evaluate a candidate; return the address and the record."""
+        run = self._run
+        if generation < run.num_generations:
+            genome = run.genome(generation, candidate=candidate)
+        else:
+            genome = self._open_candidate(generation, candidate)
+        address = Address(run.path, run.config.seed, generation, candidate, episode)
+        key = reevaluation_key(run.config, generation, episode)
+        item = candidate * run.config.ga.elite.episodes + episode
+        return address, self._evaluate(genome, key, item, address)
+
+    def _open_candidate(self, generation: int, candidate: int) -> Genome:
+        """Return a candidate of the open generation, whose children have no records that say who is best."""
+        run, elites = self._run, min(generation, 1)
+        if candidate < elites:
+            return run.genome(generation - 1)
+        number = run.config.ga.population_size
+        log.warning("generation %d was not finished: evaluating its %d children first", generation, number)
+        fitness = [float(self.child(generation, index)[1]["fitness"]) for index in range(number)]
+        best = ga.ranking(fitness)
+        _in_range("candidate", candidate, elites + len(best), "failed children are no candidates")
+        return run.genome(generation, best[candidate - elites])
+
+    def _evaluate(self, genome: Genome, key: EvaluationKey, item: int, address: Address) -> Records:
+        params = decode_genome(genome, self._noise, self._problem)
+        host = socket.gethostname()
+        return evaluate(self._problem, params, key, item=item, address=address, rank=0, host=host)
+
+
+def replay(
+    run: Run,
+    *,
+    generation: int | None = None,
+    index: int | None = None,
+    candidate: int | None = None,
+    episode: int | None = None,
+    problem: Problem | None = None,
+) -> Replay:
+    """Repeat one evaluation.
+
+    Args:
+        run: from `runlog.load`.
+        generation: the last committed one by default. The open one, `run.num_generations`, has no records
+            yet, but its children are known: that is where an evaluation that raised is found.
+        index: a child.
+        candidate: a re-evaluated candidate; without `index` and `candidate`, the elite that was selected.
+        episode: number of the re-evaluation, 0 by default.
+        problem: the fitness function; made from the run's config by default.
+
+    Raises:
+        ConfigError: there is no such evaluation.
+        EvaluationError: the evaluation raised, perhaps as it did in the run.
+    """
+    generation = run.num_generations - 1 if generation is None else generation
+    _in_range("generation", generation, run.num_generations + 1, "the last of them is the open one")
+    if index is None and candidate is None:
+        index, candidate = _elite(run, generation)
+    if index is not None and episode is not None:
+        raise ConfigError(f"episode={episode}: expected with a re-evaluated candidate, got child {index}; leave it out")
+    evaluator = _Evaluator(run, tasks.make_problem(run.config) if problem is None else problem)
+    # One thread, as in the run: the number of threads may change the order of a sum.
+    with threadpool_limits(1):
+        if candidate is None:
+            assert index is not None
+            address, record = evaluator.child(generation, index)
+        else:
+            _check_reevaluation(run, candidate, episode or 0)
+            address, record = evaluator.candidate(generation, candidate, episode or 0)
+    logged = None
+    if generation < run.num_generations:
+        table = run.records if candidate is None else run.reevaluations
+        logged = table[generation, int(record["index"]), ...]
+    differences = () if logged is None else differing_fields(record, logged)
+    return Replay(address, record, logged, differences, _changes(run))
+
+
+def differing_fields(record: Records, logged: Records) -> tuple[str, ...]:
+    """Return the names of the scientific fields in which two records of shape () differ by any bit."""
+    names = [name for name in logged.dtype.names or () if name not in NOT_SCIENCE]
+    return tuple(name for name in names if record[name].tobytes() != logged[name].tobytes())
+
+
+def text(result: Replay) -> str:
+    """Return a replay as a table of both records and a verdict."""
+    lines = [str(result.address), *_table(result)]
+    if result.logged is None:
+        lines.append("the run file holds no record of this evaluation: nothing to compare with")
+    elif not result.differences:
+        lines.append("equal: every scientific field has the same bits")
+    else:
+        lines.append(f"different: {', '.join(result.differences)}")
+        lines.append(_explanation(result.changes))
+    return "\n".join(lines)
+
+
+def _elite(run: Run, generation: int) -> tuple[int | None, int | None]:
+    """Return (index, None) or (None, candidate): who of a generation was selected as elite."""
+    _in_range("generation", generation, run.num_generations, "an elite needs a finished generation")
+    candidates = np.flatnonzero(run.candidates[generation] == run.lineage[generation, 0])
+    if len(candidates):
+        return None, int(candidates[0])
+    return ga.ranking(run.records[generation]["fitness"])[0], None
+
+
+def _check_reevaluation(run: Run, candidate: int, episode: int) -> None:
+    elite = run.config.ga.elite
+    _in_range("candidate", candidate, elite.candidates, "set by ga.elite.candidates")
+    _in_range("episode", episode, elite.episodes, "set by ga.elite.episodes")
+
+
+def _in_range(name: str, value: int, length: int, why: str) -> None:
+    if not 0 <= value < length:
+        there = f"0 to {length - 1}" if length else "none to exist"
+        raise ConfigError(f"{name}={value}: expected {there} ({why}), got {value}; choose another")
+
+
+def _changes(run: Run) -> tuple[str, ...]:
+    was = {**run.header.versions, "cpu": run.header.machine.get("cpu", "unknown")}
+    now = {**library_versions(), "cpu": machine_description()["cpu"]}
+    return tuple(f"{name}: {was[name]} -> {now[name]}" for name in was if name in now and was[name] != now[name])
+
+
+def _explanation(changes: tuple[str, ...]) -> str:
+    if changes:
+        return f"since the run, this changed: {'; '.join(changes)}; replay with what the run used"
+    return "libraries and CPU are those of the run: the task is not a pure function, or it was edited"
+
+
+def _table(result: Replay) -> list[str]:
+    rows = [("field", "replayed", "logged")]
+    for name in result.record.dtype.names or ():
+        if name not in NOT_SCIENCE:
+            logged = "-" if result.logged is None else _value(result.logged[name])
+            rows.append((name, _value(result.record[name]), logged))
+    widths = [max(len(row[column]) for row in rows) for column in range(2)]
+    return [f"  {name:<{widths[0]}}  {one:<{widths[1]}}  {other}".rstrip() for name, one, other in rows]
+
+
+def _value(field: np.ndarray) -> str:
+    """Return a field's numbers in the fewest digits that tell its bits from their neighbours'."""
+    return "  ".join(str(value) for value in field.ravel())

@@ -1,0 +1,227 @@
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import gamaml
+from gamaml import cli
+from gamaml.errors import ConfigError, EvaluationError, LaunchError, RunFileError
+from gamaml.population import TrainResult
+
+MINIMAL = 'seed = 4\n[task]\nname = "navigation"\n[stop]\ngenerations = 3\n'
+RESULT = TrainResult(
+    path=Path("runs/nav-seed4.h5"),
+    num_generations=3,
+    total_steps=600,
+    elite_fitness=-1.5,
+    parameters=None,
+    interrupted=False,
+    exhausted=False,
+)
+
+Stub = Callable[[object], list[dict[str, Any]]]
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "nav.toml").write_text(MINIMAL)
+    return tmp_path
+
+
+@pytest.fixture
+def stub(monkeypatch: pytest.MonkeyPatch) -> Stub:
+    """Replace `train` by what returns or raises what it is told; gives the calls."""
+
+    def replace(outcome: object) -> list[dict[str, Any]]:
+        calls: list[dict[str, Any]] = []
+
+        def train(configs: Any, **arguments: Any) -> Any:
+            calls.append({"configs": configs, **arguments})
+            if isinstance(outcome, BaseException):
+                raise outcome
+            return outcome
+
+        monkeypatch.setattr(sys.modules["gamaml.train"], "train", train)
+        return calls
+
+    return replace
+
+
+def result(**changes: Any) -> TrainResult:
+    return TrainResult(**{**RESULT.__dict__, **changes})
+
+
+def test_run_hands_config_name_and_flags_to_train(stub: Stub) -> None:
+    calls = stub([RESULT])
+    assert cli.main(["run", "nav.toml", "--set", "seed=9", "--out", "here", "--resume", "--accept-versions"]) == 0
+    (call,) = calls
+    assert [config.seed for config in call["configs"]] == [9]
+    assert call["names"] == ["nav-seed9"]
+    assert call["out"] == Path("here")
+    assert (call["resume"], call["overwrite"], call["accept_versions"]) == (True, False, True)
+
+
+def test_a_name_replaces_the_default_one(stub: Stub) -> None:
+    calls = stub([RESULT])
+    assert cli.main(["run", "nav.toml", "--name", "mine", "--overwrite"]) == 0
+    assert calls[0]["names"] == ["mine"]
+    assert calls[0]["overwrite"] is True
+
+
+def test_a_finished_run_exits_0_and_says_where_it_is(stub: Stub, capsys: pytest.CaptureFixture[str]) -> None:
+    stub([RESULT])
+    assert cli.main(["run", "nav.toml"]) == 0
+    said = capsys.readouterr().out
+    assert said == "runs/nav-seed4.h5: done after 3 generations, 600 steps, elite fitness -1.5\n"
+
+
+def test_an_interrupted_run_exits_75_and_says_how_to_go_on(stub: Stub, capsys: pytest.CaptureFixture[str]) -> None:
+    stub([result(interrupted=True)])
+    assert cli.main(["run", "nav.toml"]) == 75
+    said = capsys.readouterr().out
+    assert said == "runs/nav-seed4.h5: interrupted after 3 generations, 600 steps; continue with --resume\n"
+
+
+def test_a_second_restart_without_a_new_record_exits_1(stub: Stub, capsys: pytest.CaptureFixture[str]) -> None:
+    stub([result(interrupted=True, exhausted=True)])
+    assert cli.main(["run", "nav.toml"]) == 1
+    error = capsys.readouterr().err
+    assert error.startswith("gamaml: error: runs/nav-seed4.h5: expected new records between two restarts, got none")
+
+
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [(ConfigError("wrong"), 2), (RunFileError("wrong"), 1), (LaunchError("wrong"), 1), (EvaluationError("wrong"), 1)],
+)
+def test_our_errors_are_one_line(error: Exception, code: int, stub: Stub, capsys: pytest.CaptureFixture[str]) -> None:
+    stub(error)
+    assert cli.main(["run", "nav.toml"]) == code
+    assert capsys.readouterr().err == "gamaml: error: wrong\n"
+
+
+def test_an_error_in_a_task_shows_the_tasks_own_traceback(stub: Stub, capsys: pytest.CaptureFixture[str]) -> None:
+    error = EvaluationError("child 3 raised")
+    error.__cause__ = ZeroDivisionError("in the task")
+    stub(error)
+    assert cli.main(["run", "nav.toml"]) == 1
+    assert capsys.readouterr().err == "ZeroDivisionError: in the task\ngamaml: error: child 3 raised\n"
+
+
+def test_an_unexpected_exception_passes_through(stub: Stub) -> None:
+    stub(ZeroDivisionError("a bug"))
+    with pytest.raises(ZeroDivisionError, match="a bug"):
+        cli.main(["run", "nav.toml"])
+
+
+def test_ctrl_c_exits_like_sigterm(stub: Stub, capsys: pytest.CaptureFixture[str]) -> None:
+    stub(KeyboardInterrupt())
+    assert cli.main(["run", "nav.toml"]) == 75
+    assert capsys.readouterr().err == "gamaml: interrupted\n"
+
+
+def test_other_ranks_leave_the_talking_to_rank_0(
+    stub: Stub, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    waited: list[float] = []
+    monkeypatch.setattr("time.sleep", waited.append)
+    monkeypatch.setenv("PMI_RANK", "1")
+    assert cli.main(["run", "absent.toml"]) == 2
+    stub([RESULT])
+    assert cli.main(["run", "nav.toml"]) == 0
+    assert capsys.readouterr() == ("", "")
+    # A launcher that ends the job at the first failure must leave rank 0 the time to say why.
+    assert waited == [2.0]
+
+
+BAD_ARGUMENTS = {
+    "no_command": ([], "the following arguments are required: COMMAND; see gamaml --help"),
+    "no_config": (["run"], "the following arguments are required: CONFIG.toml; see gamaml run --help"),
+    "unknown_option": (["run", "nav.toml", "--foo"], "unrecognized arguments: --foo; see gamaml --help"),
+    "abbreviation": (["run", "nav.toml", "--over"], "unrecognized arguments: --over; see gamaml --help"),
+    "both_ways": (
+        ["run", "nav.toml", "--resume", "--overwrite"],
+        "argument --overwrite: not allowed with argument --resume; see gamaml run --help",
+    ),
+    "accept_versions_alone": (
+        ["run", "nav.toml", "--accept-versions"],
+        "--accept-versions: expected together with --resume, got it alone; add --resume",
+    ),
+    "name_with_a_folder": (
+        ["run", "nav.toml", "--name", "a/b"],
+        "--name 'a/b': expected a file name without folders, got that; use --out for the folder",
+    ),
+    "empty_name": (
+        ["run", "nav.toml", "--name", ""],
+        "--name '': expected a file name without folders, got that; use --out for the folder",
+    ),
+    "out_is_a_file": (
+        ["run", "nav.toml", "--out", "nav.toml/deeper"],
+        "--out 'nav.toml/deeper': expected a folder, got a file '{folder}/nav.toml'; choose another",
+    ),
+    "inspect_of_nothing": (
+        ["inspect", "absent.h5"],
+        "run file 'absent.h5': expected a file NAME.h5, got none there; check the path",
+    ),
+    "replay_of_nothing": (
+        ["replay", "absent.h5", "--elite"],
+        "run file 'absent.h5': expected a file NAME.h5, got none there; check the path",
+    ),
+    "picture_of_no_kind": (
+        ["inspect", "nav.toml", "--plot", "curve.pdf"],
+        "--plot 'curve.pdf': expected a name that ends in .png, got 'curve.pdf'; rename it",
+    ),
+    "picture_nowhere": (
+        ["inspect", "nav.toml", "--plot", "absent/curve.png"],
+        "--plot 'absent/curve.png': expected an existing folder, got none; create it first",
+    ),
+    "picture_of_a_run_nowhere": (
+        ["run", "nav.toml", "--plot", "absent/curve.png"],
+        "--plot 'absent/curve.png': expected an existing folder, got none; create it first",
+    ),
+    "replay_of_nobody": (
+        ["replay", "nav.toml"],
+        "one of the arguments --index --candidate --elite is required; see gamaml replay --help",
+    ),
+    "replay_of_no_generation": (
+        ["replay", "nav.toml", "--index", "3"],
+        "--generation: expected with --index and --candidate, got none; add e.g. --generation 12",
+    ),
+    "index_is_no_number": (
+        ["replay", "nav.toml", "--index", "x"],
+        "argument --index: invalid int value: 'x'; see gamaml replay --help",
+    ),
+}
+
+
+@pytest.mark.parametrize(("arguments", "message"), BAD_ARGUMENTS.values(), ids=list(BAD_ARGUMENTS))
+def test_bad_arguments_are_one_line_and_exit_2(
+    arguments: list[str], message: str, folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert cli.main(arguments) == 2
+    assert capsys.readouterr() == ("", f"gamaml: error: {message.format(folder=folder)}\n")
+    assert sorted(path.name for path in folder.iterdir()) == ["nav.toml"]
+
+
+def test_version_is_that_of_the_package(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit, match="^0$"):
+        cli.main(["--version"])
+    assert capsys.readouterr().out == f"gamaml {gamaml.__version__}\n"
+
+
+def test_tasks_lists_the_ready_made_ones(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["tasks"]) == 0
+    out = capsys.readouterr().out
+    assert "navigation" in out
+    assert "sinusoid" in out
+
+
+@pytest.mark.parametrize("command", [[], ["run"], ["inspect"], ["replay"], ["tasks"]])
+def test_every_command_explains_itself(command: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit, match="^0$"):
+        cli.main([*command, "--help"])
+    assert "gamaml" in capsys.readouterr().out

@@ -1,0 +1,167 @@
+"""The import direction of src/gamaml, read from its source; nothing is imported here."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+SOURCE = Path(__file__).parents[2] / "src" / "gamaml"
+
+ORDER = (
+    ("errors", "types", "versions"),
+    ("config", "streams"),
+    ("noise", "population"),
+    ("envs", "policies"),
+    ("rl",),
+    ("maml",),
+    ("tasks",),
+    ("ga", "evaluate", "parallel"),
+    ("runlog",),
+    ("writer", "worker"),
+    ("evolve",),
+    ("engine",),
+    ("train", "inspect", "replay", "progress"),
+    ("cli",),
+    ("__main__",),
+)
+"""From the lowest layer to the highest. A module imports from rows above it, and from its own package."""
+
+ROW = {name: row for row, names in enumerate(ORDER) for name in names}
+
+ALLOWED = {
+    "mpi4py": ("parallel",),
+    "h5py": ("runlog",),
+    "matplotlib": ("inspect",),
+    "rich": ("progress",),
+    "jax": ("maml", "rl", "policies", "tasks"),
+    "argparse": ("cli",),
+}
+"""The only modules that import these libraries."""
+
+
+@dataclass(frozen=True)
+class Import:
+    target: str
+    line: int
+
+
+def modules() -> dict[str, Path]:
+    """Return dotted name below gamaml -> file, the package's own __init__ left out: it only re-exports."""
+    paths = [path for path in sorted(SOURCE.rglob("*.py")) if path != SOURCE / "__init__.py"]
+    return {".".join(path.relative_to(SOURCE).with_suffix("").parts): path for path in paths}
+
+
+def is_type_checking(node: ast.AST) -> bool:
+    return isinstance(node, ast.If) and isinstance(node.test, ast.Name) and node.test.id == "TYPE_CHECKING"
+
+
+def imports(node: ast.AST) -> Iterator[Import]:
+    """Yield what is imported when the code runs, in functions too."""
+    if is_type_checking(node):
+        return
+    if isinstance(node, ast.Import):
+        yield from (Import(alias.name, node.lineno) for alias in node.names)
+    elif isinstance(node, ast.ImportFrom):
+        assert node.level == 0, f"line {node.lineno}: relative import"
+        if node.module == "gamaml":
+            yield from (Import(f"gamaml.{alias.name}", node.lineno) for alias in node.names)
+        else:
+            yield Import(node.module or "", node.lineno)
+    for child in ast.iter_child_nodes(node):
+        yield from imports(child)
+
+
+def reads(node: ast.AST, module: str, *attributes: str) -> Iterator[int]:
+    """Yield the lines that use `module.attribute`."""
+    for found in ast.walk(node):
+        if isinstance(found, ast.Attribute) and found.attr in attributes:
+            if isinstance(found.value, ast.Name) and found.value.id == module:
+                yield found.lineno
+
+
+MODULES = modules()
+TREES = {name: ast.parse(path.read_text()) for name, path in MODULES.items()}
+
+
+def top(module: str) -> str:
+    return module.partition(".")[0]
+
+
+def test_every_module_has_a_place_in_the_order() -> None:
+    assert {top(name) for name in MODULES} == set(ROW)
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_imports_go_down_the_layers_only(module: str) -> None:
+    for found in imports(TREES[module]):
+        if found.target.startswith("gamaml."):
+            target = found.target.split(".")[1]
+            where = f"{module}:{found.line} imports {found.target}"
+            assert target in ROW, f"{where}: not a module"
+            assert target == top(module) or ROW[target] < ROW[top(module)], f"{where}: not below it"
+
+
+@pytest.mark.parametrize("library", ALLOWED)
+def test_a_library_is_imported_by_its_owners_only(library: str) -> None:
+    users = {top(name) for name, tree in TREES.items() for found in imports(tree) if top(found.target) == library}
+    assert users <= set(ALLOWED[library])
+
+
+def test_the_tops_of_modules_import_no_jax_but_where_it_is_at_home() -> None:
+    # Whatever is needed to name, check or list a task runs before JAX may start.
+    light = (
+        "policies.flat",
+        "policies.vector",
+        "tasks.registry",
+        "tasks.kinds",
+        "tasks.__init__",
+        "maml.problem",
+    )
+    for name in light:
+        statements = [node for node in TREES[name].body if isinstance(node, ast.Import | ast.ImportFrom)]
+        targets = [top(found.target) for node in statements for found in imports(node)]
+        assert "jax" not in targets, name
+
+
+def test_argv_is_read_by_the_command_line_only() -> None:
+    users = {top(name) for name, tree in TREES.items() if list(reads(tree, "sys", "argv"))}
+    assert users <= {"cli"}
+
+
+def test_environment_variables_are_read_at_the_edges_only() -> None:
+    users = {top(name) for name, tree in TREES.items() if list(reads(tree, "os", "environ", "getenv", "putenv"))}
+    # JAX takes its number of threads and its platform from the environment, so `maml` has to set them there.
+    assert users <= {"cli", "parallel", "maml"}
+
+
+def test_only_the_command_line_prints() -> None:
+    def prints(tree: ast.AST) -> bool:
+        names = (node.func for node in ast.walk(tree) if isinstance(node, ast.Call))
+        return any(isinstance(name, ast.Name) and name.id == "print" for name in names)
+
+    assert {name for name, tree in TREES.items() if prints(tree)} == {"cli"}
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_no_exception_is_swallowed_whole(module: str) -> None:
+    for node in ast.walk(TREES[module]):
+        if isinstance(node, ast.ExceptHandler):
+            name = node.type.id if isinstance(node.type, ast.Name) else ""
+            everything = node.type is None or name in ("Exception", "BaseException")
+            silent = all(isinstance(statement, ast.Pass) for statement in node.body)
+            assert node.type is not None, f"{module}:{node.lineno}: bare except"
+            assert not (everything and silent), f"{module}:{node.lineno}: a swallowed exception"
+
+
+def test_no_module_uses_numpys_global_random_state() -> None:
+    allowed = {"Generator", "SFC64", "SeedSequence"}
+    for name, tree in TREES.items():
+        for node in ast.walk(tree):
+            if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Attribute):
+                if node.value.attr == "random" and isinstance(node.value.value, ast.Name):
+                    if node.value.value.id == "np":
+                        assert node.attr in allowed, f"{name}:{node.lineno}: np.random.{node.attr}"

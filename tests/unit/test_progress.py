@@ -1,0 +1,121 @@
+from __future__ import annotations
+
+import dataclasses
+import io
+import math
+
+import numpy as np
+import pytest
+
+from gamaml import progress
+from gamaml.config import Config, StopConfig, TaskConfig
+from gamaml.population import GenerationInfo
+
+INFO = GenerationInfo(
+    population=0,
+    name="seed1",
+    generation=11,
+    fitness_best=-3.1,
+    fitness_mean=-8.24,
+    fitness_median=-7.0,
+    elite_fitness=-4.0,
+    elite_returns=np.array([-28.4, -10.0, -5.5]),
+    mean_returns=np.array([-30.0, -20.0, -8.0]),
+    num_failed=0,
+    steps=1000,
+    total_steps=12000,
+    num_evaluations=500,
+    mutation_std=0.05,
+    seconds=2.0,
+    eta_seconds=83.0,
+    metric="return",
+)
+
+
+def config(generations: int | None) -> Config:
+    return Config(TaskConfig("m:T"), StopConfig(generations=generations, seconds=1e6))
+
+
+def shown(goal: int | None, *infos: GenerationInfo, terminal: bool) -> str:
+    stream = io.StringIO()
+
+    def write_line(text: str) -> None:
+        stream.write(text + "\n")
+
+    with progress.display([config(goal)], ["seed1"], stream, write_line, terminal=terminal) as display:
+        for info in infos:
+            display.show(info)
+    return stream.getvalue()
+
+
+def refuse(text: str) -> None:
+    raise AssertionError(f"a plain line on a terminal: {text}")
+
+
+def test_a_generations_line_counts_from_one_and_shows_the_return_before_and_after() -> None:
+    assert progress.line(INFO, 60) == (
+        "seed1 gen 12/60  best -3.100  mean -8.240  elite -4.000  return -28.40 -> -5.500  250.0 evals/s  eta 1:23"
+    )
+
+
+def test_a_line_leaves_out_what_is_not_known_or_not_there() -> None:
+    info = dataclasses.replace(
+        INFO, metric="loss", elite_returns=np.array([0.25]), eta_seconds=math.nan, seconds=0.0, num_failed=7
+    )
+    assert progress.line(info, None) == (
+        "seed1 gen 12  best -3.100  mean -8.240  elite -4.000  loss 0.2500  failed 7  nan evals/s  eta ?"
+    )
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [(0, "0:00"), (0.2, "0:01"), (59.5, "1:00"), (83, "1:23"), (3600, "1:00:00"), (math.nan, "?"), (math.inf, "?")],
+)
+def test_durations_read_like_a_clock(seconds: float, text: str) -> None:
+    assert progress.duration(seconds) == text
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [(0.0, "0"), (123456.7, "123457"), (12.3456, "12.35"), (0.012345, "0.01235"), (-1e-9, "-1e-09"), (1e9, "1e+09")],
+)
+def test_numbers_have_about_four_digits(value: float, text: str) -> None:
+    line = progress.line(dataclasses.replace(INFO, fitness_best=value), None)
+    assert f"best {text}  mean" in line
+
+
+def test_a_file_gets_one_plain_line_per_generation(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    text = shown(60, INFO, dataclasses.replace(INFO, generation=12), terminal=False)
+    assert [line[:15] for line in text.splitlines()] == ["seed1 gen 12/60", "seed1 gen 13/60"]
+    assert "\x1b" not in text
+
+
+def test_a_terminal_gets_a_table_with_a_row_per_population(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setenv("COLUMNS", "80")
+    stream = io.StringIO()
+    configs, names = [config(60), config(None)], ["seed1", "seed2"]
+    with progress.display(configs, names, stream, refuse, terminal=True) as display:
+        display.show(INFO)
+    last = stream.getvalue().rpartition("before -> after")[2]
+    assert "seed1" in last
+    assert "12/60" in last
+    assert "-28.40 -> -5.500" in last
+    assert "seed2" in last
+    assert "━" in last
+
+
+def test_the_cursor_is_visible_while_the_table_is_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TERM", "xterm")
+    stream = io.StringIO()
+    with progress.display([config(60)], ["seed1"], stream, refuse, terminal=True):
+        text = stream.getvalue()
+    assert text.rindex("\x1b[?25h") > text.rindex("\x1b[?25l")
+
+
+def test_a_dumb_terminal_gets_plain_lines(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TERM", "dumb")
+    text = shown(60, INFO, terminal=True)
+    assert text.startswith("seed1 gen 12/60")
+    assert "\x1b" not in text
