@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import sys
+import threading
 from pathlib import Path
+from types import TracebackType
 
 import numpy as np
 
@@ -16,10 +18,38 @@ from gamaml.parallel.windows import SharedWindow
 SEED = 42
 
 
-def pss() -> int:
-    """Return this process's proportional set size in bytes: shared pages count by their share."""
-    lines = Path("/proc/self/smaps_rollup").read_text().splitlines()
-    return 1024 * int(next(line for line in lines if line.startswith("Pss:")).split()[1])
+def memory() -> int:
+    """Return this process's proportional share of anonymous and shared memory, in bytes.
+
+    Pages of files are left out: their share rises and falls with whatever else of the machine runs the same libraries.
+    """
+    lines = Path("/proc/self/smaps_rollup").read_text().splitlines()[1:]
+    fields = dict(line.split()[:2] for line in lines)
+    return 1024 * (int(fields["Pss_Anon:"]) + int(fields["Pss_Shmem:"]))
+
+
+class PeakMemory:
+    """Context manager that samples `memory()` while its body runs; afterwards `nbytes` is the highest."""
+
+    def __init__(self) -> None:
+        self._over = threading.Event()
+        self._thread = threading.Thread(target=self._sample)
+        self.nbytes = 0
+
+    def __enter__(self) -> PeakMemory:
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._over.set()
+        self._thread.join()
+        self.nbytes = max(self.nbytes, memory())
+
+    def _sample(self) -> None:
+        while not self._over.wait(2e-3):
+            self.nbytes = max(self.nbytes, memory())
 
 
 def writing_fails(entries: np.ndarray) -> bool:
@@ -37,10 +67,10 @@ def writing_fails(entries: np.ndarray) -> bool:
     return False
 
 
-def node_pss(topology: Topology) -> int:
+def node_memory(topology: Topology) -> int:
     """Add up the ranks of this node while all of them are idle. Collective over the world."""
     topology.world.Barrier()
-    mine = pss()
+    mine = memory()
     topology.world.Barrier()
     return topology.node.allreduce(mine)
 
@@ -53,9 +83,10 @@ def main() -> None:
         chunk = np.empty(noise.CHUNK, np.float32)
         noise.fill_chunk(chunk, SEED, 0)
         noise.chunk_digest(chunk)
-        baseline = node_pss(topology)
+        baseline = node_memory(topology)
         with SharedWindow(topology.node, 4 * size) as window:
-            filled = table.fill(topology, window, size, SEED)
+            with PeakMemory() as peak:
+                filled = table.fill(topology, window, size, SEED)
             total = float(np.sum(filled.entries, dtype=np.float64))
             mine = {
                 "node": topology.node_index,
@@ -64,7 +95,9 @@ def main() -> None:
                 "digest": filled.digest,
                 "sum": total,
                 "read_only": writing_fails(filled.entries),
-                "nbytes": node_pss(topology) - baseline,
+                # A rank touches only its own chunks while it fills, so the sum of the peaks is the node's at most.
+                "peak_nbytes": topology.node.allreduce(peak.nbytes) - baseline,
+                "nbytes": node_memory(topology) - baseline,
             }
             ranks = topology.world.gather(mine)
             if topology.is_root:
