@@ -196,14 +196,15 @@ def mpi_job(
     launch = [sys.executable, LAUNCH, "-n", ranks, *layout, "--env", mpi.environment, "--mpi", mpi.name, "--"]
     inherited = {name: value for name, value in os.environ.items() if not name.startswith(_FOREIGN)}
     variables = {**inherited, _MARK: uuid.uuid4().hex, **(env or {})}
-    segments = _shared_segments()
+    before = abandoned_segments()
     with tempfile.TemporaryDirectory() as folder:
         job = Job([*prefix, *map(str, launch), *map(str, words)], variables, cwd, Path(folder))
         try:
             yield job
         finally:
             job.kill()
-            _remove_segments(_shared_segments() - segments)
+            for segment in abandoned_segments() - before:
+                segment.unlink(missing_ok=True)
 
 
 def run_mpi(
@@ -279,6 +280,12 @@ def _memory_cgroup(name: str) -> tuple[Path, str]:
     return Path("/sys/fs/cgroup") / name, "memory.max"
 
 
+def abandoned_segments() -> set[Path]:
+    """Return what killed ranks left in /dev/shm; what another job of this machine has open is none of ours."""
+    names = ("mpich_shm_", "sm_segment", "osc_sm")
+    return {path for path in SHARED_MEMORY.iterdir() if path.name.startswith(names)} - _open_segments()
+
+
 def _all_pids() -> list[int]:
     return [int(entry.name) for entry in Path("/proc").iterdir() if entry.name.isdigit()]
 
@@ -297,16 +304,6 @@ def _executable(pid: int) -> str:
         return Path(f"/proc/{pid}/exe").readlink().name
     except OSError:
         return ""
-
-
-def _shared_segments() -> set[Path]:
-    return {path for path in SHARED_MEMORY.iterdir() if path.name.startswith(("mpich_shm_", "sm_segment", "osc_sm"))}
-
-
-def _remove_segments(segments: set[Path]) -> None:
-    """Remove what killed ranks left behind, unless another job of this machine has it open."""
-    for segment in segments - _open_segments():
-        segment.unlink(missing_ok=True)
 
 
 def _open_segments() -> set[Path]:

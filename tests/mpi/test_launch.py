@@ -8,7 +8,17 @@ import sys
 from pathlib import Path
 
 import pytest
-from harness import LAUNCH, SHARED_MEMORY, Layout, Mpi, memory_limit, mpi_job, run_mpi, small_shared_memory
+from harness import (
+    LAUNCH,
+    SHARED_MEMORY,
+    Layout,
+    Mpi,
+    abandoned_segments,
+    memory_limit,
+    mpi_job,
+    run_mpi,
+    small_shared_memory,
+)
 
 PROGRAMS = Path(__file__).parent / "programs"
 
@@ -60,14 +70,13 @@ def test_killed_rank_ends_the_job(mpi: Mpi) -> None:
 
 
 def test_nothing_is_left_after_mpiexec_is_killed(mpi: Mpi) -> None:
-    before = set(SHARED_MEMORY.iterdir())
+    before = abandoned_segments()
     with mpi_job(ending("serve"), ranks=2, mpi=mpi) as job:
         job.wait_for("ready")
         os.kill(job.mpiexec(), signal.SIGKILL)
         job.process.wait(20)
     assert job.processes() == {}
-    left = {path.name for path in set(SHARED_MEMORY.iterdir()) - before}
-    assert not [name for name in left if name.startswith(("mpich_shm_", "sm_segment"))]
+    assert abandoned_segments() <= before
 
 
 def test_timeout_kills_every_process_and_shows_both_outputs(mpi: Mpi) -> None:
