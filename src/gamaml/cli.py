@@ -67,8 +67,9 @@ def _run(args: argparse.Namespace) -> int:
     from gamaml.train import train
 
     is_root = launcher.rank_from_environment() == 0
-    terminal = is_root and sys.stdout.isatty() and not launcher.hides_a_file()
-    with display([config], [name], sys.stdout, _write, terminal=terminal) as progress:
+    terminal = launcher.terminal() if is_root else None
+    width = terminal.width if terminal is not None else None
+    with display([config], [name], sys.stdout, _write, terminal=terminal is not None, width=width) as progress:
         results = train(
             [config],
             names=[name],

@@ -28,7 +28,13 @@ class Display(AbstractContextManager["Display"], Protocol):
 
 
 def display(
-    configs: Sequence[Config], names: Sequence[str], stream: TextIO, write_line: Progress, *, terminal: bool
+    configs: Sequence[Config],
+    names: Sequence[str],
+    stream: TextIO,
+    write_line: Progress,
+    *,
+    terminal: bool,
+    width: int | None = None,
 ) -> Display:
     """Return the display that suits a stream; escape codes go to terminals only.
 
@@ -37,14 +43,15 @@ def display(
         names: one per population.
         stream: where the run talks to.
         write_line: writes a plain line to it.
-        terminal: whether it is a terminal, and this rank is the one that shows something.
+        terminal: whether it ends on a terminal, and this rank is the one that shows something.
+        width: the terminal's columns, None if the stream can be asked.
     """
     goals = {name: config.stop.generations for name, config in zip(names, configs, strict=True)}
     if terminal:
         from rich.console import Console
 
         # Told, because rich would otherwise believe FORCE_COLOR rather than the stream.
-        console = Console(file=stream, force_terminal=True)
+        console = Console(file=stream, force_terminal=True, width=width or None)
         if not console.is_dumb_terminal:
             return LiveDisplay(goals, console)
     return LineDisplay(goals, write_line)

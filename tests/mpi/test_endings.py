@@ -122,12 +122,6 @@ def test_ranks_of_a_foreign_launcher_are_told_so(launcher: str, library: str, wo
     assert not list(tmp_path.iterdir())
 
 
-def test_output_of_a_job_holds_no_escape_codes(mpi: Mpi, tmp_path: Path) -> None:
-    finished = run(mpi, THREE, "sphere.toml", tmp_path)
-    assert "\x1b" not in finished.stdout + finished.stderr
-    assert len([line for line in finished.stdout.splitlines() if line.startswith("run gen ")]) == 12
-
-
 def test_existing_run_is_refused_on_every_rank_and_left_alone(mpi: Mpi, tmp_path: Path) -> None:
     quick = settings(["stop.generations=1", "task.seconds=0"])
     run(mpi, SINGLE, "sphere.toml", tmp_path, *quick)

@@ -4,11 +4,27 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 _RANK = ("PMI_RANK", "OMPI_COMM_WORLD_RANK", "PMIX_RANK", "SLURM_PROCID")
 _SIZE = ("PMI_SIZE", "OMPI_COMM_WORLD_SIZE", "SLURM_STEP_NUM_TASKS")
+_LAUNCHERS = ("mpiexec", "mpirun", "prterun")
+_MOST_GENERATIONS = 3
+"""A rank is the launcher's child, or that of the launcher's helper for its node."""
+
 _JOB = ("SLURM_JOB_ID", "PBS_JOBID", "LSB_JOBID", "JOB_ID")
+
+
+@dataclass(frozen=True)
+class Terminal:
+    """A terminal that shows what this process writes.
+
+    Attributes:
+        width: its columns, None where this process's own stdout can be asked.
+    """
+
+    width: int | None
 
 
 def rank_from_environment(environment: Mapping[str, str] = os.environ) -> int:
@@ -29,23 +45,50 @@ def job_id(environment: Mapping[str, str] = os.environ) -> str | None:
     return next((environment[name] for name in _JOB if environment.get(name)), None)
 
 
-def hides_a_file(environment: Mapping[str, str] = os.environ) -> bool:
-    """Return whether this process's terminal may be the launcher's own, and its output really go to a file.
+def terminal(environment: Mapping[str, str] = os.environ) -> Terminal | None:
+    """Return the terminal on which this process's stdout is seen, None if it ends in a file or is not known.
 
-    Open MPI's launcher gives rank 0 a terminal of its own whatever stands behind the launcher itself.
+    MPICH's launcher gives every rank a pipe, Open MPI's gives rank 0 a terminal of its own; both whatever stands behind
+    the launcher itself. So the stdout of a launcher on this host is what counts.
     """
-    if "OMPI_COMM_WORLD_RANK" not in environment:
-        return False
+    launcher = _launcher_pid()
+    if launcher is None and "OMPI_COMM_WORLD_RANK" in environment:
+        return None
     try:
-        behind = Path(f"/proc/{os.getppid()}/fd/1").readlink()
+        behind = Path(f"/proc/{launcher or 'self'}/fd/1").readlink()
+        if not str(behind).startswith(("/dev/pts/", "/dev/tty")):
+            return None
+        return Terminal(width=None if launcher is None else _width(behind))
     except OSError:
-        return True
-    return not str(behind).startswith(("/dev/pts/", "/dev/tty"))
+        return None
 
 
 def shared_memory_folder(environment: Mapping[str, str] = os.environ) -> str:
     """Return the folder whose file system backs MPI's shared windows."""
     return environment.get("OMPI_MCA_osc_sm_backing_directory", "/dev/shm")
+
+
+def _launcher_pid() -> int | None:
+    """Return the process of the launcher, None if it is not an ancestor of this one: no launcher, or a remote one."""
+    pid = os.getppid()
+    for _ in range(_MOST_GENERATIONS):
+        try:
+            # The name, in parentheses, may hold blanks; the parent is the second field after it.
+            head, _, fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")
+        except OSError:
+            return None
+        if head.partition("(")[2].startswith(_LAUNCHERS):
+            return pid
+        pid = int(fields.split()[1])
+    return None
+
+
+def _width(terminal: Path) -> int:
+    fd = os.open(terminal, os.O_RDONLY | os.O_NOCTTY | os.O_CLOEXEC)
+    try:
+        return os.get_terminal_size(fd).columns
+    finally:
+        os.close(fd)
 
 
 def _first_integer(environment: Mapping[str, str], names: tuple[str, ...], default: int) -> int:
