@@ -19,9 +19,10 @@ from gamaml import config as cfg
 from gamaml.config import Config
 from gamaml.errors import ConfigError, EvaluationError, GamamlError
 from gamaml.parallel import launcher
+from gamaml.parallel.signals import INTERRUPTED
 from gamaml.population import TrainResult
 
-DONE, FAILURE, MISTAKE, INTERRUPTED = 0, 1, 2, 75
+DONE, FAILURE, MISTAKE = 0, 1, 2
 
 _SILENT_SECONDS = 2.0
 """How long ranks other than 0 wait after an error that all ranks meet before MPI starts: a launcher may end

@@ -41,9 +41,6 @@ from gamaml.versions import library_versions, machine_description
 from gamaml.worker import Worker
 from gamaml.writer import Writer
 
-INTERRUPTED = 75
-"""Exit code of a job that checkpointed on a signal and wants to be started again (EX_TEMPFAIL)."""
-
 _IDLE_SECONDS = 5e-3
 _LOCK_SECONDS = 10.0
 _FLAGS_NBYTES = 64
@@ -68,6 +65,7 @@ class Engine:
     Args:
         topology: the job.
         guard: ends the job when this rank fails alone.
+        watch: this process's signals.
         configs: one per population.
         problems: one per population.
         paths: one run file per population.
@@ -77,12 +75,14 @@ class Engine:
         self,
         topology: Topology,
         guard: Guard,
+        watch: SignalWatch,
         configs: Sequence[Config],
         problems: Sequence[Problem],
         paths: Sequence[Path],
     ) -> None:
         self._topology = topology
         self._guard = guard
+        self._watch = watch
         self._configs = configs
         self._problems = problems
         self._paths = paths
@@ -100,9 +100,6 @@ class Engine:
         """
         try:
             self._stack.enter_context(threadpool_limits(1))
-            self._watch = SignalWatch(on_early=lambda: abort(self._topology.world, INTERRUPTED))
-            self._signals = self._stack.enter_context(ExitStack())
-            self._signals.enter_context(self._watch)
             self._topology.agree(self._shortage())
             self._allocate()
         except BaseException as error:
@@ -290,7 +287,6 @@ class Engine:
             self._watch,
             master=self._advance if self._topology.is_root else None,
             on_give_up=self._close_logs,
-            interrupted_code=INTERRUPTED,
         )
         self._watch.serve()
         self._service.start()
@@ -356,7 +352,7 @@ class Engine:
     def _leave(self) -> None:
         self._service.leave()
         # What comes now ends soon by itself; a signal should again do what it does without gamaml.
-        self._signals.close()
+        self._watch.close()
         self._close_logs()
 
     def _close_logs(self) -> None:

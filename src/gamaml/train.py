@@ -10,6 +10,7 @@ import weakref
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +18,7 @@ from gamaml import config as cfg
 from gamaml.config import Config
 from gamaml.errors import ConfigError
 from gamaml.population import GenerationInfo, TrainResult
+from gamaml.types import Problem
 
 if TYPE_CHECKING:
     from mpi4py import MPI
@@ -196,24 +198,25 @@ def _generations(
     plan: _Plan, comm: MPI.Intracomm | None, results: list[TrainResult]
 ) -> Generator[GenerationInfo, None, None]:
     """Run the plan; fills `results` on every rank at the end."""
-    from gamaml import runlog, tasks
-
-    # Whatever can be refused without MPI is refused without MPI.
-    problems = [tasks.make_problem(config, plan.task) for config in plan.configs]
-    for path in plan.paths():
-        runlog.check(path, resume=plan.resume, overwrite=plan.overwrite)
-
-    from gamaml.parallel import library
-
-    library.load()
-    from gamaml.engine import Engine
-    from gamaml.parallel.guard import Guard
-    from gamaml.parallel.topology import Topology
+    from gamaml.parallel.signals import INTERRUPTED, SignalWatch
 
     with ExitStack() as stack:
+        # First, since loading libraries and starting MPI can take long on a busy file system.
+        watch = stack.enter_context(SignalWatch())
+        problems = _check(plan)
+
+        from gamaml.parallel import library
+
+        library.load()
+        from gamaml.engine import Engine
+        from gamaml.parallel.guard import Guard
+        from gamaml.parallel.service import abort
+        from gamaml.parallel.topology import Topology
+
         topology = stack.enter_context(Topology(comm))
+        watch.end_job = partial(abort, topology.abort_comm, INTERRUPTED)
         guard = stack.enter_context(Guard(topology))
-        engine = stack.enter_context(Engine(topology, guard, plan.configs, problems, plan.paths()))
+        engine = stack.enter_context(Engine(topology, guard, watch, plan.configs, problems, plan.paths()))
         engine.open_runs(resume=plan.resume, overwrite=plan.overwrite, accept_versions=plan.accept_versions)
         engine.prepare()
         try:
@@ -223,3 +226,13 @@ def _generations(
             engine.results()
             raise
         results += engine.results()
+
+
+def _check(plan: _Plan) -> list[Problem]:
+    """Return the plan's problems, after refusing without MPI whatever can be refused without it."""
+    from gamaml import runlog, tasks
+
+    problems = [tasks.make_problem(config, plan.task) for config in plan.configs]
+    for path in plan.paths():
+        runlog.check(path, resume=plan.resume, overwrite=plan.overwrite)
+    return problems

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from conftest import find_mpi
-from harness import Layout, Mpi, run_mpi
+from harness import Layout, Mpi, mpi_job, run_mpi
 from runs import PROGRAMS, SINGLE, digest, journalled, run, settings, started, words
 
 from gamaml import runlog
@@ -53,6 +53,22 @@ def test_signal_ends_ranks_that_are_deaf_in_one_long_call(mpi: Mpi, tmp_path: Pa
         finished = job.wait(30)
         assert time.monotonic() - signalled < LIMIT_SECONDS
     assert finished.returncode == 75
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGUSR1, signal.SIGINT], ids=lambda number: number.name)
+def test_signal_before_mpi_has_started_asks_for_another_start(mpi: Mpi, tmp_path: Path, number: signal.Signals) -> None:
+    started_file, out = tmp_path / "started", tmp_path / "out"
+    with mpi_job(
+        words("sphere.toml", out, "--set", "task.name=slow_import:Sphere"),
+        ranks=2,
+        mpi=mpi,
+        cwd=PROGRAMS,
+        env={"STARTED": str(started_file)},
+    ) as job:
+        job.wait_until(started_file.exists)
+        job.process.send_signal(number)
+        assert job.wait(LIMIT_SECONDS).returncode == 75
+    assert not out.exists()
 
 
 def test_two_restarts_without_a_new_record_end_the_requeueing(mpich: Mpi, tmp_path: Path) -> None:

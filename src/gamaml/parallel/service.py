@@ -19,7 +19,7 @@ from mpi4py import MPI
 
 from gamaml.errors import GamamlError
 from gamaml.parallel.relay import Relay
-from gamaml.parallel.signals import SignalWatch
+from gamaml.parallel.signals import INTERRUPTED, SignalWatch
 from gamaml.parallel.topology import Topology
 from gamaml.parallel.windows import SharedWindow
 
@@ -32,7 +32,7 @@ GRACE_SECONDS = 3.5
 """After a stop, leaders gather what there is; an evaluation deaf to being broken off (one XLA call) is given up."""
 
 LEAVE_SECONDS = 5.5
-"""After a stop, rank 0 does not wait any longer for ranks that have not left: the job ends with `interrupted_code`."""
+"""After a stop, rank 0 does not wait any longer for ranks that have not left: the job ends with INTERRUPTED."""
 
 _SECOND_LEAVE_SECONDS = 6.5
 """After a stop, when the other ranks end themselves too: Hydra answers an abort on one node with SIGTERM on the others,
@@ -83,7 +83,6 @@ class Service:
         watch: signals of this process.
         master: on rank 0, advances the evolution and returns whether anything happened; takes `closing`.
         on_give_up: on rank 0, called before a job that does not leave in time is ended.
-        interrupted_code: exit code of a job that was stopped.
     """
 
     def __init__(
@@ -95,7 +94,6 @@ class Service:
         *,
         master: Callable[[bool], bool] | None,
         on_give_up: Callable[[], None],
-        interrupted_code: int,
     ) -> None:
         self._topology = topology
         self._flags = flags
@@ -103,7 +101,6 @@ class Service:
         self._watch = watch
         self._master = master
         self._on_give_up = on_give_up
-        self._interrupted_code = interrupted_code
         self._stop_requested = False
         self._stopped_at: float | None = None
         self._note_sent = self._note_received = False
@@ -152,7 +149,7 @@ class Service:
             self._watch.give_up()
         if since_stop > (LEAVE_SECONDS if self._topology.is_root else _SECOND_LEAVE_SECONDS):
             self._on_give_up()
-            abort(self._topology.world, self._interrupted_code)
+            abort(self._topology.world, INTERRUPTED)
         return happened
 
     def leave(self) -> None:

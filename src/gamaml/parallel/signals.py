@@ -15,6 +15,9 @@ from types import FrameType, TracebackType
 
 CHECKPOINT_SIGNALS = (signal.SIGTERM, signal.SIGUSR1, signal.SIGINT)
 
+INTERRUPTED = 75
+"""Exit code of a job that a signal ended and that wants to be started again (EX_TEMPFAIL)."""
+
 
 class Stopped(BaseException):
     """Raised inside an evaluation that is given up; not an Exception, so that no evaluation swallows it."""
@@ -25,12 +28,13 @@ class SignalWatch:
 
     Outside the main thread it installs nothing and notes nothing.
 
-    Args:
-        on_early: called for a signal that arrives before `serve`, when there is nothing to save yet.
+    Attributes:
+        end_job: called for a signal that arrives before `serve`, when there is nothing to save yet. At first it ends
+            this process, as MPI does not run yet; with MPI it has to be the end of all ranks.
     """
 
-    def __init__(self, on_early: Callable[[], None]) -> None:
-        self._on_early = on_early
+    def __init__(self) -> None:
+        self.end_job: Callable[[], None] = lambda: os._exit(INTERRUPTED)
         self._serving = False
         self._installed = threading.current_thread() is threading.main_thread()
         self._requested = False
@@ -47,6 +51,10 @@ class SignalWatch:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Let signals again do what they did before; a second call does nothing."""
         if self._installed:
             for number, handler in self._old_handlers.items():
                 signal.signal(number, handler)
@@ -59,7 +67,7 @@ class SignalWatch:
         """From now on signals are noted, and somebody asks `requested`."""
         self._serving = True
         if self._requested:
-            self._on_early()
+            self.end_job()
 
     def requested(self) -> bool:
         """Return whether a checkpoint signal arrived. Callable from any thread."""
@@ -90,6 +98,6 @@ class SignalWatch:
     def _handle(self, number: int, frame: FrameType | None) -> None:
         self._requested = True
         if not self._serving:
-            self._on_early()
+            self.end_job()
         if self._give_up and self._evaluating:
             raise Stopped
