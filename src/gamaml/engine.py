@@ -6,7 +6,7 @@ import dataclasses
 import time
 import traceback
 from collections.abc import Generator, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, nullcontext
 from pathlib import Path
 from types import TracebackType
 
@@ -18,7 +18,7 @@ from gamaml.config import Config
 from gamaml.errors import ResourceError
 from gamaml.evolve import Evolution
 from gamaml.parallel import launcher, memory, table
-from gamaml.parallel.board import Board
+from gamaml.parallel.board import Board, Kind
 from gamaml.parallel.guard import Guard
 from gamaml.parallel.relay import Relay
 from gamaml.parallel.service import Backoff, Service, abort
@@ -329,7 +329,8 @@ class Engine:
                 continue
             records = None
             try:
-                with self._watch.evaluation():
+                # Decoding is short, and its result is waited for: it is not broken off.
+                with nullcontext() if claim.batch.kind is Kind.DECODE else self._watch.evaluation():
                     records = self._workers[population].carry_out(claim)
             except Stopped:
                 pass
@@ -341,10 +342,13 @@ class Engine:
     def _wind_down(self) -> None:
         """End all populations and leave, without telling the caller of further generations."""
         self._service.request_stop()
+        # What this rank still claims it hands back at once, but for parents to decode.
+        self._watch.give_up()
         while not self._ended():
             for evolution in self._evolutions:
                 evolution.withdraw()
-            time.sleep(_IDLE_SECONDS)
+            if not self._work():
+                time.sleep(_IDLE_SECONDS)
             if not self._service.threaded:
                 self._service.tick()
         self._leave()

@@ -158,6 +158,12 @@ def test_leaving_the_loop_on_rank_0_ends_all_ranks(mpi: Mpi, tmp_path: Path, way
     assert runlog.load(tmp_path / "sphere-seed1.h5").num_generations == 3
 
 
+@pytest.mark.parametrize("ranks", [1, 3])
+def test_signal_after_the_last_selection_leaves_the_result_whole(mpi: Mpi, tmp_path: Path, ranks: int) -> None:
+    finished = run_mpi(["python", PROGRAMS / "late_signal.py", tmp_path], ranks=ranks, mpi=mpi)
+    assert finished.stdout == "True\n" * ranks
+
+
 def test_train_returns_the_same_on_every_rank(mpi: Mpi, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     finished = run_mpi(["python", PROGRAMS / "results.py", tmp_path], ranks=5, nodes=(3, 2), mpi=mpi)
     lines = finished.stdout.split()

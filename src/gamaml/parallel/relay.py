@@ -188,15 +188,12 @@ class Relay:
 
     def _watch_batch(self, closing: bool, overdue: bool) -> None:
         finished = self._board.num_finished()
-        if closing and finished < self._expected:
+        # The last parents, decoded before the end, are the run's result: they are soon there, and awaited.
+        if closing and finished < self._expected and self._batch is not None:
             claimed = self._board.close()
             if finished < claimed and not overdue:
                 return
-            partial = self._board.collect() if self._state is _State.WORKING else np.empty(0, self._dtype)
-            if self._batch is None:
-                self._finish()
-            else:
-                self._gather(partial)
+            self._gather(self._board.collect() if self._state is _State.WORKING else np.empty(0, self._dtype))
         elif finished == self._expected:
             if self._state is _State.DECODING:
                 self._work()
