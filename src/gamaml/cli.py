@@ -55,18 +55,16 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _run(args: argparse.Namespace) -> int:
-    config = cfg.load(args.config, args.set)
-    name = _run_name(args, config)
-    _check_folder(args.out)
-    if args.accept_versions and not args.resume:
-        raise ConfigError("--accept-versions: expected together with --resume, got it alone; add --resume")
-    if args.plot:
-        _check_picture(Path(args.plot))
-
     # Not above: inspect and replay need neither.
     from gamaml.progress import display
-    from gamaml.train import train
+    from gamaml.train import refuse, train
 
+    try:
+        config = cfg.load(args.config, args.set)
+        name = _run_name(args, config)
+        _check_run(args)
+    except Exception as error:
+        refuse(error)
     is_root = launcher.rank_from_environment() == 0
     terminal = launcher.terminal() if is_root else None
     width = terminal.width if terminal is not None else None
@@ -161,6 +159,14 @@ def _run_name(args: argparse.Namespace, config: Config) -> str:
     if not name or name != Path(name).name:
         raise ConfigError(f"--name {name!r}: expected a file name without folders, got that; use --out for the folder")
     return name
+
+
+def _check_run(args: argparse.Namespace) -> None:
+    _check_folder(args.out)
+    if args.accept_versions and not args.resume:
+        raise ConfigError("--accept-versions: expected together with --resume, got it alone; add --resume")
+    if args.plot:
+        _check_picture(Path(args.plot))
 
 
 def _check_folder(out: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import atexit
 import dataclasses
 import importlib
+import os
 import sys
 import weakref
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
@@ -12,11 +13,11 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from gamaml import config as cfg
 from gamaml.config import Config
-from gamaml.errors import ConfigError
+from gamaml.errors import ConfigError, GamamlError
 from gamaml.population import GenerationInfo, TrainResult
 from gamaml.types import Problem
 
@@ -198,14 +199,17 @@ def _generations(
     plan: _Plan, comm: MPI.Intracomm | None, results: list[TrainResult]
 ) -> Generator[GenerationInfo, None, None]:
     """Run the plan; fills `results` on every rank at the end."""
+    from gamaml.parallel import launcher, library
     from gamaml.parallel.signals import INTERRUPTED, SignalWatch
 
+    alone = comm is None and launcher.size_from_environment() == 1
     with ExitStack() as stack:
         # First, since loading libraries and starting MPI can take long on a busy file system.
-        watch = stack.enter_context(SignalWatch())
-        problems = _check(plan)
-
-        from gamaml.parallel import library
+        watch = stack.enter_context(SignalWatch(partial(os._exit, INTERRUPTED) if alone else None))
+        try:
+            problems = _check(plan)
+        except Exception as error:
+            refuse(error, comm)
 
         library.load()
         from gamaml.engine import Engine
@@ -214,8 +218,9 @@ def _generations(
         from gamaml.parallel.topology import Topology
 
         topology = stack.enter_context(Topology(comm))
-        watch.end_job = partial(abort, topology.abort_comm, INTERRUPTED)
+        watch.end_job_by(partial(abort, topology.abort_comm, INTERRUPTED))
         guard = stack.enter_context(Guard(topology))
+        topology.agree(None)
         engine = stack.enter_context(Engine(topology, guard, watch, plan.configs, problems, plan.paths()))
         engine.open_runs(resume=plan.resume, overwrite=plan.overwrite, accept_versions=plan.accept_versions)
         engine.prepare()
@@ -228,8 +233,27 @@ def _generations(
         results += engine.results()
 
 
+def refuse(error: Exception, comm: MPI.Intracomm | None = None) -> NoReturn:
+    """Raise an error that came before MPI was needed. Collective over `comm`, with `generations` on the other ranks.
+
+    Without other ranks MPI is not started. With others it is: those without an error would wait for this rank in
+    MPI_Init, under MPICH for ever. A GamamlError is then raised on all ranks; anything else ends the job.
+    """
+    from gamaml.parallel import launcher, library
+
+    if comm is None and launcher.size_from_environment() == 1:
+        raise error
+    library.load()
+    from gamaml.parallel.guard import Guard
+    from gamaml.parallel.topology import Topology
+
+    with Topology(comm) as topology, Guard(topology):
+        topology.agree(error if isinstance(error, GamamlError) else None)
+        raise error
+
+
 def _check(plan: _Plan) -> list[Problem]:
-    """Return the plan's problems, after refusing without MPI whatever can be refused without it."""
+    """Return the plan's problems, after refusing whatever can be refused without MPI."""
     from gamaml import runlog, tasks
 
     problems = [tasks.make_problem(config, plan.task) for config in plan.configs]

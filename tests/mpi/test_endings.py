@@ -84,6 +84,32 @@ def test_two_restarts_without_a_new_record_end_the_requeueing(mpich: Mpi, tmp_pa
     assert codes == [75, 75, 1]
 
 
+@pytest.mark.parametrize("nodes", [None, (2, 1)])
+@pytest.mark.parametrize(
+    ("way", "code", "words_said"),
+    [
+        ("absent", 2, "absent.toml': expected a TOML file, got no such file; check the path"),
+        ("late", 2, "absent.toml': expected a TOML file, got no such file; check the path"),
+        ("value", 2, "task 'one_fails:Picky': this node lacks a file"),
+        ("bug", 1, "RuntimeError: this rank has a bug"),
+    ],
+)
+def test_rank_that_fails_before_mpi_has_started_ends_the_job(
+    mpi: Mpi, tmp_path: Path, way: str, code: int, words_said: str, nodes: tuple[int, ...] | None
+) -> None:
+    program = ["python", PROGRAMS / "one_fails.py", way, tmp_path]
+    finished = run_mpi(program, ranks=3, nodes=nodes, mpi=mpi, cwd=PROGRAMS, timeout=LIMIT_SECONDS, exit_code=code)
+    assert words_said in finished.stderr
+    assert not list(tmp_path.iterdir())
+
+
+def test_mistake_that_all_ranks_make_is_told_once(mpi: Mpi, tmp_path: Path) -> None:
+    finished = run(mpi, THREE, "sphere.toml", tmp_path, "--set", "seed=-1", exit_code=2)
+    lines = [line for line in finished.stderr.splitlines() if "gamaml" in line and not line.startswith("+ ")]
+    assert lines == ["gamaml: error: seed=-1: expected at least 0; choose a larger value"]
+    assert not list(tmp_path.iterdir())
+
+
 @pytest.mark.parametrize("rank", [0, 2])
 def test_error_of_one_rank_ends_the_job_and_names_the_child(mpi: Mpi, tmp_path: Path, rank: int) -> None:
     broken = settings(["task.raise_at=9", f"task.rank={rank}", "task.seconds=0.02"])

@@ -34,7 +34,8 @@ class Guard:
     def check(self, error: BaseException | None) -> None:
         """End the job if `error` is this rank's alone."""
         if self._topology.size > 1 and isinstance(error, Exception) and error is not self._topology.agreed_error:
-            abort(self._topology.world, 1, "".join(traceback.format_exception(error)))
+            where = f"rank {self._topology.rank} on {self._topology.host}:\n"
+            abort(self._topology.world, 1, where + "".join(traceback.format_exception(error)))
 
     def _end_job(self, kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
         agreed = error is self._topology.agreed_error

@@ -28,13 +28,13 @@ class SignalWatch:
 
     Outside the main thread it installs nothing and notes nothing.
 
-    Attributes:
-        end_job: called for a signal that arrives before `serve`, when there is nothing to save yet. At first it ends
-            this process, as MPI does not run yet; with MPI it has to be the end of all ranks.
+    Args:
+        end_job: called for a signal that arrives before `serve`, when there is nothing to save yet. None before MPI
+            runs on several ranks: those that got no signal would wait for this one in MPI_Init.
     """
 
-    def __init__(self) -> None:
-        self.end_job: Callable[[], None] = lambda: os._exit(INTERRUPTED)
+    def __init__(self, end_job: Callable[[], object] | None) -> None:
+        self._end_job = end_job
         self._serving = False
         self._installed = threading.current_thread() is threading.main_thread()
         self._requested = False
@@ -63,11 +63,14 @@ class SignalWatch:
             os.close(self._write)
             self._installed = False
 
+    def end_job_by(self, end_job: Callable[[], object]) -> None:
+        """From now on a signal calls `end_job`, at once if there was one already."""
+        self._end_job = end_job
+        self._end_unless_serving()
+
     def serve(self) -> None:
         """From now on signals are noted, and somebody asks `requested`."""
         self._serving = True
-        if self._requested:
-            self.end_job()
 
     def requested(self) -> bool:
         """Return whether a checkpoint signal arrived. Callable from any thread."""
@@ -97,7 +100,10 @@ class SignalWatch:
 
     def _handle(self, number: int, frame: FrameType | None) -> None:
         self._requested = True
-        if not self._serving:
-            self.end_job()
+        self._end_unless_serving()
         if self._give_up and self._evaluating:
             raise Stopped
+
+    def _end_unless_serving(self) -> None:
+        if self._requested and not self._serving and self._end_job is not None:
+            self._end_job()

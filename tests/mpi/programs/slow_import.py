@@ -7,4 +7,4 @@ from pathlib import Path
 from toys import Sphere as Sphere
 
 Path(os.environ["STARTED"]).touch()
-time.sleep(30)
+time.sleep(2)
