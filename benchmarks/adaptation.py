@@ -2,9 +2,9 @@
 
     python benchmarks/adaptation.py RUN.h5 [RUN.h5 ...] [--rounds 3] [--tasks 500] [--set task.shots=5]
 
-For every run: the return (or loss) before adaptation and after each inner round, on held-out tasks, with the standard
-error over groups of tasks. `--parents-mean` takes the mean of the last parents instead of the elite. The last line is
-one JSON object.
+For every run: the return (or loss) before adaptation and after each inner round, on held-out tasks: the mean with its
+standard error over groups of 50 tasks, and the median of the groups, which one task that diverges does not move.
+`--parents-mean` takes the mean of the last parents instead of the elite. The last line is one JSON object.
 """
 
 from __future__ import annotations
@@ -72,6 +72,8 @@ def main() -> None:
         means, errors = groups.mean(axis=0), groups.std(axis=0, ddof=1) / np.sqrt(len(groups))
         cells = "  ".join(f"{mean:8.3f} +- {error:.3f}" for mean, error in zip(means, errors, strict=True))
         print(f"{path.stem:<24} {metric} after 0..{groups.shape[1] - 1} rounds: {cells}")
+        medians = "  ".join(f"{median:8.3f}" for median in np.median(groups, axis=0))
+        print(f"{'':<24} median of {len(groups)} groups of {GROUP} tasks: {medians}")
         final.append(float(means[-1]))
     value = statistics.median(final)
     print(json.dumps({"name": "adaptation", "value": value, "unit": metric, "bar": None, "meets": None, "runs": final}))
