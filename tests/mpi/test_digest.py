@@ -77,6 +77,15 @@ def test_interleaved_populations_equal_those_that_ran_alone(mpi: Mpi, mpich: Mpi
         assert together.digest() == digest(tmp_path / str(seed))
 
 
+def test_part_of_the_ranks_is_as_good_as_all_of_them(mpi: Mpi, tmp_path: Path) -> None:
+    run_mpi(["python", PROGRAMS / "communicators.py", tmp_path], ranks=UNEVEN.ranks, nodes=UNEVEN.nodes, mpi=mpi)
+    digests = [
+        [runlog.load(path).digest() for path in sorted((tmp_path / who).glob("*.h5"))] for who in ("all", "halves")
+    ]
+    assert len(set(digests[0])) == 2
+    assert digests[0] == digests[1]
+
+
 @pytest.mark.parametrize("victim", ["rank", "everything"])
 def test_run_killed_three_times_equals_the_uninterrupted_one(
     mpi: Mpi, tmp_path: Path, reference: dict[str, str], victim: str
