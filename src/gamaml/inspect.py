@@ -199,7 +199,7 @@ def _cut_off(axes: Any, curves: dict[str, Float64Array]) -> str:
     low, high = np.percentile(shown, [5, 100])
     floor = low - (high - low)
     lowest = np.fmin.reduce([curves[name] for name, *_ in _CURVES])
-    hidden = int(np.sum(lowest < floor))
+    hidden = int(np.count_nonzero(lowest < floor))
     if hidden == 0 or low == high:
         return ""
     axes.set_ylim(floor, high + 0.05 * (high - floor))

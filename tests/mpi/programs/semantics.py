@@ -62,8 +62,8 @@ def collectives_keep_apart(relay: MPI.Intracomm) -> bool:
     requests = {number: duplicates[number].Ibcast(words[number], 0) for number in order}
     for number in order:
         wait(requests[number])
-    counts = np.arange(1, relay.size + 1)
-    received = [np.zeros(counts.sum(), np.int32) for _ in range(3)]
+    counts = list(range(1, relay.size + 1))
+    received = [np.zeros(sum(counts), np.int32) for _ in range(3)]
     mine = [np.full(relay.rank + 1, 10 * number + relay.rank, np.int32) for number in range(3)]
     for number in order:
         target = (received[number], counts) if relay.rank == 0 else None
