@@ -334,8 +334,12 @@ class Engine:
                     records = self._workers[population].carry_out(claim)
             except Stopped:
                 pass
-            finally:
-                board.hand_over(claim, records)
+            except Exception:
+                # With other ranks the job ends now, and none of them shall try again what failed here.
+                if self._topology.size == 1:
+                    board.hand_over(claim, None)
+                raise
+            board.hand_over(claim, records)
             return True
         return False
 

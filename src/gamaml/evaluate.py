@@ -96,7 +96,7 @@ def evaluate(
         evaluation = problem.evaluate(params, key)
         seconds = time.perf_counter() - start
         fill_record(record, item, evaluation, problem.scalars, seconds=seconds, rank=rank)
-    except Exception as error:
+    except (Exception, SystemExit) as error:  # code of others may call sys.exit
         raise EvaluationError(
             f"rank {rank} on {host}: {address}: {type(error).__name__}: {error}; repeat it with: {address.replay}"
         ) from error

@@ -1,6 +1,7 @@
 """How a job ends: by a signal, by an error of one rank, by the wrong launcher, by the caller."""
 
 import os
+import re
 import signal
 import time
 from pathlib import Path
@@ -111,17 +112,26 @@ def test_mistake_that_all_ranks_make_is_told_once(mpi: Mpi, tmp_path: Path) -> N
 
 
 @pytest.mark.parametrize("rank", [0, 2])
-def test_error_of_one_rank_ends_the_job_and_names_the_child(mpi: Mpi, tmp_path: Path, rank: int) -> None:
-    broken = settings(["task.raise_at=9", f"task.rank={rank}", "task.seconds=0.02"])
+@pytest.mark.parametrize(
+    ("way", "words_said"),
+    [
+        ("raise_at", "seed 3: ValueError: the environment broke; repeat it with"),
+        ("exit_at", "seed 3: SystemExit: the environment gave up; repeat it with"),
+    ],
+)
+def test_error_of_one_rank_ends_the_job_and_names_the_child(
+    mpi: Mpi, tmp_path: Path, rank: int, way: str, words_said: str
+) -> None:
+    broken = settings([f"task.{way}=9", f"task.rank={rank}", "task.seconds=0.02"])
     started_at = time.monotonic()
     finished = run(mpi, THREE, "sphere.toml", tmp_path, *broken, exit_code=None, timeout=30)
     assert time.monotonic() - started_at < 3 * LIMIT_SECONDS
     assert finished.returncode not in (0, 75)
-    line = next(line for line in finished.stderr.splitlines() if "the environment broke; repeat it with" in line)
-    assert f"rank {rank} on " in line
-    assert "run run, generation " in line
-    assert "child " in line or "candidate " in line
-    assert "seed 3: ValueError" in line
+    line = next(line for line in finished.stderr.splitlines() if words_said in line)
+    found = re.search(rf"rank {rank} on .*: run run, generation (\d+), (child|candidate) ", line)
+    assert found
+    # Nobody else tried again what failed here, so its generation was never finished.
+    assert runlog.load(tmp_path / "run.h5").num_generations <= int(found[1])
     assert f"gamaml replay {tmp_path}/run.h5 --generation " in line
 
 

@@ -33,7 +33,9 @@ class Guard:
 
     def check(self, error: BaseException | None) -> None:
         """End the job if `error` is this rank's alone."""
-        if self._topology.size > 1 and isinstance(error, Exception) and error is not self._topology.agreed_error:
+        if error is None or isinstance(error, GeneratorExit) or error is self._topology.agreed_error:
+            return
+        if self._topology.size > 1:
             where = f"rank {self._topology.rank} on {self._topology.host}:\n"
             abort(self._topology.world, 1, where + "".join(traceback.format_exception(error)))
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import sys
 import time
 
 import numpy as np
@@ -20,8 +21,9 @@ class Sphere:
         seconds: how long an evaluation sleeps.
         deaf_seconds: how long an evaluation is deaf to signals, about: the time of one C call.
         raise_at: the evaluation of this rank that raises, counted from 1; 0 for none.
+        exit_at: the evaluation of this rank that calls sys.exit; 0 for none.
         kill_at: the evaluation of this rank during which the process dies by SIGKILL; 0 for none.
-        rank: the only rank that raises or dies.
+        rank: the only rank that raises, exits or dies.
     """
 
     num_params = 40
@@ -31,12 +33,19 @@ class Sphere:
     scale = None
 
     def __init__(
-        self, seconds: float = 0.0, deaf_seconds: float = 0.0, raise_at: int = 0, kill_at: int = 0, rank: int = 0
+        self,
+        seconds: float = 0.0,
+        deaf_seconds: float = 0.0,
+        raise_at: int = 0,
+        exit_at: int = 0,
+        kill_at: int = 0,
+        rank: int = 0,
     ) -> None:
         self.seconds = seconds
         self.deaf_seconds = deaf_seconds
         mine = int(os.environ.get("PMI_RANK", os.environ.get("OMPI_COMM_WORLD_RANK", "0"))) == rank
         self.raise_at = raise_at if mine else 0
+        self.exit_at = exit_at if mine else 0
         self.kill_at = kill_at if mine else 0
         self.evaluations = 0
 
@@ -47,6 +56,8 @@ class Sphere:
         self.evaluations += 1
         if self.evaluations == self.raise_at:
             raise ValueError("the environment broke")
+        if self.evaluations == self.exit_at:
+            sys.exit("the environment gave up")
         if self.evaluations == self.kill_at:
             os.kill(os.getpid(), 9)
         time.sleep(self.seconds)
