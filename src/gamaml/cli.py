@@ -90,7 +90,8 @@ def _run(args: argparse.Namespace) -> int:
 
 def _report(results: Sequence[TrainResult], plot: str | None) -> None:
     for result in results:
-        so_far = f"{result.num_generations} generations, {result.total_steps} steps"
+        number = result.num_generations
+        so_far = f"{number} generation{'s' if number != 1 else ''}, {result.total_steps} steps"
         if result.exhausted:
             _write_error(
                 f"gamaml: error: {result.path}: expected new records between two restarts, got none; "

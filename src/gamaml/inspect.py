@@ -107,8 +107,8 @@ def _highlights(run: Run) -> list[str]:
     settings = ", ".join(f"{name}={value}" for name, value in config.task.settings.items())
     gene = {"none": "", "global": ", evolved", "layer": ", evolved per layer"}[inner.step_size_gene]
     loop = (
-        f"{header.num_rounds} rounds, {inner.num_tasks} tasks x {inner.episodes} episodes, "
-        f"step size {inner.step_size:g}{gene}"
+        f"{header.num_rounds} round{'s' if header.num_rounds != 1 else ''}, {inner.num_tasks} tasks x "
+        f"{inner.episodes} episodes, step size {inner.step_size:g}{gene}"
     )
     elite = f"{ga.elite.candidates} candidates x {ga.elite.episodes} episodes" if ga.elite.candidates else "none"
     final = "" if ga.mutation_std_final is None else f" to {ga.mutation_std_final:g}"
