@@ -99,7 +99,8 @@ def test_rank_that_fails_before_mpi_has_started_ends_the_job(
     mpi: Mpi, tmp_path: Path, way: str, code: int, words_said: str, nodes: tuple[int, ...] | None
 ) -> None:
     program = ["python", PROGRAMS / "one_fails.py", way, tmp_path]
-    finished = run_mpi(program, ranks=3, nodes=nodes, mpi=mpi, cwd=PROGRAMS, timeout=LIMIT_SECONDS, exit_code=code)
+    limit = 2 * LIMIT_SECONDS  # the start of the ranks included
+    finished = run_mpi(program, ranks=3, nodes=nodes, mpi=mpi, cwd=PROGRAMS, timeout=limit, exit_code=code)
     assert words_said in finished.stderr
     assert not list(tmp_path.iterdir())
 
