@@ -6,6 +6,7 @@ Exit codes: 0 done, 1 failure, 2 bad arguments or config (one line on stderr), 7
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import os
 import sys
 import time
@@ -60,18 +61,17 @@ def _run(args: argparse.Namespace) -> int:
     from gamaml.train import refuse, train
 
     try:
-        config = cfg.load(args.config, args.set)
-        name = _run_name(args, config)
-        _check_run(args)
+        configs, names = _populations(args)
+        _check_run(args, len(configs))
     except Exception as error:
         refuse(error)
     is_root = launcher.rank_from_environment() == 0
     terminal = launcher.terminal() if is_root else None
     width = terminal.width if terminal is not None else None
-    with display([config], [name], sys.stdout, _write, terminal=terminal is not None, width=width) as progress:
+    with display(configs, names, sys.stdout, _write, terminal=terminal is not None, width=width) as progress:
         results = train(
-            [config],
-            names=[name],
+            configs,
+            names=names,
             out=args.out,
             resume=args.resume,
             overwrite=args.overwrite,
@@ -155,18 +155,37 @@ def _tasks(args: argparse.Namespace) -> int:
     return DONE
 
 
-def _run_name(args: argparse.Namespace, config: Config) -> str:
-    name: str = args.name if args.name is not None else f"{args.config.stem}-seed{config.seed}"
-    if not name or name != Path(name).name:
-        raise ConfigError(f"--name {name!r}: expected a file name without folders, got that; use --out for the folder")
-    return name
+def _populations(args: argparse.Namespace) -> tuple[list[Config], list[str]]:
+    """Return the config and the run's name of every population: each config with each seed."""
+    seeds = cfg.parse_seeds(args.seeds) if args.seeds is not None else None
+    configs: list[Config] = []
+    names: list[str] = []
+    for path in args.configs:
+        config = cfg.load(path, args.set)
+        for seed in [config.seed] if seeds is None else seeds:
+            configs.append(dataclasses.replace(config, seed=seed))
+            names.append(f"{path.stem}-seed{seed}")
+    if args.name is None:
+        return configs, names
+    if len(configs) > 1:
+        raise ConfigError(f"--name {args.name!r}: expected with one population, got {len(configs)}; leave it out")
+    if not args.name or args.name != Path(args.name).name:
+        raise ConfigError(
+            f"--name {args.name!r}: expected a file name without folders, got that; use --out for the folder"
+        )
+    return configs, [args.name]
 
 
-def _check_run(args: argparse.Namespace) -> None:
+def _check_run(args: argparse.Namespace, num_populations: int) -> None:
     _check_folder(args.out)
     if args.accept_versions and not args.resume:
         raise ConfigError("--accept-versions: expected together with --resume, got it alone; add --resume")
     if args.plot:
+        if num_populations > 1:
+            raise ConfigError(
+                f"--plot {args.plot!r}: expected no file name with {num_populations} populations, got one; "
+                "write --plot alone, which draws DIR/NAME.png for each"
+            )
         _check_picture(Path(args.plot))
 
 
@@ -223,10 +242,11 @@ def _add_run(commands: argparse._SubParsersAction[_Parser]) -> None:  # pyright:
     parser = commands.add_parser(
         "run",
         help="evolve what a config describes",
-        description="Evolve what a config describes, on as many ranks as the launcher started.",
+        description="Evolve what configs describe, on as many ranks as the launcher started.",
         epilog=(
             "examples:  gamaml run navigation.toml\n"
-            "           mpiexec -n 8 gamaml run navigation.toml --set seed=2 --resume\n\n"
+            "           mpiexec -n 8 gamaml run navigation.toml --set seed=2 --resume\n"
+            "           mpiexec -n 8 gamaml run navigation.toml --seeds 0-9 --resume\n\n"
             "With --resume one command serves the first start and every restart: it starts an absent run,\n"
             "continues a partial one and leaves a finished one alone. On SIGTERM, SIGUSR1 or Ctrl-C a run\n"
             "checkpoints and exits with 75."
@@ -234,7 +254,16 @@ def _add_run(commands: argparse._SubParsersAction[_Parser]) -> None:  # pyright:
         allow_abbrev=False,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("config", metavar="CONFIG.toml", type=Path, help="the config")
+    parser.add_argument(
+        "configs",
+        metavar="CONFIG.toml",
+        type=Path,
+        nargs="+",
+        help="the config; several run side by side, which keeps the cores busy while one waits for its last episodes",
+    )
+    parser.add_argument(
+        "--seeds", metavar="SEEDS", help="run each config once per seed, side by side, e.g. 0-9 or 1,4,10-12"
+    )
     parser.add_argument(
         "--set",
         metavar="NAME=VALUE",

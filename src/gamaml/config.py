@@ -8,6 +8,7 @@ import math
 import tomllib
 import types
 import typing
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -233,6 +234,26 @@ def science(config: Config) -> dict[str, Any]:
 
     walk("", {k: v for k, v in to_mapping(config).items() if k not in SCIENCE_FREE})
     return flat
+
+
+def parse_seeds(text: str) -> list[int]:
+    """Read seeds like "0-9" or "1,4,10-12", in the order given.
+
+    Raises:
+        ConfigError: it is of another form, a range is empty, or a seed comes twice.
+    """
+    seeds: list[int] = []
+    for part in text.split(","):
+        first, dash, last = part.strip().partition("-")
+        if not (first.isdecimal() and (last.isdecimal() if dash else True)):
+            raise ConfigError(f"--seeds {text!r}: expected seeds like 0-9 or 1,4,10-12, got {part!r}; correct it")
+        if dash and int(last) < int(first):
+            raise ConfigError(f"--seeds {text!r}: expected the lower seed first, got {part!r}; turn it round")
+        seeds += range(int(first), int(last or first) + 1)
+    double = next((seed for seed, number in Counter(seeds).items() if number > 1), None)
+    if double is not None:
+        raise ConfigError(f"--seeds {text!r}: expected each seed once, got {double} twice; leave one out")
+    return seeds
 
 
 def mutation_std(config: GAConfig, generation: int) -> float:

@@ -8,7 +8,7 @@ import importlib
 import os
 import sys
 import weakref
-from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
@@ -52,6 +52,7 @@ def run_name(config: Config) -> str:
 def generations(
     configs: Config | Mapping[str, Any] | Sequence[Config | Mapping[str, Any]],
     *,
+    seeds: Iterable[int] | None = None,
     task: object | None = None,
     out: Path | str = "runs",
     names: Sequence[str] | None = None,
@@ -67,7 +68,8 @@ def generations(
     while the body for generation g runs, and selected after it.
 
     Args:
-        configs: one config, or one per population; a mapping has the form of the TOML file.
+        configs: one config, or several to run side by side; a mapping has the form of the TOML file.
+        seeds: run each config once per seed, in place of its own seed.
         task: an instance of your own task class, instead of the name in `configs`; the same for all populations.
         out: folder of the run files, `out/NAME.h5`.
         names: one name per population; by default task and seed.
@@ -86,7 +88,7 @@ def generations(
         LaunchError: the ranks do not form one MPI job.
         EvaluationError: an evaluation raised (one rank; with several, the error is printed and the job aborted).
     """
-    plan = _Plan(_as_configs(configs, task), task, Path(out), names, resume, overwrite, accept_versions)
+    plan = _Plan(_as_configs(configs, task, seeds), task, Path(out), names, resume, overwrite, accept_versions)
     # What is registered last runs first at exit, and h5py, once imported, closes all files there.
     importlib.import_module("gamaml.runlog")
     generator = _generations(plan, comm, [])
@@ -98,6 +100,7 @@ def generations(
 def train(
     configs: Config | Mapping[str, Any] | Sequence[Config | Mapping[str, Any]],
     *,
+    seeds: Iterable[int] | None = None,
     task: object | None = None,
     out: Path | str = "runs",
     names: Sequence[str] | None = None,
@@ -111,6 +114,7 @@ def train(
 
     Args:
         configs: as in `generations`, like the other arguments up to `comm`.
+        seeds: run each config once per seed.
         task: an instance of your own task class.
         out: folder of the run files.
         names: one name per population.
@@ -121,17 +125,17 @@ def train(
         on_generation: called on rank 0 after every generation.
 
     Returns:
-        The result of each population, the same on every rank; not in a list if `configs` is one config.
+        The result of each population, the same on every rank; not in a list if `configs` is one config, without seeds.
 
     Raises:
         GamamlError: as `generations`.
     """
     results: list[TrainResult] = []
-    plan = _Plan(_as_configs(configs, task), task, Path(out), names, resume, overwrite, accept_versions)
+    plan = _Plan(_as_configs(configs, task, seeds), task, Path(out), names, resume, overwrite, accept_versions)
     for info in _generations(plan, comm, results):
         if on_generation is not None:
             on_generation(info)
-    return results[0] if isinstance(configs, Config | Mapping) else results
+    return results[0] if isinstance(configs, Config | Mapping) and seeds is None else results
 
 
 def _describe(task: object) -> dict[str, Any]:
@@ -181,9 +185,11 @@ def _close(reference: weakref.ref[Generator[GenerationInfo, None, None]]) -> Non
 
 
 def _as_configs(
-    configs: Config | Mapping[str, Any] | Sequence[Config | Mapping[str, Any]], task: object | None
+    configs: Config | Mapping[str, Any] | Sequence[Config | Mapping[str, Any]],
+    task: object | None,
+    seeds: Iterable[int] | None,
 ) -> list[Config]:
-    """Return the configs as a list; `task` stands in for the name where the configs have none."""
+    """Return one config per population; `task` stands in for the name where the configs have none."""
     listed = [configs] if isinstance(configs, Config | Mapping) else list(configs)
     if not listed:
         raise ConfigError("configs: expected at least one, got none")
@@ -192,7 +198,12 @@ def _as_configs(
         if isinstance(entry, Mapping) and task is not None:
             entry = {**entry, "task": _describe(task)}
         built.append(cfg.from_mapping(entry) if isinstance(entry, Mapping) else entry)
-    return built
+    if seeds is None:
+        return built
+    chosen = list(seeds)
+    if not chosen:
+        raise ConfigError("seeds: expected at least one, got none")
+    return [dataclasses.replace(config, seed=seed) for config in built for seed in chosen]
 
 
 def _generations(

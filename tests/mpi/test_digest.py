@@ -1,6 +1,6 @@
 """One answer everywhere: the same science on every layout and MPI, alone or interleaved, killed or not."""
 
-import json
+import itertools
 import os
 import random
 import signal
@@ -68,13 +68,14 @@ def test_another_seed_gives_another_digest(mpich: Mpi, tmp_path: Path, reference
 
 
 def test_interleaved_populations_equal_those_that_ran_alone(mpi: Mpi, mpich: Mpi, tmp_path: Path) -> None:
-    seeds = (3, 4, 5)
-    program = ["python", PROGRAMS / "interleaved.py", tmp_path / "together", json.dumps(seeds)]
-    run_mpi(program, ranks=UNEVEN.ranks, nodes=UNEVEN.nodes, mpi=mpi)
-    for seed in seeds:
-        run(mpich, SINGLE, "sphere.toml", tmp_path / str(seed), "--set", f"seed={seed}")
-        together = runlog.load(tmp_path / "together" / f"seed{seed}.h5")
-        assert together.digest() == digest(tmp_path / str(seed))
+    configs, seeds = ("sphere", "navigation"), (3, 4)
+    words = ["gamaml", "run", *(PROGRAMS / f"{config}.toml" for config in configs), "--seeds", "3-4"]
+    together = [*words, "--out", tmp_path / "together"]
+    run_mpi(together, ranks=UNEVEN.ranks, nodes=UNEVEN.nodes, mpi=mpi, cwd=PROGRAMS)
+    for config, seed in itertools.product(configs, seeds):
+        alone = tmp_path / f"{config}{seed}"
+        run(mpich, SINGLE, f"{config}.toml", alone, "--set", f"seed={seed}")
+        assert runlog.load(tmp_path / "together" / f"{config}-seed{seed}.h5").digest() == digest(alone)
 
 
 def test_part_of_the_ranks_is_as_good_as_all_of_them(mpi: Mpi, tmp_path: Path) -> None:

@@ -73,6 +73,23 @@ def test_a_name_replaces_the_default_one(stub: Stub) -> None:
     assert calls[0]["overwrite"] is True
 
 
+def test_every_config_runs_with_every_seed(stub: Stub, folder: Path) -> None:
+    calls = stub([RESULT])
+    (folder / "other.toml").write_text(MINIMAL)
+    assert cli.main(["run", "nav.toml", "other.toml", "--seeds", "0-1,7", "--set", "stop.generations=9"]) == 0
+    names = [f"{stem}-seed{seed}" for stem in ("nav", "other") for seed in (0, 1, 7)]
+    assert calls[0]["names"] == names
+    assert [config.seed for config in calls[0]["configs"]] == [0, 1, 7, 0, 1, 7]
+    assert {config.stop.generations for config in calls[0]["configs"]} == {9}
+
+
+def test_configs_keep_their_own_seeds_unless_told_otherwise(stub: Stub, folder: Path) -> None:
+    calls = stub([RESULT])
+    (folder / "other.toml").write_text(MINIMAL.replace("seed = 4", "seed = 5"))
+    assert cli.main(["run", "nav.toml", "other.toml"]) == 0
+    assert calls[0]["names"] == ["nav-seed4", "other-seed5"]
+
+
 def test_a_finished_run_exits_0_and_says_where_it_is(stub: Stub, capsys: pytest.CaptureFixture[str]) -> None:
     stub([RESULT])
     assert cli.main(["run", "nav.toml"]) == 0
@@ -158,6 +175,35 @@ BAD_ARGUMENTS = {
     "empty_name": (
         ["run", "nav.toml", "--name", ""],
         "--name '': expected a file name without folders, got that; use --out for the folder",
+    ),
+    "name_for_two": (
+        ["run", "nav.toml", "--seeds", "1,2", "--name", "a"],
+        "--name 'a': expected with one population, got 2; leave it out",
+    ),
+    "picture_for_two": (
+        ["run", "nav.toml", "--seeds", "1,2", "--plot", "a.png"],
+        "--plot 'a.png': expected no file name with 2 populations, got one; write --plot alone, which draws "
+        "DIR/NAME.png for each",
+    ),
+    "config_twice": (
+        ["run", "nav.toml", "nav.toml"],
+        "names: expected different run names, got 'nav-seed4' twice; give other seeds or names",
+    ),
+    "seeds_are_no_numbers": (
+        ["run", "nav.toml", "--seeds", "1-x"],
+        "--seeds '1-x': expected seeds like 0-9 or 1,4,10-12, got '1-x'; correct it",
+    ),
+    "no_seeds": (
+        ["run", "nav.toml", "--seeds", ""],
+        "--seeds '': expected seeds like 0-9 or 1,4,10-12, got ''; correct it",
+    ),
+    "seeds_turned_round": (
+        ["run", "nav.toml", "--seeds", "9-0"],
+        "--seeds '9-0': expected the lower seed first, got '9-0'; turn it round",
+    ),
+    "seed_twice": (
+        ["run", "nav.toml", "--seeds", "0-3,2"],
+        "--seeds '0-3,2': expected each seed once, got 2 twice; leave one out",
     ),
     "out_is_a_file": (
         ["run", "nav.toml", "--out", "nav.toml/deeper"],

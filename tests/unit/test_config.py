@@ -344,3 +344,8 @@ def test_the_std_goes_exponentially_from_first_to_last_and_stays() -> None:
     config = GAConfig(mutation_std=0.4, mutation_std_final=0.1, mutation_std_generations=2)
     stds = [cfg.mutation_std(config, generation) for generation in (0, 1, 2, 3)]
     assert stds == pytest.approx([0.4, 0.2, 0.1, 0.1])
+
+
+@pytest.mark.parametrize(("text", "seeds"), [("7", [7]), ("0-3", [0, 1, 2, 3]), ("5, 1-2", [5, 1, 2]), ("3-3", [3])])
+def test_seeds_are_numbers_and_ranges_in_their_order(text: str, seeds: list[int]) -> None:
+    assert cfg.parse_seeds(text) == seeds

@@ -1,4 +1,4 @@
-"""Two trainings after each other, then two side by side on halves of the ranks. Folder as argument."""
+"""Two populations side by side on all ranks, then one on each half of the ranks. Folder as argument."""
 
 import sys
 from pathlib import Path
@@ -14,8 +14,7 @@ settings = {
     "noise": {"size": 100_000},
     "stop": {"generations": 5},
 }
-for seed in (1, 2):
-    gamaml.train({**settings, "seed": seed}, task=Sphere(), out=out / "all", comm=world)
+gamaml.train(settings, seeds=range(1, 3), task=Sphere(), out=out / "all", comm=world)
 half = MPI.Intracomm(world.Split(world.rank % 2, world.rank))
 gamaml.train({**settings, "seed": world.rank % 2 + 1}, task=Sphere(), out=out / "halves", comm=half)
 half.Free()
