@@ -6,6 +6,7 @@
 from gamaml.config import Config as Config
 from gamaml.errors import GamamlError as GamamlError
 from gamaml.population import GenerationInfo as GenerationInfo
+from gamaml.population import JobInfo as JobInfo
 from gamaml.population import TrainResult as TrainResult
 from gamaml.train import generations as generations
 from gamaml.train import load as load
@@ -21,6 +22,7 @@ __all__ = [
     "EvaluationKey",
     "GamamlError",
     "GenerationInfo",
+    "JobInfo",
     "TrainResult",
     "generations",
     "load",

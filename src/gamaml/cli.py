@@ -76,6 +76,7 @@ def _run(args: argparse.Namespace) -> int:
             resume=args.resume,
             overwrite=args.overwrite,
             accept_versions=args.accept_versions,
+            on_start=progress.start,
             on_generation=progress.show,
         )
     results = results if isinstance(results, list) else [results]

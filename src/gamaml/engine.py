@@ -28,6 +28,7 @@ from gamaml.parallel.windows import SharedWindow
 from gamaml.population import (
     GAState,
     GenerationInfo,
+    JobInfo,
     Lineage,
     TrainResult,
     candidate_at,
@@ -116,6 +117,16 @@ class Engine:
             log.close()
         self._stack.close()
 
+    @property
+    def info(self) -> JobInfo:
+        """What this job is about to take."""
+        return JobInfo(
+            num_ranks=self._topology.size,
+            num_nodes=self._topology.num_nodes,
+            table_nbytes=4 * self._configs[0].noise.size,
+            population_nbytes=tuple(layout.parents_nbytes + layout.board_nbytes for layout in self._layouts),
+        )
+
     def open_runs(self, *, resume: bool, overwrite: bool, accept_versions: bool) -> None:
         """Open the run logs on rank 0, and bring every node's parents to where the logs stand.
 
@@ -203,8 +214,7 @@ class Engine:
     def _shortage(self) -> ResourceError | None:
         if not self._topology.is_leader:
             return None
-        nbytes = 4 * self._configs[0].noise.size + _FLAGS_NBYTES
-        nbytes += sum(layout.parents_nbytes + layout.board_nbytes for layout in self._layouts)
+        nbytes = self.info.node_nbytes + _FLAGS_NBYTES
         demand = memory.measure(self._topology.host, nbytes, launcher.shared_memory_folder())
         text = memory.shortage(self._topology.relay.allgather(demand))
         return ResourceError(text) if text is not None else None

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Protocol, TextIO
 
 from gamaml.config import Config
-from gamaml.population import GenerationInfo
+from gamaml.population import GenerationInfo, JobInfo
 from gamaml.types import Progress
 
 if TYPE_CHECKING:
@@ -21,6 +22,10 @@ _BAR_WIDTH = 10
 
 class Display(AbstractContextManager["Display"], Protocol):
     """Shows generations as they finish; a context manager for as long as the run lasts."""
+
+    def start(self, info: JobInfo) -> None:
+        """Show what the job takes."""
+        ...
 
     def show(self, info: GenerationInfo) -> None:
         """Show one finished generation."""
@@ -69,6 +74,10 @@ class LineDisplay(Display):
         self._goals = goals
         self._write_line = write_line
 
+    def start(self, info: JobInfo) -> None:
+        """Write the job's line."""
+        self._write_line(job_line(info))
+
     def show(self, info: GenerationInfo) -> None:
         """Write the generation's line."""
         self._write_line(line(info, self._goals.get(info.name)))
@@ -99,6 +108,10 @@ class LiveDisplay(Display):
             redirect_stdout=False,
             redirect_stderr=False,
         )
+
+    def start(self, info: JobInfo) -> None:
+        """Write the job's line above the table."""
+        self._console.print(job_line(info), highlight=False, markup=False)
 
     def show(self, info: GenerationInfo) -> None:
         """Put the generation into its population's row."""
@@ -133,6 +146,16 @@ class LiveDisplay(Display):
         return table
 
 
+def job_line(info: JobInfo) -> str:
+    """Return what a job takes as one line."""
+    sizes = Counter(info.population_nbytes)
+    populations = " + ".join(f"{_count(number, 'population')} of {_size(nbytes)}" for nbytes, number in sizes.items())
+    return (
+        f"{_count(info.num_ranks, 'rank')} on {_count(info.num_nodes, 'node')}; each node holds "
+        f"{_size(info.node_nbytes)}: noise table {_size(info.table_nbytes)} + {populations}"
+    )
+
+
 def line(info: GenerationInfo, goal: int | None) -> str:
     """Return a generation's plain line.
 
@@ -155,6 +178,14 @@ def duration(seconds: float) -> str:
     minutes, rest = divmod(math.ceil(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}{'s' if number != 1 else ''}"
+
+
+def _size(nbytes: int) -> str:
+    return f"{nbytes / 2**20:.1f} MiB" if nbytes >= 2**20 else f"{nbytes / 2**10:.1f} KiB"
 
 
 def _cells(info: GenerationInfo, goal: int | None) -> tuple[str, ...]:

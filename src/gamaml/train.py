@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 from gamaml import config as cfg
 from gamaml.config import Config
 from gamaml.errors import ConfigError, GamamlError
-from gamaml.population import GenerationInfo, TrainResult
+from gamaml.population import GenerationInfo, JobInfo, TrainResult
 from gamaml.types import Problem
 
 if TYPE_CHECKING:
@@ -108,6 +108,7 @@ def train(
     overwrite: bool = False,
     accept_versions: bool = False,
     comm: MPI.Intracomm | None = None,
+    on_start: Callable[[JobInfo], None] | None = None,
     on_generation: Callable[[GenerationInfo], None] | None = None,
 ) -> TrainResult | list[TrainResult]:
     """Evolve to the end. Collective over `comm`.
@@ -122,6 +123,7 @@ def train(
         overwrite: replace existing runs.
         accept_versions: go on although the versions of libraries changed.
         comm: communicator to work on.
+        on_start: called on rank 0 before memory is allocated.
         on_generation: called on rank 0 after every generation.
 
     Returns:
@@ -132,7 +134,7 @@ def train(
     """
     results: list[TrainResult] = []
     plan = _Plan(_as_configs(configs, task, seeds), task, Path(out), names, resume, overwrite, accept_versions)
-    for info in _generations(plan, comm, results):
+    for info in _generations(plan, comm, results, on_start):
         if on_generation is not None:
             on_generation(info)
     return results[0] if isinstance(configs, Config | Mapping) and seeds is None else results
@@ -207,7 +209,10 @@ def _as_configs(
 
 
 def _generations(
-    plan: _Plan, comm: MPI.Intracomm | None, results: list[TrainResult]
+    plan: _Plan,
+    comm: MPI.Intracomm | None,
+    results: list[TrainResult],
+    on_start: Callable[[JobInfo], None] | None = None,
 ) -> Generator[GenerationInfo, None, None]:
     """Run the plan; fills `results` on every rank at the end."""
     from gamaml.parallel import launcher, library
@@ -232,7 +237,10 @@ def _generations(
         watch.end_job_by(partial(abort, topology.abort_comm, INTERRUPTED))
         guard = stack.enter_context(Guard(topology))
         topology.agree(None)
-        engine = stack.enter_context(Engine(topology, guard, watch, plan.configs, problems, plan.paths()))
+        engine = Engine(topology, guard, watch, plan.configs, problems, plan.paths())
+        if on_start is not None and topology.is_root:
+            on_start(engine.info)
+        stack.enter_context(engine)
         engine.open_runs(resume=plan.resume, overwrite=plan.overwrite, accept_versions=plan.accept_versions)
         engine.prepare()
         try:

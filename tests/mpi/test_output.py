@@ -18,6 +18,9 @@ ON_A_TERMINAL = [
 def test_output_of_a_job_holds_no_escape_codes(mpi: Mpi, tmp_path: Path) -> None:
     finished = run(mpi, Layout((3,)), "sphere.toml", tmp_path)
     assert "\x1b" not in finished.stdout + finished.stderr
+    assert finished.stdout.startswith(
+        "3 ranks on 1 node; each node holds 1.1 MiB: noise table 1.1 MiB + 1 population of "
+    )
     assert len([line for line in finished.stdout.splitlines() if line.startswith("run gen ")]) == 12
 
 

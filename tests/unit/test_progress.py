@@ -9,7 +9,7 @@ import pytest
 
 from gamaml import progress
 from gamaml.config import Config, StopConfig, TaskConfig
-from gamaml.population import GenerationInfo
+from gamaml.population import GenerationInfo, JobInfo
 
 INFO = GenerationInfo(
     population=0,
@@ -64,6 +64,14 @@ def test_a_line_leaves_out_what_is_not_known_or_not_there() -> None:
     )
     assert progress.line(info, None) == (
         "seed1 gen 12  best -3.100  mean -8.240  elite -4.000  loss 0.2500  failed 7  nan evals/s  eta ?"
+    )
+
+
+def test_job_line_says_what_every_node_holds() -> None:
+    info = JobInfo(num_ranks=5, num_nodes=2, table_nbytes=2**30, population_nbytes=(3 << 19, 1 << 10, 3 << 19))
+    assert progress.job_line(info) == (
+        "5 ranks on 2 nodes; each node holds 1027.0 MiB: noise table 1024.0 MiB + 2 populations of 1.5 MiB + "
+        "1 population of 1.0 KiB"
     )
 
 
