@@ -10,7 +10,6 @@ standard error over groups of 50 tasks, and the median of the groups, which one 
 from __future__ import annotations
 
 import argparse
-import json
 import statistics
 from collections.abc import Sequence
 from pathlib import Path
@@ -26,6 +25,7 @@ from gamaml.runlog import PADDING, Run
 from gamaml.streams import Purpose
 from gamaml.tasks import make_problem
 from gamaml.types import EvaluationKey, Float32Array, Float64Array
+from report import print_result
 
 GROUP = 50
 """Tasks per evaluation; the standard error is over the evaluations."""
@@ -49,7 +49,7 @@ def held_out(run: Run, params: Float32Array, overrides: Sequence[str], tasks: in
             streams.key(config.seed, Purpose.TEST_TASKS, episode=group),
             streams.key(config.seed, Purpose.TEST_EPISODES, episode=group),
         )
-        for group in range(-(-tasks // GROUP))
+        for group in range(max(2, -(-tasks // GROUP)))
     )
     return problem.metric, np.array([problem.evaluate(params, key).returns for key in keys], np.float64)
 
@@ -58,7 +58,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("runs", nargs="+", type=Path)
     parser.add_argument("--rounds", type=int, help="inner rounds; those of the run by default")
-    parser.add_argument("--tasks", type=int, default=500, help="held-out tasks, rounded up to groups of 50")
+    parser.add_argument(
+        "--tasks", type=int, default=500, help="held-out tasks, rounded up to at least two groups of 50"
+    )
     parser.add_argument("--set", action="append", default=[], metavar="NAME=VALUE", help="change the run's config")
     parser.add_argument("--parents-mean", action="store_true", help="evaluate the mean of the last parents")
     args = parser.parse_args()
@@ -76,7 +78,7 @@ def main() -> None:
         print(f"{'':<24} median of {len(groups)} groups of {GROUP} tasks: {medians}")
         final.append(float(means[-1]))
     value = statistics.median(final)
-    print(json.dumps({"name": "adaptation", "value": value, "unit": metric, "bar": None, "meets": None, "runs": final}))
+    print_result("adaptation", value, metric, runs=final)
 
 
 if __name__ == "__main__":

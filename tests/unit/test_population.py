@@ -97,7 +97,7 @@ def test_mutation_may_write_over_the_parent() -> None:
 
 
 def test_mutation_in_blocks_has_the_bits_of_the_sum_in_one_piece() -> None:
-    size = (1 << 15) + 3
+    size = (1 << 18) + 3
     noise = LazyNoise(size=3 * size, seed=1)
     parent, block, scale = (noise.block(start, size) for start in (0, size, 2 * size))
     expected = parent + block * np.float32(0.3) * scale
