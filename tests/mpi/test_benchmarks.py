@@ -5,18 +5,15 @@ from __future__ import annotations
 import json
 import shutil
 import subprocess
-import sys
-from pathlib import Path
 from typing import Any
 
 import pytest
+from harness import ROOT, Mpi
 
-BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 
-
-def quick(script: str, *arguments: str | Path) -> dict[str, Any]:
+def quick(mpi: Mpi, script: str) -> dict[str, Any]:
     """Run a benchmark and return its last line."""
-    command = [sys.executable, "-W", "error", BENCHMARKS / script, *arguments]
+    command = [mpi.python, "-W", "error", ROOT / "benchmarks" / script, "--quick"]
     done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
     assert done.returncode == 0, done.stderr
     result = json.loads(done.stdout.splitlines()[-1])
@@ -25,7 +22,14 @@ def quick(script: str, *arguments: str | Path) -> dict[str, Any]:
 
 
 @pytest.mark.skipif(shutil.which("cc") is None, reason="needs a C compiler named cc")
-def test_decode_compares_with_the_c_loop() -> None:
-    result = quick("decode.py", "--quick")
+def test_decode_compares_with_the_c_loop(mpich: Mpi) -> None:
+    result = quick(mpich, "decode.py")
     assert result["name"] == "decode"
     assert result["ratio"] > 0
+
+
+def test_utilisation_drops_nothing_and_favours_nothing(mpich: Mpi) -> None:
+    result = quick(mpich, "utilisation.py")
+    assert result["name"] == "utilisation"
+    assert (result["dropped"], result["bias"]) == (0, 0)
+    assert set(result["shares"]) == {"1", "2"}

@@ -1,0 +1,199 @@
+"""Which share of the ranks' time is spent inside episodes, and is every episode counted?
+
+    python benchmarks/utilisation.py                                # 64 ranks on 2 emulated nodes, 1 to 8 populations
+    python benchmarks/utilisation.py --ranks 128 --nodes 4 --lengths lognormal
+
+Real runs of the whole engine whose episodes sleep, so that many ranks fit on few cores. Lengths are drawn from
+ga-dist's model, 698 + Exp(3100) steps cut at 5,000, or from a lognormal (sigma 1), scaled to a mean of `--mean`
+seconds. The share is that of all ranks' time from the start of the first generation to the selection of the last, of
+all populations, with the tail in which ranks run out of work. Beside it, simulated with the same lengths: a generation
+that ends with its first N results, as ga-dist's did; what is in flight then is thrown away, and short episodes are
+favoured.
+"""
+
+from __future__ import annotations
+
+import argparse
+import heapq
+import json
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+
+import gamaml
+from gamaml import streams
+from gamaml.evaluate import child_key, reevaluation_key
+from gamaml.population import DONE
+from gamaml.types import EvaluationKey, Float32Array, KeyData
+from report import print_machine, print_result
+
+LAUNCH = Path(__file__).resolve().parents[1] / "mpi" / "launch.py"
+BAR = 0.97
+NUM_PARENTS, CANDIDATES, EPISODES = 20, 4, 10
+STEPS_PER_MEAN = 1000
+"""Steps that an episode of mean length is recorded with."""
+
+_GA_DIST_MEAN = 698 + 3100 * (1 - np.exp(-(5000 - 698) / 3100))
+
+LENGTHS: dict[str, Callable[[np.random.Generator], float]] = {
+    "ga-dist": lambda random: float(min(698 + random.exponential(3100), 5000) / _GA_DIST_MEAN),
+    "lognormal": lambda random: float(random.lognormal(-0.5, 1.0)),
+}
+"""Lengths in units of their mean."""
+
+
+class Sleeper:
+    """An episode that sleeps; its length follows from its key.
+
+    Args:
+        lengths: a name in LENGTHS.
+        mean: seconds.
+    """
+
+    num_params = 100
+    num_rounds = 0
+    scalars = ()
+    metric = "return"
+    scale = None
+
+    def __init__(self, lengths: str, mean: float) -> None:
+        self._lengths = lengths
+        self._mean = mean
+
+    def initial(self, noise: Float32Array) -> Float32Array:
+        """Return the noise."""
+        return noise.copy()
+
+    def evaluate(self, params: Float32Array, key: EvaluationKey) -> gamaml.Evaluation:
+        """Sleep, and return a random fitness."""
+        random = streams.generator(key.episode)
+        length = LENGTHS[self._lengths](random)
+        time.sleep(self._mean * length)
+        fitness = float(random.normal())
+        return gamaml.Evaluation(fitness, np.array([fitness], np.float32), steps=round(STEPS_PER_MEAN * length))
+
+
+def work(arguments: dict[str, object]) -> None:
+    """Run the populations, as one of the ranks."""
+    ga = {
+        "population_size": arguments["population_size"],
+        "num_parents": NUM_PARENTS,
+        "elite": {"candidates": CANDIDATES, "episodes": EPISODES},
+    }
+    config = {
+        "inner": {"rounds": 0},
+        "ga": ga,
+        "noise": {"size": 100_000},
+        "stop": {"generations": arguments["generations"]},
+    }
+    task = Sleeper(str(arguments["lengths"]), float(str(arguments["mean"])))
+    gamaml.train(config, seeds=range(int(str(arguments["populations"]))), task=task, out=str(arguments["out"]))
+
+
+def run(options: argparse.Namespace, populations: int) -> tuple[float, int, float]:
+    """Return the share of busy time, the children that are missing, and the bias of the counted lengths."""
+    with tempfile.TemporaryDirectory() as folder:
+        arguments = {**vars(options), "populations": populations, "out": folder}
+        sizes = [len(part) for part in np.array_split(np.arange(options.ranks), options.nodes)]
+        command = [sys.executable, LAUNCH, "--env", sys.prefix, "--nodes", ",".join(map(str, sizes))]
+        command += ["--", "python", Path(__file__).resolve(), "--worker", json.dumps(arguments)]
+        done = subprocess.run([str(word) for word in command], capture_output=True, text=True, check=False)
+        if done.returncode != 0:
+            sys.exit(f"utilisation.py: {populations} populations ended with {done.returncode}\n{done.stderr}")
+        runs = [gamaml.load(path) for path in sorted(Path(folder).glob("*.h5"))]
+    assert len(runs) == populations
+    tables = [table for run in runs for table in (run.records, run.reevaluations)]
+    busy = sum(float(table["seconds"].sum()) for table in tables)
+    wall = max(float(run.summary["seconds"].sum()) for run in runs)
+    missing = sum(int(np.sum(table["flags"] & DONE == 0)) for table in tables)
+    counted = sum(int(table["steps"].sum()) for table in tables)
+    drawn = sum(drawn_steps(run.config, options) for run in runs)
+    return busy / (wall * options.ranks), missing, counted / drawn - 1
+
+
+def drawn_steps(config: gamaml.Config, options: argparse.Namespace) -> int:
+    """Return the steps of all episodes that a population has to play, computed anew from their keys."""
+    total = 0
+    for generation in range(options.generations):
+        keys = [child_key(config, generation, index) for index in range(options.population_size)]
+        again = [reevaluation_key(config, generation, episode) for episode in range(EPISODES)]
+        total += sum(steps_of(key.episode, options) for key in [*keys, *CANDIDATES * again])
+    return total
+
+
+def steps_of(key: KeyData, options: argparse.Namespace) -> int:
+    return round(STEPS_PER_MEAN * LENGTHS[options.lengths](streams.generator(key)))
+
+
+def first_results(options: argparse.Namespace, generations: int = 50) -> tuple[float, float]:
+    """Simulate generations that end with their first N results; return wasted share of time and bias of lengths."""
+    random = np.random.default_rng(1)
+    draw = LENGTHS[options.lengths]
+    counted: list[float] = []
+    wall = 0.0
+    for _ in range(generations):
+        # (end, length) of what each rank plays.
+        playing = [(length, length) for length in (draw(random) for _ in range(options.ranks))]
+        heapq.heapify(playing)
+        end = 0.0
+        for _ in range(options.population_size):
+            end, length = playing[0]
+            counted.append(length)
+            following = draw(random)
+            heapq.heapreplace(playing, (end + following, following))
+        wall += end
+    return 1 - sum(counted) / (wall * options.ranks), float(np.mean(counted)) - 1
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--ranks", type=int, default=64)
+    parser.add_argument("--nodes", type=int, default=2, help="emulated nodes, over which the ranks are spread")
+    parser.add_argument("--lengths", choices=sorted(LENGTHS), default="ga-dist")
+    parser.add_argument("--mean", type=float, default=0.3, help="mean length of an episode in seconds")
+    parser.add_argument("--population-size", type=int, default=200)
+    parser.add_argument("--generations", type=int, default=10)
+    parser.add_argument("--populations", default="1,2,4,8", help="numbers of populations to try, e.g. 1,8")
+    parser.add_argument("--quick", action="store_true", help="a few ranks and short episodes: whether it runs")
+    parser.add_argument("--worker", help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.worker is not None:
+        work(json.loads(options.worker))
+        return
+    if options.quick:
+        options.ranks, options.mean, options.population_size = 3, 0.005, NUM_PARENTS
+        options.generations, options.populations = 2, "1,2"
+    print_machine()
+    print(f"{options.ranks} ranks on {options.nodes} nodes, {options.lengths} lengths of {options.mean} s in the mean")
+    shares: dict[int, float] = {}
+    missing, bias = 0, 0.0
+    for populations in map(int, options.populations.split(",")):
+        share, lost, deviation = run(options, populations)
+        shares[populations] = round(share, 4)
+        missing, bias = missing + lost, max(bias, abs(deviation))
+        print(f"  {populations:>2} populations: {share:6.1%} busy, {lost} dropped, bias of lengths {deviation:+.2%}")
+    wasted, favoured = first_results(options)
+    print(f"  first-N-results way, simulated: {wasted:.1%} wasted, bias of lengths {favoured:+.1%}")
+    value = shares[max(shares)]
+    print_result(
+        "utilisation",
+        value,
+        f"share of rank time inside episodes, {max(shares)} populations",
+        bar=f">= {BAR}, nothing dropped, no bias",
+        meets=value >= BAR and missing == 0 and bias == 0,
+        baseline=1 - wasted,
+        ratio=round(value / (1 - wasted), 3),
+        shares=shares,
+        dropped=missing,
+        bias=bias,
+        first_results_bias=round(favoured, 4),
+    )
+
+
+if __name__ == "__main__":
+    main()
