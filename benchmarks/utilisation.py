@@ -22,12 +22,14 @@ import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
 import gamaml
 from gamaml import streams
 from gamaml.evaluate import child_key, reevaluation_key
+from gamaml.parallel import launcher
 from gamaml.population import DONE
 from gamaml.types import EvaluationKey, Float32Array, KeyData
 from report import print_machine, print_result
@@ -53,6 +55,7 @@ class Sleeper:
     Args:
         lengths: a name in LENGTHS.
         mean: seconds.
+        slow_from: ranks from this one on sleep twice as long.
     """
 
     num_params = 100
@@ -61,9 +64,9 @@ class Sleeper:
     metric = "return"
     scale = None
 
-    def __init__(self, lengths: str, mean: float) -> None:
+    def __init__(self, lengths: str, mean: float, slow_from: int) -> None:
         self._lengths = lengths
-        self._mean = mean
+        self._mean = mean * (2 if launcher.rank_from_environment() >= slow_from else 1)
 
     def initial(self, noise: Float32Array) -> Float32Array:
         """Return the noise."""
@@ -91,14 +94,31 @@ def work(arguments: dict[str, object]) -> None:
         "noise": {"size": 100_000},
         "stop": {"generations": arguments["generations"]},
     }
-    task = Sleeper(str(arguments["lengths"]), float(str(arguments["mean"])))
+    task = Sleeper(str(arguments["lengths"]), float(str(arguments["mean"])), int(str(arguments["slow_from"])))
     gamaml.train(config, seeds=range(int(str(arguments["populations"]))), task=task, out=str(arguments["out"]))
 
 
-def run(options: argparse.Namespace, populations: int) -> tuple[float, int, float]:
-    """Return the share of busy time, the children that are missing, and the bias of the counted lengths."""
+class Measured(NamedTuple):
+    """What a run showed.
+
+    Attributes:
+        share: of all ranks' time inside episodes.
+        missing: children and re-evaluations without a record.
+        bias: mean length of the counted episodes relative to that of all, less 1.
+        rate: episodes per second.
+    """
+
+    share: float
+    missing: int
+    bias: float
+    rate: float
+
+
+def run(options: argparse.Namespace, populations: int, *, half_speed: bool = False) -> Measured:
+    """Run the populations under mpiexec; with `half_speed`, the last node's episodes take twice as long."""
     with tempfile.TemporaryDirectory() as folder:
-        arguments = {**vars(options), "populations": populations, "out": folder}
+        slow_from = options.ranks - options.ranks // options.nodes if half_speed else options.ranks
+        arguments = {**vars(options), "populations": populations, "slow_from": slow_from, "out": folder}
         sizes = [len(part) for part in np.array_split(np.arange(options.ranks), options.nodes)]
         command = [sys.executable, LAUNCH, "--env", sys.prefix, "--nodes", ",".join(map(str, sizes))]
         command += ["--", "python", Path(__file__).resolve(), "--worker", json.dumps(arguments)]
@@ -113,7 +133,8 @@ def run(options: argparse.Namespace, populations: int) -> tuple[float, int, floa
     missing = sum(int(np.sum(table["flags"] & DONE == 0)) for table in tables)
     counted = sum(int(table["steps"].sum()) for table in tables)
     drawn = sum(drawn_steps(run.config, options) for run in runs)
-    return busy / (wall * options.ranks), missing, counted / drawn - 1
+    number = sum(table.size for table in tables)
+    return Measured(busy / (wall * options.ranks), missing, counted / drawn - 1, number / wall)
 
 
 def drawn_steps(config: gamaml.Config, options: argparse.Namespace) -> int:
@@ -159,6 +180,7 @@ def main() -> None:
     parser.add_argument("--population-size", type=int, default=200)
     parser.add_argument("--generations", type=int, default=10)
     parser.add_argument("--populations", default="1,2,4,8", help="numbers of populations to try, e.g. 1,8")
+    parser.add_argument("--half-speed", action="store_true", help="also with the last node at half speed")
     parser.add_argument("--quick", action="store_true", help="a few ranks and short episodes: whether it runs")
     parser.add_argument("--worker", help=argparse.SUPPRESS)
     options = parser.parse_args()
@@ -172,11 +194,23 @@ def main() -> None:
     print(f"{options.ranks} ranks on {options.nodes} nodes, {options.lengths} lengths of {options.mean} s in the mean")
     shares: dict[int, float] = {}
     missing, bias = 0, 0.0
+    rate = 0.0
     for populations in map(int, options.populations.split(",")):
-        share, lost, deviation = run(options, populations)
-        shares[populations] = round(share, 4)
-        missing, bias = missing + lost, max(bias, abs(deviation))
-        print(f"  {populations:>2} populations: {share:6.1%} busy, {lost} dropped, bias of lengths {deviation:+.2%}")
+        found = run(options, populations)
+        shares[populations] = round(found.share, 4)
+        missing, bias, rate = missing + found.missing, max(bias, abs(found.bias)), found.rate
+        print(
+            f"  {populations:>2} populations: {found.share:6.1%} busy, {found.missing} dropped, "
+            f"bias of lengths {found.bias:+.2%}"
+        )
+    more: dict[str, float] = {}
+    if options.half_speed:
+        found = run(options, max(shares), half_speed=True)
+        more["half_speed_throughput"] = round(found.rate / rate, 3)
+        print(
+            f"  {max(shares):>2} populations, last node at half speed: {found.share:6.1%} busy, "
+            f"{found.rate / rate:.1%} of the throughput"
+        )
     wasted, favoured = first_results(options)
     print(f"  first-N-results way, simulated: {wasted:.1%} wasted, bias of lengths {favoured:+.1%}")
     value = shares[max(shares)]
@@ -192,6 +226,7 @@ def main() -> None:
         dropped=missing,
         bias=bias,
         first_results_bias=round(favoured, 4),
+        **more,
     )
 
 

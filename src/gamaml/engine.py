@@ -20,6 +20,7 @@ from gamaml.evolve import Evolution
 from gamaml.parallel import launcher, memory, table
 from gamaml.parallel.board import Board, Kind
 from gamaml.parallel.guard import Guard
+from gamaml.parallel.rates import NodeRates
 from gamaml.parallel.relay import Relay
 from gamaml.parallel.service import Backoff, Service, abort
 from gamaml.parallel.signals import SignalWatch, Stopped
@@ -286,7 +287,7 @@ class Engine:
                         self._logs[population],
                         self._states[population],
                         relay,
-                        self._topology.node_sizes,
+                        NodeRates(self._topology.node_of_rank),
                         writer,
                     )
                 )

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import enum
 import time
-from collections.abc import Sequence
 from concurrent.futures import Future
 from functools import partial
 
@@ -18,6 +17,7 @@ from gamaml import config as cfg
 from gamaml import ga
 from gamaml.config import Config, StopConfig
 from gamaml.parallel.board import Kind
+from gamaml.parallel.rates import NodeRates
 from gamaml.parallel.relay import END, Command, Relay, split
 from gamaml.population import DONE, GAState, GenerationInfo, lineage_of, record_dtype
 from gamaml.runlog import Generation, History, RunLog, summarise
@@ -43,7 +43,7 @@ class Evolution:
         log: its open run log, with the history to go on from.
         state: the GA's state after that history.
         relay: its relay, on rank 0.
-        node_sizes: ranks per node.
+        rates: measures the nodes' speeds, which decide their shares.
         writer: commits behind the evolution's back.
     """
 
@@ -55,7 +55,7 @@ class Evolution:
         log: RunLog,
         state: GAState,
         relay: Relay,
-        node_sizes: Sequence[int],
+        rates: NodeRates,
         writer: Writer,
     ) -> None:
         self._index = index
@@ -64,7 +64,7 @@ class Evolution:
         self._log = log
         self._state = state
         self._relay = relay
-        self._node_sizes = node_sizes
+        self._rates = rates
         self._writer = writer
         self._dtype = record_dtype(problem.num_rounds, problem.scalars)
         self._future: Future[None] | None = None
@@ -176,6 +176,7 @@ class Evolution:
         target = self._children if self._phase is _Phase.CHILDREN else self._reevaluations
         target[results["index"]] = results
         self._num_new_records += len(results)
+        self._rates.add(results)
         self._advance()
 
     def _give_work(self) -> None:
@@ -194,7 +195,7 @@ class Evolution:
                 decode=decode,
                 num_items=len(records),
                 skip=known,
-                shares=split(len(records) - len(known), self._node_sizes),
+                shares=split(len(records) - len(known), self._rates.weights()),
             )
         )
 

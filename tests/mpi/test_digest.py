@@ -7,11 +7,13 @@ import signal
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
 from harness import Layout, Mpi, run_mpi
-from runs import PROGRAMS, SINGLE, digest, journalled, run, started
+from runs import PROGRAMS, SINGLE, digest, journalled, run, settings, started
 
 from gamaml import runlog
+from gamaml.population import NOT_SCIENCE
 from gamaml.runlog.journal import FrameType, read_frames
 
 UNEVEN = Layout((3, 2))
@@ -76,6 +78,18 @@ def test_interleaved_populations_equal_those_that_ran_alone(mpi: Mpi, mpich: Mpi
         alone = tmp_path / f"{config}{seed}"
         run(mpich, SINGLE, f"{config}.toml", alone, "--set", f"seed={seed}")
         assert runlog.load(tmp_path / "together" / f"{config}-seed{seed}.h5").digest() == digest(alone)
+
+
+def test_slow_node_gets_less_of_the_work_and_changes_nothing(mpi: Mpi, tmp_path: Path) -> None:
+    slow = ["task.seconds=0.01", "task.slowness=4", "task.rank=2"]
+    run(mpi, Layout((2, 1)), "sphere.toml", tmp_path, *settings(slow))
+    records = runlog.load(tmp_path / "run.h5").records
+    # By ranks alone it would be 8 of 24 children in every generation.
+    assert int(np.sum(records["rank"][-4:] == 2)) < 4 * 8
+    run(mpi, SINGLE, "sphere.toml", tmp_path / "even", *settings(["task.seconds=0"]))
+    even = runlog.load(tmp_path / "even" / "run.h5").records
+    for name in set(records.dtype.names or ()) - set(NOT_SCIENCE):
+        assert records[name].tobytes() == even[name].tobytes(), name
 
 
 def test_part_of_the_ranks_is_as_good_as_all_of_them(mpi: Mpi, tmp_path: Path) -> None:

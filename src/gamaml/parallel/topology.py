@@ -32,6 +32,7 @@ class Topology:
         control: a duplicate of `relay` for point-to-point notes.
         node_index: rank of this node's leader in `relay`.
         node_sizes: ranks per node, in relay order; known on every rank.
+        node_of_rank: index of the node of every rank; known on every rank.
         host: this host's name.
         agreed_error: the last error that was raised on every rank.
         abort_comm: the caller's communicator, which outlives this object.
@@ -57,6 +58,7 @@ class Topology:
         node_index, node_sizes = self.node.bcast(mine)
         self.node_index: int = node_index
         self.node_sizes: list[int] = node_sizes
+        self.node_of_rank: list[int] = self.world.allgather(node_index)
         self.host = socket.gethostname()
 
     @property

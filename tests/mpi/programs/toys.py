@@ -23,7 +23,8 @@ class Sphere:
         raise_at: the evaluation of this rank that raises, counted from 1; 0 for none.
         exit_at: the evaluation of this rank that calls sys.exit; 0 for none.
         kill_at: the evaluation of this rank during which the process dies by SIGKILL; 0 for none.
-        rank: the only rank that raises, exits or dies.
+        slowness: how many times as long an evaluation sleeps on `rank`.
+        rank: the only rank that raises, exits, dies or is slow.
     """
 
     num_params = 40
@@ -39,11 +40,12 @@ class Sphere:
         raise_at: int = 0,
         exit_at: int = 0,
         kill_at: int = 0,
+        slowness: float = 1.0,
         rank: int = 0,
     ) -> None:
-        self.seconds = seconds
         self.deaf_seconds = deaf_seconds
         mine = int(os.environ.get("PMI_RANK", os.environ.get("OMPI_COMM_WORLD_RANK", "0"))) == rank
+        self.seconds = seconds * (slowness if mine else 1.0)
         self.raise_at = raise_at if mine else 0
         self.exit_at = exit_at if mine else 0
         self.kill_at = kill_at if mine else 0

@@ -1,0 +1,50 @@
+"""How fast each node works, measured from what it delivered: a node at half speed gets half a node's share."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from gamaml.types import Float64Array, Records
+
+_DECAY = 0.8
+"""What a batch still counts for when the next one is in."""
+
+_PRIOR = 10.0
+"""Evaluations by which every node is believed to be as fast as the others before it has shown otherwise."""
+
+
+class NodeRates:
+    """The measured speeds of a job's nodes, in one population.
+
+    Args:
+        node_of_rank: index of the node of every rank of the world.
+    """
+
+    def __init__(self, node_of_rank: Sequence[int]) -> None:
+        self._node_of_rank = np.asarray(node_of_rank, np.int64)
+        self._sizes = np.bincount(self._node_of_rank).astype(np.float64)
+        self._evaluations = np.full(len(self._sizes), 0.0)
+        self._time = np.full(len(self._sizes), 0.0)
+
+    def add(self, records: Records) -> None:
+        """Take in a batch of result records.
+
+        Seconds count relative to the batch's mean, since re-evaluations may take longer than children.
+        """
+        total = float(records["seconds"].sum())
+        if total <= 0:
+            return
+        node = self._node_of_rank[records["rank"]]
+        seconds = records["seconds"].astype(np.float64) * (len(records) / total)
+        self._evaluations = _DECAY * self._evaluations + self._per_node(node, None)
+        self._time = _DECAY * self._time + self._per_node(node, seconds)
+
+    def weights(self) -> list[float]:
+        """Return what each node can do in the same time, in units of one rank of average speed."""
+        speed = (self._evaluations + _PRIOR) / (self._time + _PRIOR)
+        return [float(weight) for weight in self._sizes * speed]
+
+    def _per_node(self, node: np.ndarray, values: Float64Array | None) -> Float64Array:
+        return np.bincount(node, values, minlength=len(self._sizes)).astype(np.float64)
