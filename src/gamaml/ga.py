@@ -113,5 +113,6 @@ def candidate_means(reevaluations: Records, num_candidates: int) -> Float64Array
 def ranking(fitness: Sequence[float] | np.ndarray) -> list[int]:
     """Return the indices of the finite entries from best to worst; of equals, the lower index comes first."""
     values = np.asarray(fitness, np.float64)
-    order = np.argsort(-values, kind="stable")
-    return [int(index) for index in order if np.isfinite(values[index])]
+    finite = np.flatnonzero(np.isfinite(values))
+    order: list[int] = finite[np.argsort(-values[finite], kind="stable")].tolist()
+    return order
