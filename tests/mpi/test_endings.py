@@ -58,15 +58,16 @@ def test_signal_ends_ranks_that_are_deaf_in_one_long_call(mpi: Mpi, tmp_path: Pa
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGUSR1, signal.SIGINT], ids=lambda number: number.name)
 def test_signal_before_mpi_has_started_asks_for_another_start(mpi: Mpi, tmp_path: Path, number: signal.Signals) -> None:
-    started_file, out = tmp_path / "started", tmp_path / "out"
+    started_folder, out = tmp_path / "started", tmp_path / "out"
+    started_folder.mkdir()
     with mpi_job(
         words("sphere.toml", out, "--set", "task.name=slow_import:Sphere"),
         ranks=2,
         mpi=mpi,
         cwd=PROGRAMS,
-        env={"STARTED": str(started_file)},
+        env={"STARTED": str(started_folder)},
     ) as job:
-        job.wait_until(started_file.exists)
+        job.wait_until(lambda: len(list(started_folder.iterdir())) == 2)
         job.process.send_signal(number)
         assert job.wait(LIMIT_SECONDS).returncode == 75
     assert not out.exists()
