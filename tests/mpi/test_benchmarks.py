@@ -33,3 +33,10 @@ def test_utilisation_drops_nothing_and_favours_nothing(mpich: Mpi) -> None:
     assert result["name"] == "utilisation"
     assert (result["dropped"], result["bias"]) == (0, 0)
     assert set(result["shares"]) == {"1", "2"}
+
+
+def test_turnaround_tells_the_beginning_and_the_end_of_a_run(mpich: Mpi) -> None:
+    result = quick(mpich, "turnaround.py")
+    assert result["name"] == "turnaround"
+    first, last = result["first_and_last_tenth"]["journal per generation, bytes"]
+    assert first == last > 0

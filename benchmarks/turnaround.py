@@ -1,0 +1,179 @@
+"""How long do the ranks wait between two generations, and does anything grow with the number of generations?
+
+    python benchmarks/turnaround.py                       # 1,000 generations of 1,000 empty episodes on 2 ranks
+    python benchmarks/turnaround.py --generations 2000 --population-size 50
+
+A real run whose episodes only note the time. Printed for the first and for the last tenth of the generations, as
+medians: what rank 0 computes between the last result and the broadcast of the new parents; the time from the end of the
+last re-evaluation to the start of the first next child, on any rank; seconds and journal bytes per generation; memory
+of rank 0. The commit runs behind the next generation.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+import gamaml
+from gamaml import ga
+from gamaml.parallel.relay import Command, Relay
+from gamaml.runlog.journal import FrameType, read_frames
+from gamaml.types import EvaluationKey, Float32Array
+from report import print_machine, print_result
+
+LAUNCH = Path(__file__).resolve().parents[1] / "mpi" / "launch.py"
+BAR_SECONDS = 0.5e-3
+NUM_PARENTS, CANDIDATES, EPISODES = 20, 10, 3
+
+
+class Clock:
+    """An episode that lasts no time and says when it was.
+
+    Args:
+        base: monotonic seconds that its times are relative to; one clock for all processes of a host.
+    """
+
+    num_params = 1000
+    num_rounds = 0
+    scalars = ("start", "end")
+    metric = "return"
+    scale = None
+
+    def __init__(self, base: float) -> None:
+        self._base = base
+
+    def initial(self, noise: Float32Array) -> Float32Array:
+        """Return the noise."""
+        return noise.copy()
+
+    def evaluate(self, params: Float32Array, key: EvaluationKey) -> gamaml.Evaluation:
+        """Return the first parameter as fitness."""
+        start = time.monotonic() - self._base
+        fitness = float(params[0])
+        returns = np.array([fitness], np.float32)
+        return gamaml.Evaluation(fitness, returns, steps=1, scalars=(start, time.monotonic() - self._base))
+
+
+class Stopwatch:
+    """Measures rank 0's work from the start of a selection until its command is sent."""
+
+    def __init__(self) -> None:
+        self.seconds: list[float] = []
+        self._start: float | None = None
+        self._select, self._post = ga.select, Relay.post
+
+    def install(self) -> None:
+        """Put the stopwatch around selection and relay."""
+
+        def select(*arguments: Any) -> Any:
+            self._start = time.perf_counter()
+            return self._select(*arguments)
+
+        def post(relay: Relay, command: Command) -> None:
+            self._post(relay, command)
+            if self._start is not None:
+                self.seconds.append(time.perf_counter() - self._start)
+                self._start = None
+
+        ga.select = select
+        setattr(Relay, "post", post)  # noqa: B010 - a checker takes a plain assignment for a mistake
+
+
+def resident_nbytes() -> int:
+    fields = Path("/proc/self/statm").read_text().split()
+    return 4096 * int(fields[1])
+
+
+def work(arguments: dict[str, Any]) -> None:
+    """Run as one of the ranks; rank 0 prints what only it knows."""
+    ga_settings = {
+        "population_size": arguments["population_size"],
+        "num_parents": NUM_PARENTS,
+        "elite": {"candidates": CANDIDATES, "episodes": EPISODES},
+    }
+    config = {
+        "inner": {"rounds": 0},
+        "ga": ga_settings,
+        "noise": {"size": 1_000_000},
+        "stop": {"generations": arguments["generations"]},
+    }
+    stopwatch, memory = Stopwatch(), list[int]()
+    stopwatch.install()
+    gamaml.train(
+        config,
+        task=Clock(arguments["base"]),
+        out=arguments["out"],
+        names=["clock"],
+        on_generation=lambda info: memory.append(resident_nbytes()),
+    )
+    if memory:
+        print(json.dumps({"work": stopwatch.seconds, "memory": memory}))
+
+
+def tenths(values: Sequence[float] | np.ndarray) -> tuple[float, float]:
+    """Return the medians of the first and of the last tenth, without the very first value: it pays for warming up."""
+    rest = np.asarray(values, np.float64)[1:]
+    count = max(1, len(rest) // 10)
+    return float(np.median(rest[:count])), float(np.median(rest[-count:]))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--ranks", type=int, default=2)
+    parser.add_argument("--generations", type=int, default=1000)
+    parser.add_argument("--population-size", type=int, default=1000)
+    parser.add_argument("--quick", action="store_true", help="a few generations: whether it runs")
+    parser.add_argument("--worker", help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.worker is not None:
+        work(json.loads(options.worker))
+        return
+    if options.quick:
+        options.generations, options.population_size = 5, 2 * NUM_PARENTS
+    print_machine()
+    with tempfile.TemporaryDirectory() as folder:
+        arguments = {**vars(options), "base": time.monotonic(), "out": folder}
+        command = [sys.executable, LAUNCH, "--env", sys.prefix, "-n", options.ranks, "--", "python"]
+        command += [Path(__file__).resolve(), "--worker", json.dumps(arguments)]
+        done = subprocess.run([str(word) for word in command], capture_output=True, text=True, check=False)
+        if done.returncode != 0:
+            sys.exit(f"turnaround.py: the run ended with {done.returncode}\n{done.stderr}")
+        told = json.loads(done.stdout.splitlines()[-1])
+        run = gamaml.load(Path(folder) / "clock.h5")
+        frames = read_frames(Path(folder) / "clock.run" / "journal")
+        nbytes = [len(payload) for kind, payload, _ in frames if kind is FrameType.COMMIT]
+    starts = run.records["scalar_start"].astype(np.float64).min(axis=1)
+    ends = run.reevaluations["scalar_end"].astype(np.float64).max(axis=1)
+    found = {
+        "rank 0's work before the broadcast, ms": tenths(1e3 * np.array(told["work"])),
+        "last result to first next child, ms": tenths(1e3 * (starts[1:] - ends[:-1])),
+        "one generation, ms": tenths(1e3 * run.curves["seconds"]),
+        "journal per generation, bytes": tenths(nbytes),
+        "memory of rank 0, MiB": tenths(np.array(told["memory"]) / 2**20),
+    }
+    count = f"{options.generations} generations of {options.population_size}"
+    print(f"{count} on {options.ranks} ranks; medians of the first and of the last tenth:")
+    for name, (first, last) in found.items():
+        print(f"  {name:<40} {first:10.3f} {last:10.3f}")
+    work_ms = max(found["rank 0's work before the broadcast, ms"])
+    print_result(
+        "turnaround",
+        round(work_ms, 4),
+        "ms of rank-0 work before the broadcast, median",
+        bar=f"<= {1e3 * BAR_SECONDS} ms",
+        meets=work_ms <= 1e3 * BAR_SECONDS,
+        first_and_last_tenth={name: [round(value, 4) for value in pair] for name, pair in found.items()},
+    )
+
+
+if __name__ == "__main__":
+    main()
