@@ -27,7 +27,7 @@ import gamaml
 from gamaml import ga
 from gamaml.parallel.relay import Command, Relay
 from gamaml.runlog.journal import FrameType, read_frames
-from gamaml.types import EvaluationKey, Float32Array
+from gamaml.types import EvaluationKey, Float32Array, Records
 from report import print_machine, print_result
 
 LAUNCH = Path(__file__).resolve().parents[1] / "mpi" / "launch.py"
@@ -64,28 +64,38 @@ class Clock:
 
 
 class Stopwatch:
-    """Measures rank 0's work from the start of a selection until its command is sent."""
+    """Measures rank 0's work from the arrival of a generation's last results until the next command is sent."""
 
     def __init__(self) -> None:
         self.seconds: list[float] = []
-        self._start: float | None = None
-        self._select, self._post = ga.select, Relay.post
+        self._arrived = 0.0
+        self._chosen = False
+        self._take_results, self._choose, self._post = Relay.take_results, ga.choose, Relay.post
 
     def install(self) -> None:
-        """Put the stopwatch around selection and relay."""
+        """Put the stopwatch around the relay and the selection."""
 
-        def select(*arguments: Any) -> Any:
-            self._start = time.perf_counter()
-            return self._select(*arguments)
+        def take_results(relay: Relay) -> Records | None:
+            start = time.perf_counter()
+            results = self._take_results(relay)
+            if results is not None:
+                self._arrived = start
+            return results
+
+        def choose(*arguments: Any) -> Any:
+            self._chosen = True
+            return self._choose(*arguments)
 
         def post(relay: Relay, command: Command) -> None:
             self._post(relay, command)
-            if self._start is not None:
-                self.seconds.append(time.perf_counter() - self._start)
-                self._start = None
+            if self._chosen:
+                self.seconds.append(time.perf_counter() - self._arrived)
+                self._chosen = False
 
-        ga.select = select
-        setattr(Relay, "post", post)  # noqa: B010 - a checker takes a plain assignment for a mistake
+        ga.choose = choose
+        # A checker takes plain assignments for mistakes.
+        setattr(Relay, "take_results", take_results)  # noqa: B010
+        setattr(Relay, "post", post)  # noqa: B010
 
 
 def resident_nbytes() -> int:

@@ -160,7 +160,9 @@ class Evolution:
             self._end(interrupted=False)
 
     def _begin_reevaluations(self) -> None:
-        contenders = ga.candidates(self._state, self._children, self._config.ga)
+        # Done now, so that the ranks need not wait for it between the last result and the next command.
+        self._shortlist = ga.shortlist(self._state, self._children, self._config.ga)
+        contenders = self._shortlist.contenders
         self._candidates = lineage_of(contenders)
         self._reevaluations = np.zeros(len(contenders) * self._config.ga.elite.episodes, self._dtype)
         self._phase = _Phase.REEVALUATIONS if contenders else _Phase.SELECTION
@@ -201,7 +203,7 @@ class Evolution:
 
     def _select(self) -> None:
         before, children, reevaluations = self._state, self._children, self._reevaluations
-        self._state, self.elite_fitness = ga.select(before, children, reevaluations, self._config.ga)
+        self._state, self.elite_fitness = ga.choose(before, self._shortlist, reevaluations, self._config.ga)
         now = time.monotonic()
         generation = Generation(
             generation=before.generation,

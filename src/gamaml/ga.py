@@ -6,7 +6,10 @@ later GPU code, so that one lucky evaluation cannot rule for ever.
 
 from __future__ import annotations
 
+import itertools
+import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -50,12 +53,7 @@ def candidates(state: GAState, records: Records, config: GAConfig) -> list[Candi
         records: all children's records, [population_size], in index order.
         config: `elite.candidates == 0` gives an empty list.
     """
-    number = config.elite.candidates
-    if number == 0:
-        return []
-    previous = [Candidate(0, UNCHANGED, 0.0)] if len(state.parents) else []
-    best = ranking(records["fitness"])[: number - len(previous)]
-    return previous + [propose(state, config, index) for index in best]
+    return shortlist(state, records, config).contenders
 
 
 def select(state: GAState, records: Records, reevaluations: Records, config: GAConfig) -> tuple[GAState, float]:
@@ -76,24 +74,62 @@ def select(state: GAState, records: Records, reevaluations: Records, config: GAC
     Raises:
         GamamlError: no child and no candidate has a finite fitness.
     """
+    return choose(state, shortlist(state, records, config), reevaluations, config)
+
+
+@dataclass(frozen=True)
+class Shortlist:
+    """The part of a selection that the children's records decide, before anybody is re-evaluated.
+
+    Attributes:
+        order: indices of the children with a finite fitness, from best to worst.
+        best: as many of them as a selection needs, in this order.
+        best_fitness: of the first, NaN if there is none.
+        contenders: who is re-evaluated.
+        num_children: of the generation.
+    """
+
+    order: list[int]
+    best: list[Candidate]
+    best_fitness: float
+    contenders: list[Candidate]
+    num_children: int
+
+
+def shortlist(state: GAState, records: Records, config: GAConfig) -> Shortlist:
+    """Return the first part of `select`, which can be done while the re-evaluations go on."""
     order = ranking(records["fitness"])
-    contenders = candidates(state, records, config)
-    means = candidate_means(reevaluations, len(contenders))
-    best = ranking(means)
-    if best:
-        elite, fitness = contenders[best[0]], float(means[best[0]])
-    elif order:
-        elite, fitness = propose(state, config, order[0]), float(records["fitness"][order[0]])
+    number = config.elite.candidates
+    previous = [Candidate(0, UNCHANGED, 0.0)] if number and len(state.parents) else []
+    best = [propose(state, config, index) for index in order[: max(number, config.num_parents)]]
+    return Shortlist(
+        order=order,
+        best=best,
+        best_fitness=float(records["fitness"][order[0]]) if order else math.nan,
+        contenders=previous + best[: number - len(previous)],
+        num_children=len(records),
+    )
+
+
+def choose(state: GAState, listed: Shortlist, reevaluations: Records, config: GAConfig) -> tuple[GAState, float]:
+    """Return the second part of `select`; arguments and errors as there."""
+    means = candidate_means(reevaluations, len(listed.contenders))
+    ranked = ranking(means)
+    if ranked:
+        elite, fitness = listed.contenders[ranked[0]], float(means[ranked[0]])
+    elif listed.order:
+        elite, fitness = listed.best[0], listed.best_fitness
     else:
         raise GamamlError(
             f"generation {state.generation}: expected at least one child with a finite fitness, got none of "
-            f"{len(records)}; try a smaller ga.mutation_std or inner.step_size"
+            f"{listed.num_children}; try a smaller ga.mutation_std or inner.step_size"
         )
     parents = [elite]
-    for index in order:
+    # More than were proposed are needed only where two children are the same candidate.
+    others = (propose(state, config, index) for index in listed.order[len(listed.best) :])
+    for child in itertools.chain(listed.best, others):
         if len(parents) == config.num_parents:
             break
-        child = propose(state, config, index)
         if child not in parents:
             parents.append(child)
     next_state = GAState(state.seed, state.num_offsets, state.generation + 1, lineage_of(parents))
