@@ -195,9 +195,10 @@ def mpi_job(
     layout = ["--nodes", ",".join(map(str, nodes))] if nodes is not None else []
     launch = [sys.executable, LAUNCH, "-n", ranks, *layout, "--env", mpi.environment, "--mpi", mpi.name, "--"]
     inherited = {name: value for name, value in os.environ.items() if not name.startswith(_FOREIGN)}
-    variables = {**inherited, _MARK: uuid.uuid4().hex, **(env or {})}
     before = abandoned_segments()
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
+        # Killed launchers leave folders named after their pid, and Open MPI's does not start where it finds an old one.
+        variables = {**inherited, "TMPDIR": folder, _MARK: uuid.uuid4().hex, **(env or {})}
         job = Job([*prefix, *map(str, launch), *map(str, words)], variables, cwd, Path(folder))
         try:
             yield job
