@@ -234,9 +234,10 @@ def _generations(
         from gamaml.parallel.topology import Topology
 
         topology = stack.enter_context(Topology(comm))
-        watch.end_job_by(partial(abort, topology.abort_comm, INTERRUPTED))
         guard = stack.enter_context(Guard(topology))
         topology.agree(None)
+        topology.exit_if_any(watch.requested(), INTERRUPTED)
+        watch.end_job_by(partial(abort, topology.abort_comm, INTERRUPTED))
         engine = Engine(topology, guard, watch, plan.configs, problems, plan.paths())
         if on_start is not None and topology.is_root:
             on_start(engine.info)

@@ -88,20 +88,22 @@ def test_two_restarts_without_a_new_record_end_the_requeueing(mpich: Mpi, tmp_pa
 
 @pytest.mark.parametrize("nodes", [None, (2, 1)])
 @pytest.mark.parametrize(
-    ("way", "code", "words_said"),
+    ("way", "codes", "words_said"),
     [
-        ("absent", 2, "absent.toml': expected a TOML file, got no such file; check the path"),
-        ("late", 2, "absent.toml': expected a TOML file, got no such file; check the path"),
-        ("value", 2, "task 'one_fails:Picky': this node lacks a file"),
-        ("bug", 1, "RuntimeError: this rank has a bug"),
+        ("absent", {2}, "absent.toml': expected a TOML file, got no such file; check the path"),
+        ("late", {2}, "absent.toml': expected a TOML file, got no such file; check the path"),
+        ("value", {2}, "task 'one_fails:Picky': this node lacks a file"),
+        # MPICH's launcher may give the code of the ranks that it killed instead of the one that was given to MPI_Abort.
+        ("bug", {1, 9, 255}, "RuntimeError: this rank has a bug"),
     ],
 )
 def test_rank_that_fails_before_mpi_has_started_ends_the_job(
-    mpi: Mpi, tmp_path: Path, way: str, code: int, words_said: str, nodes: tuple[int, ...] | None
+    mpi: Mpi, tmp_path: Path, way: str, codes: set[int], words_said: str, nodes: tuple[int, ...] | None
 ) -> None:
     program = ["python", PROGRAMS / "one_fails.py", way, tmp_path]
     limit = 2 * LIMIT_SECONDS  # the start of the ranks included
-    finished = run_mpi(program, ranks=3, nodes=nodes, mpi=mpi, cwd=PROGRAMS, timeout=limit, exit_code=code)
+    finished = run_mpi(program, ranks=3, nodes=nodes, mpi=mpi, cwd=PROGRAMS, timeout=limit, exit_code=None)
+    assert finished.returncode in codes
     assert words_said in finished.stderr
     assert not list(tmp_path.iterdir())
 

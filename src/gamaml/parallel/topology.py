@@ -48,7 +48,7 @@ class Topology:
         if comm is None:
             check_launch(MPI.COMM_WORLD.size, launcher.size_from_environment(), MPI.Get_library_version())
         self.abort_comm = MPI.COMM_WORLD if comm is None else comm
-        self.agreed_error: GamamlError | None = None
+        self.agreed_error: BaseException | None = None
         self.world = self.abort_comm.Dup()
         self.node = MPI.Intracomm(self.world.Split_type(MPI.COMM_TYPE_SHARED, key=self.world.rank))
         colour = 0 if self.node.rank == 0 else MPI.UNDEFINED
@@ -117,6 +117,12 @@ class Topology:
             if candidate is not None:
                 self.agreed_error = candidate
                 raise candidate
+
+    def exit_if_any(self, wanted: bool, code: int) -> None:
+        """Raise SystemExit with `code` on every rank if any rank wants it. Collective over `world`."""
+        if any(self.world.allgather(wanted)):
+            self.agreed_error = SystemExit(code)
+            raise self.agreed_error
 
     def free(self) -> None:
         """Free the communicators. Collective over `world`."""
