@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import time
-import traceback
 from collections.abc import Generator, Sequence
 from contextlib import ExitStack, nullcontext
 from pathlib import Path
@@ -22,7 +21,7 @@ from gamaml.parallel.board import Board, Kind
 from gamaml.parallel.guard import Guard
 from gamaml.parallel.rates import NodeRates
 from gamaml.parallel.relay import Relay
-from gamaml.parallel.service import Backoff, Service, abort
+from gamaml.parallel.service import Backoff, Service
 from gamaml.parallel.signals import SignalWatch, Stopped
 from gamaml.parallel.topology import Topology
 from gamaml.parallel.windows import SharedWindow
@@ -191,8 +190,7 @@ class Engine:
             self._wind_down()
             raise
         except Exception as error:
-            if self._topology.size > 1:
-                abort(self._topology.world, 1, "".join(traceback.format_exception(error)))
+            self._guard.check(error)
             self._wind_down()
             raise
         self._leave()
