@@ -5,9 +5,31 @@ from __future__ import annotations
 import json
 import os
 import platform
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from gamaml.versions import library_versions, machine_description
+
+_LAUNCH = Path(__file__).resolve().parents[1] / "mpi" / "launch.py"
+
+
+def run_ranks(script: str, layout: list[str], arguments: Mapping[str, Any]) -> str:
+    """Start a benchmark again as `SCRIPT --worker ARGUMENTS` on MPI ranks of this environment; return its stdout.
+
+    Args:
+        script: its `__file__`.
+        layout: ranks and nodes as mpi/launch takes them, such as ["-n", "2"].
+        arguments: passed on as JSON.
+    """
+    command = [sys.executable, str(_LAUNCH), "--env", sys.prefix, *layout, "--", "python", str(Path(script).resolve())]
+    command += ["--worker", json.dumps(arguments)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode != 0:
+        sys.exit(f"{Path(script).name}: its ranks ended with {done.returncode}\n{done.stderr}")
+    return done.stdout
 
 
 def print_machine() -> None:

@@ -13,8 +13,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Sequence
@@ -28,9 +26,8 @@ from gamaml import ga
 from gamaml.parallel.relay import Command, Relay
 from gamaml.runlog.journal import FrameType, read_frames
 from gamaml.types import EvaluationKey, Float32Array, Records
-from report import print_machine, print_result
+from report import print_machine, print_result, run_ranks
 
-LAUNCH = Path(__file__).resolve().parents[1] / "mpi" / "launch.py"
 BAR_SECONDS = 0.5e-3
 NUM_PARENTS, CANDIDATES, EPISODES = 20, 10, 3
 
@@ -152,12 +149,8 @@ def main() -> None:
     print_machine()
     with tempfile.TemporaryDirectory() as folder:
         arguments = {**vars(options), "base": time.monotonic(), "out": folder}
-        command = [sys.executable, LAUNCH, "--env", sys.prefix, "-n", options.ranks, "--", "python"]
-        command += [Path(__file__).resolve(), "--worker", json.dumps(arguments)]
-        done = subprocess.run([str(word) for word in command], capture_output=True, text=True, check=False)
-        if done.returncode != 0:
-            sys.exit(f"turnaround.py: the run ended with {done.returncode}\n{done.stderr}")
-        told = json.loads(done.stdout.splitlines()[-1])
+        stdout = run_ranks(__file__, ["-n", str(options.ranks)], arguments)
+        told = json.loads(stdout.splitlines()[-1])
         run = gamaml.load(Path(folder) / "clock.h5")
         frames = read_frames(Path(folder) / "clock.run" / "journal")
         nbytes = [len(payload) for kind, payload, _ in frames if kind is FrameType.COMMIT]

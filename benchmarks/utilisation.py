@@ -16,8 +16,6 @@ from __future__ import annotations
 import argparse
 import heapq
 import json
-import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Callable
@@ -32,9 +30,8 @@ from gamaml.evaluate import child_key, reevaluation_key
 from gamaml.parallel import launcher
 from gamaml.population import DONE
 from gamaml.types import EvaluationKey, Float32Array, KeyData
-from report import print_machine, print_result
+from report import print_machine, print_result, run_ranks
 
-LAUNCH = Path(__file__).resolve().parents[1] / "mpi" / "launch.py"
 BAR = 0.97
 NUM_PARENTS, CANDIDATES, EPISODES = 20, 4, 10
 STEPS_PER_MEAN = 1000
@@ -120,11 +117,7 @@ def run(options: argparse.Namespace, populations: int, *, half_speed: bool = Fal
         slow_from = options.ranks - options.ranks // options.nodes if half_speed else options.ranks
         arguments = {**vars(options), "populations": populations, "slow_from": slow_from, "out": folder}
         sizes = [len(part) for part in np.array_split(np.arange(options.ranks), options.nodes)]
-        command = [sys.executable, LAUNCH, "--env", sys.prefix, "--nodes", ",".join(map(str, sizes))]
-        command += ["--", "python", Path(__file__).resolve(), "--worker", json.dumps(arguments)]
-        done = subprocess.run([str(word) for word in command], capture_output=True, text=True, check=False)
-        if done.returncode != 0:
-            sys.exit(f"utilisation.py: {populations} populations ended with {done.returncode}\n{done.stderr}")
+        run_ranks(__file__, ["--nodes", ",".join(map(str, sizes))], arguments)
         runs = [gamaml.load(path) for path in sorted(Path(folder).glob("*.h5"))]
     assert len(runs) == populations
     tables = [table for run in runs for table in (run.records, run.reevaluations)]
