@@ -19,6 +19,9 @@ from gamaml.errors import ConfigError, did_you_mean
 INITIAL_STD = 1.0
 """A generation-0 child is `initial(noise)`; this std is what its lineage entry records."""
 
+MAX_NOISE_SIZE = 2**32
+"""Entries; the draw of an offset is as good as uniform up to here."""
+
 
 @dataclass(frozen=True)
 class TaskConfig:
@@ -342,6 +345,10 @@ def _validate(config: Config) -> None:
     _at_least("seed", config.seed, 0)
     _at_least("noise.seed", config.noise.seed, 0)
     _at_least("noise.size", config.noise.size, 1)
+    if config.noise.size > MAX_NOISE_SIZE:
+        raise ConfigError(
+            f"noise.size={config.noise.size}: expected at most {MAX_NOISE_SIZE} entries (16 GiB); choose fewer"
+        )
     _validate_policy(config.policy)
     _validate_inner(config.inner)
     _validate_ga(config.ga)

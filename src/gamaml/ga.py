@@ -12,12 +12,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 
 from gamaml import config as cfg
 from gamaml import streams
 from gamaml.config import INITIAL_STD, GAConfig
 from gamaml.errors import GamamlError
-from gamaml.population import LINEAGE_DTYPE, ROOT, UNCHANGED, Candidate, GAState, lineage_of
+from gamaml.population import LINEAGE_DTYPE, ROOT, UNCHANGED, Candidate, GAState, Lineage, candidate_at, lineage_of
 from gamaml.types import Float64Array, Records
 
 
@@ -32,17 +33,33 @@ def initial_state(seed: int, num_offsets: int) -> GAState:
 
 
 def propose(state: GAState, config: GAConfig, index: int) -> Candidate:
-    """Return the child `index` of the state's generation; a function of (seed, generation, index) and the parents.
+    """Return the child `index` of the state's generation; a function of (seed, generation, index) and the parents."""
+    return candidate_at(proposals(state, config, index + 1), index)
 
-    Two 64-bit words are scaled to the ranges (multiply and shift), whose bias is below 2**-32 for tables up to 2**32.
+
+def proposals(state: GAState, config: GAConfig, count: int | None = None) -> Lineage:
+    """Return the first `count` children of the state's generation (all of them by default) as one array.
+
+    Two 64-bit words per child are scaled to the ranges of parents and offsets (multiply and shift), whose bias is below
+    2**-32 for tables up to 2**32 entries.
     """
-    sequence = streams.sequence(state.seed, streams.Purpose.PROPOSE, state.generation, index)
-    words = sequence.generate_state(2, np.uint64)
-    offset = (int(words[0]) * state.num_offsets) >> 64
+    count = config.population_size if count is None else count
+    states = streams.states(state.seed, streams.Purpose.PROPOSE, state.generation, count, num_words=4)
+    words = states.astype(np.uint64)
+    children = np.empty(count, LINEAGE_DTYPE)
+    children["offset"] = _scaled(words[:, 0], words[:, 1], state.num_offsets)
     if len(state.parents) == 0:
-        return Candidate(ROOT, offset, INITIAL_STD)
-    slot = (int(words[1]) * len(state.parents)) >> 64
-    return Candidate(slot, offset, cfg.mutation_std(config, state.generation))
+        children["slot"], children["std"] = ROOT, INITIAL_STD
+    else:
+        children["slot"] = _scaled(words[:, 2], words[:, 3], len(state.parents))
+        children["std"] = cfg.mutation_std(config, state.generation)
+    return children
+
+
+def _scaled(low: npt.NDArray[np.uint64], high: npt.NDArray[np.uint64], number: int) -> npt.NDArray[np.uint64]:
+    """Return `number` times the 64-bit word of two 32-bit halves, over 2**64; `number` is at most 2**32."""
+    factor, shift = np.uint64(number), np.uint64(32)
+    return (high * factor + (low * factor >> shift)) >> shift
 
 
 def candidates(state: GAState, records: Records, config: GAConfig) -> list[Candidate]:
@@ -83,17 +100,17 @@ class Shortlist:
 
     Attributes:
         order: indices of the children with a finite fitness, from best to worst.
-        best: as many of them as a selection needs, in this order.
+        children: the generation's children.
+        best: as many of the best as a selection needs, in this order.
         best_fitness: of the first, NaN if there is none.
         contenders: who is re-evaluated.
-        num_children: of the generation.
     """
 
     order: list[int]
+    children: Lineage
     best: list[Candidate]
     best_fitness: float
     contenders: list[Candidate]
-    num_children: int
 
 
 def shortlist(state: GAState, records: Records, config: GAConfig) -> Shortlist:
@@ -101,13 +118,14 @@ def shortlist(state: GAState, records: Records, config: GAConfig) -> Shortlist:
     order = ranking(records["fitness"])
     number = config.elite.candidates
     previous = [Candidate(0, UNCHANGED, 0.0)] if number and len(state.parents) else []
-    best = [propose(state, config, index) for index in order[: max(number, config.num_parents)]]
+    children = proposals(state, config)
+    best = [candidate_at(children, index) for index in order[: max(number, config.num_parents)]]
     return Shortlist(
         order=order,
+        children=children,
         best=best,
         best_fitness=float(records["fitness"][order[0]]) if order else math.nan,
         contenders=previous + best[: number - len(previous)],
-        num_children=len(records),
     )
 
 
@@ -122,11 +140,11 @@ def choose(state: GAState, listed: Shortlist, reevaluations: Records, config: GA
     else:
         raise GamamlError(
             f"generation {state.generation}: expected at least one child with a finite fitness, got none of "
-            f"{listed.num_children}; try a smaller ga.mutation_std or inner.step_size"
+            f"{len(listed.children)}; try a smaller ga.mutation_std or inner.step_size"
         )
     parents = [elite]
     # More than were proposed are needed only where two children are the same candidate.
-    others = (propose(state, config, index) for index in listed.order[len(listed.best) :])
+    others = (candidate_at(listed.children, index) for index in listed.order[len(listed.best) :])
     for child in itertools.chain(listed.best, others):
         if len(parents) == config.num_parents:
             break

@@ -146,6 +146,10 @@ MALFORMED = {
         MINIMAL + "[noise]\nsize = 0\n",
         "noise.size=0: expected at least 1; choose a larger value",
     ),
+    "too_much_noise": (
+        MINIMAL + "[noise]\nsize = 4294967297\n",
+        "noise.size=4294967297: expected at most 4294967296 entries (16 GiB); choose fewer",
+    ),
     "no_generations": (
         TASK + "[stop]\ngenerations = 0\n",
         "stop.generations=0: expected at least 1; choose a larger value",

@@ -3,6 +3,7 @@ from __future__ import annotations
 import itertools
 
 import numpy as np
+import pytest
 
 from gamaml import streams
 from gamaml.streams import Purpose
@@ -37,6 +38,14 @@ def test_the_keys_are_those_of_the_run_files_written_so_far() -> None:
     key = streams.key(1, Purpose.EPISODES, generation=2, index=3, episode=4)
     assert key.dtype == np.uint32
     assert key.tolist() == KEY
+
+
+@pytest.mark.parametrize("seed", [0, 1, 2**32 - 1, 2**32, 2**130 + 7])
+def test_many_streams_at_once_are_those_made_one_by_one(seed: int) -> None:
+    address = (seed, Purpose.PROPOSE, 2**32 - 1)
+    one_by_one = [streams.sequence(*address, index).generate_state(5) for index in range(20)]
+    assert np.array_equal(streams.states(*address, count=20, num_words=5), one_by_one)
+    assert np.array_equal(streams.keys(*address, count=20)[7], streams.key(*address, index=7))
 
 
 def test_a_key_makes_the_same_generator_each_time() -> None:

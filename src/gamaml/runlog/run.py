@@ -25,7 +25,6 @@ from gamaml.population import (
     candidate_at,
     decode_genome,
     genome_of,
-    lineage_of,
 )
 from gamaml.runlog import hdf5
 from gamaml.runlog.hdf5 import PADDING, Contents
@@ -150,8 +149,7 @@ class Run:
         parents = _present(self.lineage[generation - 1]) if generation else np.empty(0, LINEAGE_DTYPE)
         num_offsets = self.config.noise.size - self.header.num_params + 1
         state = GAState(self.config.seed, num_offsets, generation, parents)
-        # By way of a lineage, so that its std has the precision of one that was selected.
-        return candidate_at(lineage_of([ga.propose(state, self.config.ga, index)]), 0)
+        return ga.propose(state, self.config.ga, index)
 
 
 def load(path: Path | str) -> Run:
