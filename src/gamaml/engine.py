@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import time
 from collections.abc import Generator, Sequence
-from contextlib import ExitStack, nullcontext
+from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
 
@@ -17,12 +17,12 @@ from gamaml.config import Config
 from gamaml.errors import ResourceError
 from gamaml.evolve import Evolution
 from gamaml.parallel import launcher, memory, table
-from gamaml.parallel.board import Board, Kind
+from gamaml.parallel.board import Board
 from gamaml.parallel.guard import Guard
 from gamaml.parallel.rates import NodeRates
 from gamaml.parallel.relay import Relay
 from gamaml.parallel.service import Backoff, Service
-from gamaml.parallel.signals import SignalWatch, Stopped
+from gamaml.parallel.signals import SignalWatch
 from gamaml.parallel.topology import Topology
 from gamaml.parallel.windows import SharedWindow
 from gamaml.population import (
@@ -246,6 +246,7 @@ class Engine:
                     self._noise,
                     self._parents_window,
                     self._parents[-1],
+                    self._watch,
                     path,
                     self._topology.rank,
                     self._topology.host,
@@ -333,16 +334,15 @@ class Engine:
         """Claim and carry out something, of the oldest open generation first; return whether there was anything."""
         for population in sorted(range(len(self._boards)), key=lambda p: self._boards[p].generation):
             board = self._boards[population]
-            claim = board.claim()
+            num_left = board.num_left()
+            if num_left == 0:
+                continue
+            worker = self._workers[population]
+            claim = board.claim(worker.claim_size(num_left, self._topology.node.size))
             if claim is None:
                 continue
-            records = None
             try:
-                # Decoding is short, and its result is waited for: it is not broken off.
-                with nullcontext() if claim.batch.kind is Kind.DECODE else self._watch.evaluation():
-                    records = self._workers[population].carry_out(claim)
-            except Stopped:
-                pass
+                records = worker.carry_out(claim)
             except Exception:
                 # With other ranks the job ends now, and none of them shall try again what failed here.
                 if self._topology.size == 1:

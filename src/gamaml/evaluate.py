@@ -1,20 +1,23 @@
-"""One evaluation on one rank: its candidate, its randomness, its record, and its address when it fails."""
+"""Evaluations on one rank: their randomness, their records, and their address when they fail."""
 
 from __future__ import annotations
 
 import shlex
 import time
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import cast
 
 import numpy as np
+import numpy.typing as npt
 
 from gamaml import streams
 from gamaml.config import Config
 from gamaml.errors import EvaluationError
-from gamaml.population import fill_record, record_dtype
+from gamaml.population import fill_records, record_dtype
 from gamaml.streams import Purpose
-from gamaml.types import EvaluationKey, Float32Array, Problem, Records
+from gamaml.types import BatchProblem, Evaluation, EvaluationKey, Float32Array, Problem, Records
 
 
 @dataclass(frozen=True)
@@ -46,13 +49,26 @@ class Address:
         return f"run {self.run.stem}, generation {self.generation}, {what}, seed {self.seed}"
 
 
+class ChildKeys:
+    """The randomness of all children of one generation.
+
+    Args:
+        config: children share tasks unless `inner.share_tasks` is false.
+        generation: their generation.
+    """
+
+    def __init__(self, config: Config, generation: int) -> None:
+        number = config.ga.population_size
+        self._episodes = streams.keys(config.seed, Purpose.EPISODES, generation, number)
+        self._tasks = streams.keys(config.seed, Purpose.TASKS, generation, 1 if config.inner.share_tasks else number)
+
+    def __getitem__(self, index: int) -> EvaluationKey:
+        return EvaluationKey(task=self._tasks[index % len(self._tasks)], episode=self._episodes[index])
+
+
 def child_key(config: Config, generation: int, index: int) -> EvaluationKey:
-    """Return the randomness of a child's evaluation; children share tasks unless `inner.share_tasks` is false."""
-    task_index = 0 if config.inner.share_tasks else index
-    return EvaluationKey(
-        task=streams.key(config.seed, Purpose.TASKS, generation, task_index),
-        episode=streams.key(config.seed, Purpose.EPISODES, generation, index),
-    )
+    """Return the randomness of one child's evaluation."""
+    return ChildKeys(config, generation)[index]
 
 
 def reevaluation_key(config: Config, generation: int, episode: int) -> EvaluationKey:
@@ -63,41 +79,55 @@ def reevaluation_key(config: Config, generation: int, episode: int) -> Evaluatio
     )
 
 
+def batch_size(problem: Problem) -> int:
+    """Return how many evaluations the problem wants at once; 1 for a problem without `evaluate_batch`."""
+    return int(getattr(problem, "batch_size", 1))
+
+
 def evaluate(
     problem: Problem,
     params: Float32Array,
-    key: EvaluationKey,
+    keys: Sequence[EvaluationKey],
     *,
-    item: int,
-    address: Address,
+    items: npt.NDArray[np.int32],
+    address: Callable[[int], Address],
     rank: int,
     host: str,
 ) -> Records:
-    """Evaluate one candidate.
+    """Evaluate as many candidates as the problem wants at once, or fewer.
 
     Args:
         problem: the fitness function.
-        params: float32[num_params].
-        key: its randomness.
-        item: the record's index.
-        address: named in errors.
+        params: float32[batch_size(problem), num_params], a candidate per row; rows that are left over are overwritten.
+        keys: the randomness of each, at most as many as rows.
+        items: int32[len(keys)], the records' indices.
+        address: the address of an item, named in errors.
         rank: world rank, recorded and named in errors.
         host: named in errors.
 
     Returns:
-        One record, a structured array of shape ().
+        One record per key.
 
     Raises:
         EvaluationError: the problem raised.
     """
-    record = np.zeros((), record_dtype(problem.num_rounds, problem.scalars))
+    number, size = len(keys), len(params)
+    records = np.zeros(number, record_dtype(problem.num_rounds, problem.scalars))
     start = time.perf_counter()
     try:
-        evaluation = problem.evaluate(params, key)
-        seconds = time.perf_counter() - start
-        fill_record(record, item, evaluation, problem.scalars, seconds=seconds, rank=rank)
+        if size == 1:
+            evaluations: Sequence[Evaluation] = [problem.evaluate(params[0], keys[0])]
+        else:
+            # One shape whatever is left, because a program of another shape rounds differently.
+            params[number:] = params[number - 1]
+            padded = [*keys, *[keys[-1]] * (size - number)]
+            evaluations = cast(BatchProblem, problem).evaluate_batch(params, padded)[:number]
+        seconds = (time.perf_counter() - start) / number
+        fill_records(records, items, evaluations, problem.scalars, seconds=seconds, rank=rank)
     except (Exception, SystemExit) as error:  # code of others may call sys.exit
+        first = address(int(items[0]))
+        others = f" or one of the {number - 1} evaluated with it" if number > 1 else ""
         raise EvaluationError(
-            f"rank {rank} on {host}: {address}: {type(error).__name__}: {error}; repeat it with: {address.replay}"
+            f"rank {rank} on {host}: {first}{others}: {type(error).__name__}: {error}; repeat it with: {first.replay}"
         ) from error
-    return record
+    return records

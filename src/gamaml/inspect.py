@@ -86,7 +86,8 @@ def _evaluating(run: Run, said: Sequence[Current], heading: str, *, replay: bool
     lines = [heading]
     for current in busy[:_MAX_CURRENT]:
         address = _address(run, current)
-        lines.append(f"  rank {current.rank}, process {current.pid} on {current.host}: {address}")
+        others = f", and {current.count - 1} more with it" if current.count > 1 else ""
+        lines.append(f"  rank {current.rank}, process {current.pid} on {current.host}: {address}{others}")
         if replay:
             lines.append(f"    {address.replay}")
     if len(busy) > _MAX_CURRENT:

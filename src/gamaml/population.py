@@ -59,20 +59,37 @@ NOT_SCIENCE = ("seconds", "rank")
 """Fields of a record that describe the machine."""
 
 
-def fill_record(
-    record: Records, index: int, evaluation: Evaluation, scalars: Sequence[str], *, seconds: float, rank: int
+def fill_records(
+    records: Records,
+    items: npt.NDArray[np.int32],
+    evaluations: Sequence[Evaluation],
+    scalars: Sequence[str],
+    *,
+    seconds: float,
+    rank: int,
 ) -> None:
-    """Write one finished evaluation into a record, a structured array of shape ()."""
-    fitness = np.float32(evaluation.fitness)
-    record["index"] = index
-    record["steps"] = evaluation.steps
-    record["fitness"] = fitness
-    record["seconds"] = seconds
-    record["rank"] = rank
-    record["returns"] = evaluation.returns
-    for name, value in zip(scalars, evaluation.scalars, strict=True):
-        record[f"scalar_{name}"] = value
-    record["flags"] = DONE if np.isfinite(fitness) else DONE | FAILED
+    """Write finished evaluations into records.
+
+    Args:
+        records: [len(items)].
+        items: int32[...], the records' indices.
+        evaluations: one per item.
+        scalars: names of `Evaluation.scalars`.
+        seconds: that each of them took.
+        rank: world rank.
+    """
+    fitness = np.array([evaluation.fitness for evaluation in evaluations], np.float32)
+    records["index"] = items
+    records["steps"] = [evaluation.steps for evaluation in evaluations]
+    records["fitness"] = fitness
+    records["seconds"] = seconds
+    records["rank"] = rank
+    records["returns"] = [evaluation.returns for evaluation in evaluations]
+    if scalars:
+        values = zip(*(evaluation.scalars for evaluation in evaluations), strict=True)
+        for name, value in zip(scalars, values, strict=True):
+            records[f"scalar_{name}"] = value
+    records["flags"] = np.where(np.isfinite(fitness), DONE, DONE | FAILED)
 
 
 @dataclass(frozen=True)

@@ -52,8 +52,8 @@ class _Evaluator:
         """Evaluate a child; return its address and its record."""
         run = self._run
         address = Address(run.path, run.config.seed, generation, index)
-        key = child_key(run.config, generation, index)
-        return address, self._evaluate(run.genome(generation, index), key, index, address)
+        genome = run.genome(generation, index)
+        return address, self._evaluate(genome, child_key(run.config, generation, index), index, address)
 
     def candidate(self, generation: int, candidate: int, episode: int) -> tuple[Address, Records]:
         """Re-evaluate a candidate; return the address and the record."""
@@ -81,8 +81,15 @@ class _Evaluator:
 
     def _evaluate(self, genome: Genome, key: EvaluationKey, item: int, address: Address) -> Records:
         params = decode_genome(genome, self._noise, self._problem)
-        host = socket.gethostname()
-        return evaluate(self._problem, params, key, item=item, address=address, rank=0, host=host)
+        return evaluate(
+            self._problem,
+            params[np.newaxis],
+            [key],
+            items=np.array([item], np.int32),
+            address=lambda _: address,
+            rank=0,
+            host=socket.gethostname(),
+        )[0, ...]
 
 
 def replay(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol, runtime_checkable
 
@@ -76,6 +76,22 @@ class Problem(Protocol):
 
     def evaluate(self, params: Float32Array, key: EvaluationKey) -> Evaluation:
         """Return the fitness of `params`, float32[num_params]; a pure function of its arguments."""
+        ...
+
+
+class BatchProblem(Problem, Protocol):
+    """A Problem that evaluates several candidates at once.
+
+    A candidate's result has the same bits whatever its row and its neighbours; `evaluate` gives the same bits too.
+
+    Attributes:
+        batch_size: rows of `evaluate_batch`.
+    """
+
+    batch_size: int
+
+    def evaluate_batch(self, params: Float32Array, keys: Sequence[EvaluationKey]) -> Sequence[Evaluation]:
+        """Return the fitness of every row of `params`, float32[batch_size, num_params], under its key."""
         ...
 
 

@@ -10,9 +10,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 from harness import Layout, Mpi, run_mpi
+from programs.toys import SphereInBatches
 from runs import PROGRAMS, SINGLE, digest, journalled, run, settings, started
 
-from gamaml import runlog
+from gamaml import replay, runlog
 from gamaml.population import NOT_SCIENCE
 from gamaml.runlog.journal import FrameType, read_frames
 
@@ -53,6 +54,22 @@ def test_meta_learning_in_jax_gives_the_digest_of_one_rank(
 ) -> None:
     run(mpi, layout, "navigation.toml", tmp_path)
     assert digest(tmp_path) == reference["navigation"]
+
+
+@pytest.mark.parametrize("layout", [SINGLE, UNEVEN], ids=str)
+def test_children_in_blocks_and_in_batches_are_those_one_by_one(
+    mpi: Mpi, layout: Layout, tmp_path: Path, reference: dict[str, str]
+) -> None:
+    # Without sleeping an evaluation is short enough for blocks; 24 children and 12 re-evaluations leave ragged batches.
+    for name in ("Sphere", "SphereInBatches"):
+        fast = ["task.seconds=0", f"task.name='toys:{name}'"]
+        run(mpi, layout, "sphere.toml", tmp_path / name, *settings(fast))
+    one_by_one, in_batches = (runlog.load(tmp_path / name / "run.h5") for name in ("Sphere", "SphereInBatches"))
+    for name in set(one_by_one.records.dtype.names or ()) - set(NOT_SCIENCE):
+        assert one_by_one.records[name].tobytes() == in_batches.records[name].tobytes(), name
+        assert one_by_one.reevaluations[name].tobytes() == in_batches.reevaluations[name].tobytes(), name
+    replayed = replay.replay(in_batches, generation=3, index=7, problem=SphereInBatches())
+    assert replayed.differences == ()
 
 
 def test_every_generation_takes_the_same_bytes(mpich: Mpi, tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ from harness import Layout, Mpi, mpi_job, run_mpi
 from runs import PROGRAMS, SINGLE, digest, journalled, run, settings, started, words
 
 from gamaml import runlog
+from gamaml.runlog import read_current
 from gamaml.runlog.history import read_past
 
 THREE, UNEVEN = Layout((3,)), Layout((2, 1))
@@ -42,6 +43,14 @@ def test_signal_checkpoints_and_resume_evaluates_only_what_is_missing(
     run(mpi, THREE, "sphere.toml", tmp_path, "--resume", *slow)
     records = runlog.load(tmp_path / "run.h5").records[0]
     assert {index: float(records["seconds"][index]) for index in saved} == saved
+
+
+def test_signal_in_a_block_of_short_evaluations_keeps_those_that_were_finished(mpi: Mpi, tmp_path: Path) -> None:
+    with started(mpi, SINGLE, "sphere.toml", tmp_path, *settings(["task.seconds=0", "task.sleep_at=6"])) as job:
+        job.wait_until(lambda: [said.index for said in read_current(tmp_path / "run.run")] == [5])
+        job.process.send_signal(signal.SIGTERM)
+        assert job.wait(30).returncode == 75
+    assert read_past(tmp_path / "run.run" / "journal").history.children["index"].tolist() == [0, 1, 2, 3, 4]
 
 
 def test_signal_ends_ranks_that_are_deaf_in_one_long_call(mpi: Mpi, tmp_path: Path) -> None:

@@ -93,13 +93,15 @@ def test_unclean_end_tells_what_ranks_were_evaluating_and_how_to_replay_it(path:
     CurrentFile(sidecar(path), 0, 0, 0).write(7, "child", 4)
     CurrentFile(sidecar(path), 0, 1, 1).write(7, "re-evaluation", 1, 3)
     CurrentFile(sidecar(path), 0, 2, 2).write(7, "idle")
+    CurrentFile(sidecar(path), 0, 3, 3).write(7, "child", 8, count=16)
     kill(log)
     text = inspect.table(load(path))
     assert text.startswith("run: 0 generations, ended without closing its file; continue it with --resume")
     assert "being evaluated when it ended:\n  rank 0, process " in text
     assert f"    gamaml replay {path} --generation 7 --index 4\n" in text
     assert f"    gamaml replay {path} --generation 7 --candidate 1 --episode 3\n" in text
-    assert text.endswith("  1 of 3 ranks were idle")
+    assert "child 8, seed 1, and 15 more with it\n" in text
+    assert text.endswith("  1 of 4 ranks were idle")
 
 
 def test_live_run_says_who_writes_it(path: Path) -> None:

@@ -20,13 +20,13 @@ from gamaml.population import (
     candidate_at,
     decode,
     decode_genome,
-    fill_record,
+    fill_records,
     genome_of,
     lineage_of,
     mutate,
     record_dtype,
 )
-from gamaml.types import Evaluation, Float32Array
+from gamaml.types import Evaluation, Float32Array, Records
 
 NUM_PARAMS = 7
 NOISE = LazyNoise(size=100, seed=5)
@@ -55,28 +55,34 @@ def test_a_record_takes_28_bytes_and_4_per_return_and_scalar() -> None:
     assert record_dtype(num_rounds=3, scalars=("step_size", "kl")).itemsize == 28 + 4 * 4 + 4 * 2
 
 
-def test_a_finished_evaluation_fills_every_field_of_its_record() -> None:
-    record = np.zeros((), record_dtype(1, ("kl",)))
-    fill_record(record, 3, evaluation(-2.5, -9, -2.5, scalars=(0.5,)), ("kl",), seconds=1.5, rank=4)
-    assert record.tolist() == (12, 3, DONE, -2.5, 1.5, 4, pytest.approx([-9, -2.5]), 0.5)
+def filled(*evaluations: Evaluation, scalars: tuple[str, ...] = ()) -> Records:
+    records = np.zeros(len(evaluations), record_dtype(1, scalars))
+    items = np.arange(3, 3 + len(evaluations), dtype=np.int32)
+    fill_records(records, items, evaluations, scalars, seconds=1.5, rank=4)
+    return records
+
+
+def test_finished_evaluations_fill_every_field_of_their_records() -> None:
+    records = filled(
+        evaluation(-2.5, -9, -2.5, scalars=(0.5, 8)), evaluation(7, 1, 7, scalars=(2, 3)), scalars=("kl", "size")
+    )
+    assert records[0].tolist() == (12, 3, DONE, -2.5, 1.5, 4, pytest.approx([-9, -2.5]), 0.5, 8)
+    assert records[1].tolist() == (12, 4, DONE, 7, 1.5, 4, pytest.approx([1, 7]), 2, 3)
 
 
 @pytest.mark.parametrize("fitness", [math.nan, math.inf, -math.inf])
-def test_a_fitness_that_is_not_finite_marks_the_record_as_failed(fitness: float) -> None:
-    record = np.zeros((), record_dtype(0))
-    fill_record(record, 0, evaluation(fitness, 0), (), seconds=0, rank=0)
-    assert record["flags"] == DONE | FAILED
+def test_a_fitness_that_is_not_finite_marks_its_own_record_as_failed(fitness: float) -> None:
+    records = filled(evaluation(1, 0, 1), evaluation(fitness, 0, fitness), evaluation(2, 0, 2))
+    assert records["flags"].tolist() == [DONE, DONE | FAILED, DONE]
 
 
 def test_fitness_zero_is_no_failure() -> None:
-    record = np.zeros((), record_dtype(0))
-    fill_record(record, 0, evaluation(0.0, 0), (), seconds=0, rank=0)
-    assert record["flags"] == DONE
+    assert filled(evaluation(0.0, 0, 0))["flags"].tolist() == [DONE]
 
 
 def test_a_scalar_too_few_is_refused() -> None:
     with pytest.raises(ValueError, match="zip"):
-        fill_record(np.zeros((), record_dtype(0, ("kl",))), 0, evaluation(0, 0), ("kl",), seconds=0, rank=0)
+        filled(evaluation(0, 0, 0), scalars=("kl",))
 
 
 def test_mutation_is_parent_plus_std_times_noise() -> None:

@@ -93,8 +93,9 @@ class Loop:
 
     def record(self, candidate: Candidate, key: EvaluationKey, item: int) -> Records:
         address = Address(self.path, self.config.seed, self.state.generation, item)
-        params = self.params(candidate)
-        return evaluate(self.problem, params, key, item=item, address=address, rank=7, host="elsewhere")
+        params, items = self.params(candidate)[np.newaxis], np.array([item], np.int32)
+        found = evaluate(self.problem, params, [key], items=items, address=lambda _: address, rank=7, host="elsewhere")
+        return found[0, ...]
 
     def generation(self) -> Generation:
         config, state = self.config, self.state

@@ -166,6 +166,10 @@ class Board:
         """Return whether the population is over."""
         return self._window.load(self._position + _END) == 1
 
+    def num_left(self) -> int:
+        """Return how many items of the open batch were not claimed yet; a hint, since others claim too."""
+        return self._window.load(self._position + _CLAIM) & _COUNT_MASK
+
     def claim(self, max_items: int = 1) -> Claim | None:
         """Take up to `max_items` items of the open batch; None if nothing is left now."""
         position = self._position + _CLAIM

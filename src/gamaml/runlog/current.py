@@ -22,8 +22,9 @@ _DTYPE = np.dtype(
         ("generation", "<u4"),
         ("index", "<u4"),
         ("episode", "<u4"),
+        ("count", "<u4"),
         ("since", "<f8"),
-        ("host", "S32"),
+        ("host", "S28"),
     ]
 )
 """64 bytes, so that records never share a cache line; an entry never written has pid 0."""
@@ -41,6 +42,7 @@ class Current:
         phase: "idle", "child" or "re-evaluation".
         index: index of the child, or of the re-evaluated candidate.
         episode: which re-evaluation of the candidate; 0 for a child.
+        count: evaluations that are done at once, this one first.
         since: when it began, in seconds since 1970.
     """
 
@@ -51,6 +53,7 @@ class Current:
     phase: Phase
     index: int
     episode: int
+    count: int
     since: float
 
 
@@ -72,15 +75,16 @@ class CurrentFile:
         self._record = np.zeros((), _DTYPE)
         self._record["pid"] = os.getpid()
         self._record["rank"] = world_rank
-        self._record["host"] = platform.node().encode()[:32]
+        self._record["host"] = platform.node().encode()[:28]
 
-    def write(self, generation: int, phase: Phase, index: int = 0, episode: int = 0) -> None:
-        """Say what this rank evaluates from now on."""
+    def write(self, generation: int, phase: Phase, index: int = 0, episode: int = 0, count: int = 1) -> None:
+        """Say what this rank evaluates from now on: `count` evaluations at once, this one first."""
         record = self._record
         record["generation"] = generation
         record["phase"] = _PHASES.index(phase)
         record["index"] = index
         record["episode"] = episode
+        record["count"] = count
         record["since"] = time.time()
         os.pwrite(self._fd, record.tobytes(), self._position)
 
@@ -118,5 +122,6 @@ def _current(record: np.void) -> Current:
         phase=_PHASES[int(record["phase"])],
         index=int(record["index"]),
         episode=int(record["episode"]),
+        count=int(record["count"]),
         since=float(record["since"]),
     )

@@ -6,6 +6,7 @@ import hashlib
 import os
 import sys
 import time
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -22,16 +23,17 @@ class Sphere:
         deaf_seconds: how long an evaluation is deaf to signals, about: the time of one C call.
         raise_at: the evaluation of this rank that raises, counted from 1; 0 for none.
         exit_at: the evaluation of this rank that calls sys.exit; 0 for none.
+        sleep_at: the evaluation of this rank that sleeps for a minute; 0 for none.
         kill_at: the evaluation of this rank during which the process dies by SIGKILL; 0 for none.
         slowness: how many times as long an evaluation sleeps on `rank`.
-        rank: the only rank that raises, exits, dies or is slow.
+        rank: the only rank that raises, exits, sleeps, dies or is slow.
     """
 
     num_params = 40
     num_rounds = 1
-    scalars = ("size",)
+    scalars: tuple[str, ...] = ("size",)
     metric = "return"
-    scale = None
+    scale: Float32Array | None = None
 
     def __init__(
         self,
@@ -39,6 +41,7 @@ class Sphere:
         deaf_seconds: float = 0.0,
         raise_at: int = 0,
         exit_at: int = 0,
+        sleep_at: int = 0,
         kill_at: int = 0,
         slowness: float = 1.0,
         rank: int = 0,
@@ -48,6 +51,7 @@ class Sphere:
         self.seconds = seconds * (slowness if mine else 1.0)
         self.raise_at = raise_at if mine else 0
         self.exit_at = exit_at if mine else 0
+        self.sleep_at = sleep_at if mine else 0
         self.kill_at = kill_at if mine else 0
         self.evaluations = 0
 
@@ -62,7 +66,7 @@ class Sphere:
             sys.exit("the environment gave up")
         if self.evaluations == self.kill_at:
             os.kill(os.getpid(), 9)
-        time.sleep(self.seconds)
+        time.sleep(60 if self.evaluations == self.sleep_at else self.seconds)
         if self.deaf_seconds:
             # One call into OpenSSL, about 3 million rounds a second, which no signal handler can break off.
             hashlib.pbkdf2_hmac("sha256", b"gamaml", b"salt", int(3e6 * self.deaf_seconds))
@@ -71,3 +75,13 @@ class Sphere:
         before = -distance - 1.0 + float(streams.generator(key.task).normal())
         fitness = noise - distance
         return gamaml.Evaluation(fitness, np.array([before, fitness], np.float32), steps=7, scalars=(distance,))
+
+
+class SphereInBatches(Sphere):
+    """The same, five at a time."""
+
+    batch_size = 5
+
+    def evaluate_batch(self, params: Float32Array, keys: Sequence[EvaluationKey]) -> list[gamaml.Evaluation]:
+        assert params.shape == (self.batch_size, self.num_params)
+        return [self.evaluate(row, key) for row, key in zip(params, keys, strict=True)]
