@@ -29,7 +29,7 @@ from gamaml.noise import NoiseTable
 from gamaml.parallel import table
 from gamaml.parallel.topology import Topology
 from gamaml.parallel.windows import SharedWindow
-from gamaml.population import LINEAGE_DTYPE, GAState, Genome, decode, decode_genome
+from gamaml.population import LINEAGE_DTYPE, GAState, Genome, Lineage, candidate_at, decode, decode_genome
 from gamaml.types import Float32Array
 from report import print_machine, print_result
 
@@ -96,17 +96,18 @@ def measure(
     random = np.random.default_rng(1)
     taken: dict[str, list[float]] = {str(generation): [] for generation in (*GENERATIONS, "C")}
     states = [GAState(1, num_offsets, generation, lineage) for generation in GENERATIONS]
+    children = {state.generation: ga.proposals(state, settings, repeats) for state in states}
     for index in range(repeats):
-        for state in states:
+        for generation, proposed in children.items():
 
-            def child(state: GAState = state, index: int = index) -> None:
-                decode(ga.propose(state, settings, index), parents, noise, problem, out)
+            def child(proposed: Lineage = proposed, index: int = index) -> None:
+                decode(candidate_at(proposed, index), parents, noise, problem, out)
 
-            taken[str(state.generation)].append(seconds_of(child))
+            taken[str(generation)].append(seconds_of(child))
         parent = parents[int(random.integers(NUM_PARENTS))]
         block = noise.block(int(random.integers(num_offsets)), num_params)
         taken["C"].append(seconds_of(lambda parent=parent, block=block: loop(parent, block, STD, other)))
-    last = ga.propose(states[-1], settings, repeats - 1)
+    last = candidate_at(children[GENERATIONS[-1]], repeats - 1)
     loop(parents[last.slot], noise.block(last.offset, num_params), last.std, other)
     assert np.array_equal(out, other), "the C loop computes something else"
     return {name: statistics.median(seconds) for name, seconds in taken.items()}

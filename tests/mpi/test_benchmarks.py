@@ -40,3 +40,9 @@ def test_turnaround_tells_the_beginning_and_the_end_of_a_run(mpich: Mpi) -> None
     assert result["name"] == "turnaround"
     first, last = result["first_and_last_tenth"]["journal per generation, bytes"]
     assert first == last > 0
+
+
+def test_noise_compares_with_randn_on_one_rank_and_on_two(mpich: Mpi) -> None:
+    result = quick(mpich, "noise.py")
+    assert result["name"] == "noise"
+    assert set(result["peak_nbytes"]) == {"1 rank", "2 ranks", "randn"}

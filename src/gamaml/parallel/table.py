@@ -28,15 +28,15 @@ def fill(topology: Topology, window: SharedWindow, size: int, seed: int) -> Nois
     """
     memory = window.memory()[: 4 * size]
     entries = np.frombuffer(memory, np.float32)
-    digests = np.zeros((noise.num_chunks(size), 32), np.uint8)
-    for chunk in range(topology.node.rank, len(digests), topology.node.size):
+    checksums = np.zeros(noise.num_chunks(size), np.uint32)
+    for chunk in range(topology.node.rank, len(checksums), topology.node.size):
         part = entries[chunk * noise.CHUNK : (chunk + 1) * noise.CHUNK]
         noise.fill_chunk(part, seed, chunk)
-        digests[chunk] = np.frombuffer(noise.chunk_digest(part), np.uint8)
+        checksums[chunk] = noise.chunk_checksum(part)
     window.sync()
-    topology.node.Allreduce(MPI.IN_PLACE, digests, op=MPI.BOR)
+    topology.node.Allreduce(MPI.IN_PLACE, checksums, op=MPI.BOR)
     window.sync()
-    digest = noise.table_digest(digests)
+    digest = noise.table_digest(checksums)
     topology.agree(_difference(topology, digest))
     return NoiseTable(noise.read_only(memory), digest)
 

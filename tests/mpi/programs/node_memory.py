@@ -82,7 +82,7 @@ def main() -> None:
         # Loads what filling needs, so that the baseline holds all of the interpreter and its libraries.
         chunk = np.empty(noise.CHUNK, np.float32)
         noise.fill_chunk(chunk, SEED, 0)
-        noise.chunk_digest(chunk)
+        noise.chunk_checksum(chunk)
         baseline = node_memory(topology)
         with SharedWindow(topology.node, 4 * size) as window:
             with PeakMemory() as peak:

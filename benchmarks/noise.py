@@ -1,0 +1,211 @@
+"""What does it take to fill the noise table?
+
+    python benchmarks/noise.py
+
+Fills a table of 1 GiB, as a run does it, on one and on two ranks, and beside it the ancestors' way: NumPy's
+`RandomState(seed).randn` of as many float64 numbers, stored as float32 in shared memory. Their table had 250 million
+numbers; so has this comparison. Printed are CPU seconds of all processes, seconds, and, from runs of their own because
+looking costs time, the peak of the node's anonymous and shared memory above what the interpreters hold before. The
+ranks' peaks are added up, which can only be too much.
+
+The limit for a table that NumPy's generators fill is shown beside: the numbers alone, into one chunk again and again,
+and the first touch of the pages, which the kernel clears.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import mmap
+import resource
+import statistics
+import threading
+import time
+from pathlib import Path
+from types import TracebackType
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from gamaml import noise
+from gamaml.parallel import table
+from gamaml.parallel.topology import Topology
+from gamaml.parallel.windows import SharedWindow
+from report import print_machine, print_result, run_ranks
+
+SIZE = 2**28
+ANCESTORS_SIZE = 250_000_000
+SEED = 42
+MIB = 2**20
+BAR_CPU, BAR_NBYTES, BAR_RANKS = 4.0, 1.1, 1.8
+
+
+class Taken(NamedTuple):
+    """What a fill took.
+
+    Attributes:
+        cpu: CPU seconds of all ranks.
+        seconds: of the slowest rank.
+    """
+
+    cpu: float
+    seconds: float
+
+
+class Clock:
+    """Context manager: CPU seconds and seconds of this process in its body."""
+
+    def __enter__(self) -> Clock:
+        self._started, self._cpu = time.perf_counter(), cpu_seconds()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.taken = Taken(cpu_seconds() - self._cpu, time.perf_counter() - self._started)
+
+
+class PeakMemory:
+    """Context manager: the highest memory of this process while its body runs, above that of before."""
+
+    def __enter__(self) -> PeakMemory:
+        self._over = threading.Event()
+        self._thread = threading.Thread(target=self._sample)
+        self._before = self._peak = own_nbytes()
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._over.set()
+        self._thread.join()
+        self.nbytes = max(self._peak, own_nbytes()) - self._before
+
+    def _sample(self) -> None:
+        while not self._over.wait(5e-3):
+            self._peak = max(self._peak, own_nbytes())
+
+
+def own_nbytes() -> int:
+    """Return this process's proportional share of anonymous and shared memory."""
+    lines = Path("/proc/self/smaps_rollup").read_text().splitlines()[1:]
+    fields = dict(line.split()[:2] for line in lines)
+    return 1024 * (int(fields["Pss_Anon:"]) + int(fields["Pss_Shmem:"]))
+
+
+def cpu_seconds() -> float:
+    used = resource.getrusage(resource.RUSAGE_SELF)
+    return used.ru_utime + used.ru_stime
+
+
+def work(arguments: dict[str, Any]) -> None:
+    """Fill the table as one of the ranks; rank 0 prints what all of them took."""
+    with Topology() as topology:
+        chunk = np.empty(noise.CHUNK, np.float32)
+        noise.fill_chunk(chunk, SEED, 0)
+        topology.world.Barrier()
+        with SharedWindow(topology.node, 4 * arguments["size"]) as window:
+            if arguments["memory"]:
+                with PeakMemory() as peak:
+                    table.fill(topology, window, arguments["size"], SEED)
+                found = topology.world.allreduce(peak.nbytes)
+            else:
+                with Clock() as clock:
+                    table.fill(topology, window, arguments["size"], SEED)
+                everyone = topology.world.allgather(clock.taken)
+                found = Taken(sum(one.cpu for one in everyone), max(one.seconds for one in everyone))
+        if topology.is_root:
+            print(json.dumps(found))
+
+
+def fill(size: int, ranks: int) -> Taken:
+    return Taken(*json.loads(run_ranks(__file__, ["-n", str(ranks)], {"size": size, "memory": False})))
+
+
+def fill_nbytes(size: int, ranks: int) -> int:
+    return json.loads(run_ranks(__file__, ["-n", str(ranks)], {"size": size, "memory": True}))
+
+
+def ancestors(size: int) -> tuple[Taken, Taken]:
+    """Fill a shared table in the ancestors' way; return what it took, and what of it the numbers took."""
+    with mmap.mmap(-1, 4 * size) as memory:
+        entries = np.frombuffer(memory, np.float32)
+        with Clock() as whole:
+            with Clock() as numbers:
+                drawn = np.random.RandomState(SEED).randn(size)  # noqa: NPY002 - their generator is what is measured
+            entries[:] = drawn
+        del entries
+    return whole.taken, numbers.taken
+
+
+def limits(size: int) -> dict[str, Taken]:
+    """Return what the parts of a fill take that nothing of ours can save."""
+    chunk = np.empty(noise.CHUNK, np.float32)
+    generator = np.random.Generator(np.random.SFC64(SEED))
+    with Clock() as numbers:
+        for _ in range(size // noise.CHUNK):
+            generator.standard_normal(dtype=np.float32, out=chunk)
+    with mmap.mmap(-1, 4 * size) as memory:
+        pages = np.frombuffer(memory, np.uint8)
+        with Clock() as touch:
+            pages[:: mmap.PAGESIZE] = 1
+        del pages
+    return {"  our numbers alone": numbers.taken, "  first touch": touch.taken}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--repeats", type=int, default=5, help="fills per number of ranks, in turn (5)")
+    parser.add_argument("--quick", action="store_true", help="a small table: whether it runs")
+    parser.add_argument("--worker", help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.worker is not None:
+        work(json.loads(options.worker))
+        return
+    size, ancestors_size, repeats = (2**22, 4_000_000, 1) if options.quick else (SIZE, ANCESTORS_SIZE, options.repeats)
+    print_machine()
+    ours: dict[int, list[Taken]] = {1: [], 2: []}
+    theirs: list[tuple[Taken, Taken]] = []
+    for _ in range(repeats):
+        for ranks, found in ours.items():
+            found.append(fill(size, ranks))
+        theirs.append(ancestors(ancestors_size))
+    one, two = median(ours[1]), median(ours[2])
+    old, numbers = median([whole for whole, _ in theirs]), median([part for _, part in theirs])
+    nbytes = {f"{ranks} rank{'s' * (ranks > 1)}": fill_nbytes(size, ranks) for ranks in ours}
+    with PeakMemory() as peak:
+        ancestors(ancestors_size)
+    nbytes["randn"] = peak.nbytes
+    print(f"medians of {repeats}; {4 * size / MIB:.0f} MiB; theirs {4 * ancestors_size / MIB:.0f} MiB")
+    limit = limits(size)
+    rows = {"1 rank": one, **limit, "2 ranks": two, "RandomState.randn": old, "  its numbers alone": numbers}
+    for name, taken in rows.items():
+        print(f"  {name:<20} {taken.cpu:6.2f} CPU-s {taken.seconds:6.2f} s")
+    print("peak memory: " + ", ".join(f"{name}: {value / MIB:.0f} MiB" for name, value in nbytes.items()))
+    ratio = old.cpu / ancestors_size / (one.cpu / size)
+    most = old.cpu / ancestors_size / (sum(part.cpu for part in limit.values()) / size)
+    speed_up = one.seconds / two.seconds
+    largest = max(nbytes["1 rank"], nbytes["2 ranks"]) / (4 * size)
+    print(f"CPU per number: {ratio:.2f} times less; with numbers and first touch alone it would be {most:.2f}")
+    print(f"2 ranks are {speed_up:.2f} times as fast; peak {largest:.3f} times the table")
+    print_result(
+        "noise",
+        round(one.cpu, 3),
+        "CPU-seconds to fill the table on one rank",
+        bar=f">= {BAR_CPU} times less CPU than randn, <= {BAR_NBYTES} times the table, >= {BAR_RANKS} times on 2 ranks",
+        meets=ratio >= BAR_CPU and largest <= BAR_NBYTES and speed_up >= BAR_RANKS,
+        baseline=round(old.cpu, 3),
+        ratio=round(ratio, 3),
+        ratio_at_the_limit=round(most, 3),
+        speed_up=round(speed_up, 3),
+        peak_nbytes=nbytes,
+    )
+
+
+def median(found: list[Taken]) -> Taken:
+    return Taken(*(statistics.median(values) for values in zip(*found, strict=True)))
+
+
+if __name__ == "__main__":
+    main()
