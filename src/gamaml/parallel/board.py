@@ -141,8 +141,13 @@ class Board:
 
     def collect(self) -> Records:
         """Return a copy of the published batch's finished records, in any order."""
-        number = int(self._descriptor[4])
-        ready = [k for k in range(number) if self._window.load(self._ready + 8 * k) == self._published]
+        ready: list[int] = []
+        slot, number = 0, int(self._descriptor[4])
+        while slot < number:
+            word = self._window.load(self._ready + 8 * slot)
+            count = word & _COUNT_MASK if word >> _COUNT_BITS == self._published else 0
+            ready.extend(range(slot, slot + count))
+            slot += max(count, 1)
         self._window.sync()
         return self._records[ready]
 
@@ -197,8 +202,7 @@ class Board:
         if results is not None:
             self._records[claim.start : claim.stop] = results[::-1]
             self._window.sync()
-            for slot in range(claim.start, claim.stop):
-                self._window.store(self._ready + 8 * slot, claim.number)
+            self._window.store(self._ready + 8 * claim.start, _word(claim.number, claim.stop - claim.start))
         self._window.sync()
         self._window.add(self._position + _FINISHED, claim.stop - claim.start)
 

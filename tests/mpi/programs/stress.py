@@ -1,12 +1,16 @@
-"""All ranks claim blocks of random size with random pauses; every item of every batch is delivered exactly once."""
+"""All ranks claim blocks of random size with random pauses, and abandon a few; every result is delivered exactly once.
+
+Every third batch is closed early.
+"""
 
 from __future__ import annotations
 
 import time
 
 import numpy as np
+from mpi4py import MPI
 
-from gamaml.parallel.board import Batch, Board, Kind
+from gamaml.parallel.board import Batch, Board, Claim, Kind
 from gamaml.parallel.guard import Guard
 from gamaml.parallel.topology import Topology
 from gamaml.parallel.windows import SharedWindow
@@ -19,34 +23,53 @@ def main() -> None:
     with Topology() as topology:
         random = np.random.default_rng(topology.rank)
         nbytes = Board.nbytes(CAPACITY, 1, DTYPE)
+        handed_over = np.zeros(BATCHES, np.int64)
+        collected = np.zeros(BATCHES, np.int64)
         with SharedWindow(topology.node, nbytes, clear=True) as window, Guard(topology):
-            board, opened, total = Board(window, 0, CAPACITY, 1, DTYPE), 0, 0
-            count = 0
+            board, opened = Board(window, 0, CAPACITY, 1, DTYPE), 0
+            awaited, closed = 0, False
             while not board.ended():
-                if topology.is_leader and board.num_finished() == count:
+                if topology.is_leader and board.num_finished() == awaited:
                     if opened:
-                        records = board.collect_complete()
-                        assert sorted(records["index"]) == list(range(100, 100 + count)), records
+                        records = board.collect()
+                        assert len(set(records["index"])) == len(records), records
+                        assert set(records["index"]) <= set(range(100, 100 + size_of(opened - 1))), records
                         assert set(records["steps"]) <= {opened - 1}
-                        total += count
+                        collected[opened - 1] = len(records)
                     if opened == BATCHES:
                         board.end()
                         break
-                    count = opened % CAPACITY + 1
-                    board.publish(
-                        Batch(Kind.CHILDREN, opened, 0, lineage_of([])), np.arange(100, 100 + count, dtype=np.int32)
-                    )
+                    awaited, closed = size_of(opened), False
+                    items = np.arange(100, 100 + awaited, dtype=np.int32)
+                    board.publish(Batch(Kind.CHILDREN, opened, 0, lineage_of([])), items)
                     opened += 1
+                elif topology.is_leader and opened % 3 == 0 and not closed and random.random() < 0.05:
+                    awaited, closed = board.close(), True
                 claim = board.claim(int(random.integers(1, 5)))
                 if claim is not None:
-                    if random.random() < 0.1:
-                        time.sleep(1e-3)
-                    records = np.zeros(len(claim.items), DTYPE)
-                    records["index"], records["flags"], records["steps"] = claim.items, DONE, claim.batch.generation
-                    board.hand_over(claim, records)
+                    carry_out(board, claim, random, handed_over)
+            topology.node.Allreduce(MPI.IN_PLACE, handed_over)
+            topology.node.Allreduce(MPI.IN_PLACE, collected)
+            assert np.array_equal(handed_over, collected), (handed_over, collected)
             topology.world.Barrier()
             if topology.is_root:
-                print(f"delivered {total}")
+                print("delivered everything once")
+
+
+def size_of(batch: int) -> int:
+    return batch % CAPACITY + 1
+
+
+def carry_out(board: Board, claim: Claim, random: np.random.Generator, handed_over: np.ndarray) -> None:
+    if random.random() < 0.1:
+        time.sleep(1e-3)
+    if random.random() < 0.1:
+        board.hand_over(claim, None)
+        return
+    records = np.zeros(len(claim.items), DTYPE)
+    records["index"], records["flags"], records["steps"] = claim.items, DONE, claim.batch.generation
+    handed_over[claim.batch.generation] += len(records)
+    board.hand_over(claim, records)
 
 
 if __name__ == "__main__":
