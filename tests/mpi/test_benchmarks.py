@@ -11,9 +11,9 @@ import pytest
 from harness import ROOT, Mpi
 
 
-def quick(mpi: Mpi, script: str) -> dict[str, Any]:
+def quick(mpi: Mpi, script: str, *more: str) -> dict[str, Any]:
     """Run a benchmark and return its last line."""
-    command = [mpi.python, "-W", "error", ROOT / "benchmarks" / script, "--quick"]
+    command = [mpi.python, "-W", "error", ROOT / "benchmarks" / script, "--quick", *more]
     done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
     assert done.returncode == 0, done.stderr
     result = json.loads(done.stdout.splitlines()[-1])
@@ -46,3 +46,16 @@ def test_noise_compares_with_randn_on_one_rank_and_on_two(mpich: Mpi) -> None:
     result = quick(mpich, "noise.py")
     assert result["name"] == "noise"
     assert set(result["peak_nbytes"]) == {"1 rank", "2 ranks", "randn"}
+
+
+def test_relay_measures_throughput_by_block_and_latency_by_what_leaders_do(mpich: Mpi) -> None:
+    result = quick(mpich, "relay.py")
+    assert result["name"] == "relay"
+    assert set(result["rates"]) == {"1", "8", "64", "256", "1024"}
+    assert set(result["latencies"]) == {f"{n} nodes, {busy}" for n in (1, 2) for busy in ("sleep", "NumPy")}
+
+
+def test_relay_compares_the_ways_to_make_progress(mpi: Mpi) -> None:
+    ways = quick(mpi, "relay.py", "--progress")["ways"]
+    assert set(ways) == {"helper thread", "polling between", "dedicated leader"}
+    assert len(ways["helper thread"]["stop"]) == len(ways["polling between"]["stop"]) == 2
