@@ -18,9 +18,9 @@ import heapq
 import json
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -78,19 +78,24 @@ class Sleeper:
         return gamaml.Evaluation(fitness, np.array([fitness], np.float32), steps=round(STEPS_PER_MEAN * length))
 
 
-def work(arguments: dict[str, object]) -> None:
-    """Run the populations, as one of the ranks."""
+def settings(arguments: Mapping[str, object]) -> dict[str, Any]:
+    """Return the config of every population."""
     ga = {
         "population_size": arguments["population_size"],
         "num_parents": NUM_PARENTS,
         "elite": {"candidates": CANDIDATES, "episodes": EPISODES},
     }
-    config = {
+    return {
         "inner": {"rounds": 0},
         "ga": ga,
         "noise": {"size": 100_000},
         "stop": {"generations": arguments["generations"]},
     }
+
+
+def work(arguments: dict[str, object]) -> None:
+    """Run the populations, as one of the ranks."""
+    config = settings(arguments)
     task = Sleeper(str(arguments["lengths"]), float(str(arguments["mean"])), int(str(arguments["slow_from"])))
     gamaml.train(config, seeds=range(int(str(arguments["populations"]))), task=task, out=str(arguments["out"]))
 
@@ -144,24 +149,24 @@ def steps_of(key: KeyData, options: argparse.Namespace) -> int:
     return round(STEPS_PER_MEAN * LENGTHS[options.lengths](streams.generator(key)))
 
 
-def first_results(options: argparse.Namespace, generations: int = 50) -> tuple[float, float]:
+def first_results(ranks: int, population_size: int, lengths: str, generations: int = 50) -> tuple[float, float]:
     """Simulate generations that end with their first N results; return wasted share of time and bias of lengths."""
     random = np.random.default_rng(1)
-    draw = LENGTHS[options.lengths]
+    draw = LENGTHS[lengths]
     counted: list[float] = []
     wall = 0.0
     for _ in range(generations):
         # (end, length) of what each rank plays.
-        playing = [(length, length) for length in (draw(random) for _ in range(options.ranks))]
+        playing = [(length, length) for length in (draw(random) for _ in range(ranks))]
         heapq.heapify(playing)
         end = 0.0
-        for _ in range(options.population_size):
+        for _ in range(population_size):
             end, length = playing[0]
             counted.append(length)
             following = draw(random)
             heapq.heapreplace(playing, (end + following, following))
         wall += end
-    return 1 - sum(counted) / (wall * options.ranks), float(np.mean(counted)) - 1
+    return 1 - sum(counted) / (wall * ranks), float(np.mean(counted)) - 1
 
 
 def main() -> None:
@@ -204,7 +209,7 @@ def main() -> None:
             f"  {max(shares):>2} populations, last node at half speed: {found.share:6.1%} busy, "
             f"{found.rate / rate:.1%} of the throughput"
         )
-    wasted, favoured = first_results(options)
+    wasted, favoured = first_results(options.ranks, options.population_size, options.lengths)
     print(f"  first-N-results way, simulated: {wasted:.1%} wasted, bias of lengths {favoured:+.1%}")
     value = shares[max(shares)]
     print_result(

@@ -59,3 +59,8 @@ def test_relay_compares_the_ways_to_make_progress(mpi: Mpi) -> None:
     ways = quick(mpi, "relay.py", "--progress")["ways"]
     assert set(ways) == {"helper thread", "polling between", "dedicated leader"}
     assert len(ways["helper thread"]["stop"]) == len(ways["polling between"]["stop"]) == 2
+
+
+def test_simulation_runs_alone_and_beside_real_runs(mpich: Mpi) -> None:
+    assert set(quick(mpich, "simulate.py")["shares"]) == {"256"}
+    assert quick(mpich, "simulate.py", "--check")["name"] == "simulate --check"
