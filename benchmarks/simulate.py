@@ -47,7 +47,7 @@ class Costs:
 
     Attributes:
         child: a child's claim, proposal, decoding and record; turnaround.py, a generation of 1,000 empty episodes.
-        relay: from the last record of a share to rank 0, and from there to a batch that is open; relay.py, idle leaders.
+        relay: from the last record of a share to rank 0, and from there to an open batch; relay.py, idle leaders.
         root: rank 0's work for one batch, whatever its size; turnaround.py.
         root_child: the same per child; turnaround.py with 1,000 and 50,000 children.
         root_node: the same per node; assumed.

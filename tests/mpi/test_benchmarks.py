@@ -5,15 +5,16 @@ from __future__ import annotations
 import json
 import shutil
 import subprocess
+from pathlib import Path
 from typing import Any
 
 import pytest
 from harness import ROOT, Mpi
 
 
-def quick(mpi: Mpi, script: str, *more: str) -> dict[str, Any]:
+def quick(mpi: Mpi, script: str, *more: str | Path) -> dict[str, Any]:
     """Run a benchmark and return its last line."""
-    command = [mpi.python, "-W", "error", ROOT / "benchmarks" / script, "--quick", *more]
+    command = [mpi.python, "-W", "error", ROOT / "benchmarks" / script, "--quick", *map(str, more)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
     assert done.returncode == 0, done.stderr
     result = json.loads(done.stdout.splitlines()[-1])
@@ -64,3 +65,11 @@ def test_relay_compares_the_ways_to_make_progress(mpi: Mpi) -> None:
 def test_simulation_runs_alone_and_beside_real_runs(mpich: Mpi) -> None:
     assert set(quick(mpich, "simulate.py")["shares"]) == {"256"}
     assert quick(mpich, "simulate.py", "--check")["name"] == "simulate --check"
+
+
+def test_scaling_writes_a_table_and_a_plot(mpich: Mpi, tmp_path: Path) -> None:
+    assert set(quick(mpich, "scaling.py", "--out", tmp_path)["rates"]["strong"]) == {"1", "2"}
+    table = (tmp_path / "scaling.csv").read_text().splitlines()
+    assert table[0] == "kind,ranks,population_size,rate,seconds"
+    assert len(table) == 1 + 4
+    assert (tmp_path / "scaling.png").stat().st_size > 0
