@@ -69,6 +69,9 @@ class InnerConfig:
         discount: discount factor of the reward-to-go in the gradient; the reported return is undiscounted.
         normalise_advantages: whether advantages are scaled to mean 0 and std 1 per update.
         share_tasks: True: all children of a generation meet the same tasks; False: each draws its own.
+        batch_size: children evaluated together by one compiled program, which pays where a child costs little, as
+            with few episodes and 0 rounds. Part of the science, since programs of different sizes round
+            differently; a child's result does not depend on the others of its batch.
     """
 
     rounds: int = 1
@@ -79,6 +82,7 @@ class InnerConfig:
     discount: float = 0.99
     normalise_advantages: bool = True
     share_tasks: bool = True
+    batch_size: int = 1
 
 
 @dataclass(frozen=True)
@@ -368,6 +372,7 @@ def _validate_inner(inner: InnerConfig) -> None:
     _at_least("inner.rounds", inner.rounds, 0)
     _at_least("inner.num_tasks", inner.num_tasks, 1)
     _at_least("inner.episodes", inner.episodes, 1)
+    _at_least("inner.batch_size", inner.batch_size, 1)
     _above_zero("inner.step_size", inner.step_size)
     _one_of("inner.step_size_gene", inner.step_size_gene, ("none", "global", "layer"))
     if not 0 < inner.discount <= 1:

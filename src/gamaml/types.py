@@ -62,6 +62,8 @@ class Problem(Protocol):
 
     A method `warm_up()`, if there is one, is called before the first evaluation: on rank 0 first, then on the others,
     so that these find in a cache on disk what rank 0 compiled.
+
+    A problem with an attribute `batch_size` above 1 is given several candidates at once, see `BatchProblem`.
     """
 
     num_params: int
@@ -85,7 +87,7 @@ class BatchProblem(Problem, Protocol):
     A candidate's result has the same bits whatever its row and its neighbours; `evaluate` gives the same bits too.
 
     Attributes:
-        batch_size: rows of `evaluate_batch`.
+        batch_size: rows of `evaluate_batch`; what is left over is filled up by repeating the last row and key.
     """
 
     batch_size: int

@@ -101,6 +101,10 @@ MALFORMED = {
         MINIMAL + "[inner]\nrounds = -1\n",
         "inner.rounds=-1: expected at least 0; choose a larger value",
     ),
+    "no_batch": (
+        MINIMAL + "[inner]\nbatch_size = 0\n",
+        "inner.batch_size=0: expected at least 1; choose a larger value",
+    ),
     "discount_above_one": (
         MINIMAL + "[inner]\ndiscount = 1.5\n",
         "inner.discount=1.5: expected 0 < discount <= 1; choose e.g. 0.99",

@@ -19,7 +19,8 @@ from gamaml.maml import problem as maml_problem
 from gamaml.maml.loop import Learner, Measured, adapt, supervised_learner
 from gamaml.maml.problem import InnerLoopProblem, rl_problem, supervised_problem
 from gamaml.maml.start import cache_folder, start_jax
-from gamaml.types import EvaluationKey
+from gamaml.policies import mlp
+from gamaml.types import Evaluation, EvaluationKey
 
 
 @pytest.fixture(autouse=True)
@@ -223,6 +224,71 @@ def test_problems_that_differ_in_seed_std_and_step_size_share_one_program() -> N
     second.warm_up()
     assert len(maml_problem._programs) == before
     assert first.evaluate(some_params(first), key()) != second.evaluate(some_params(second), key())
+
+
+class Line:
+    """Supervised: a slope and an offset from random points."""
+
+    shapes: Mapping[str, tuple[int, ...]] = mlp.shapes(1, 3, 1)
+
+    def sample(self, key: jax.Array) -> jax.Array:
+        return jax.random.uniform(key, (2,), jnp.float32)
+
+    def loss(self, params: Any, task: jax.Array, key: jax.Array) -> jax.Array:
+        x = jax.random.uniform(key, (5, 1), jnp.float32)
+        return jnp.mean((mlp.apply(params, x) - task[0] * x - task[1]) ** 2)
+
+
+LINE = Line()
+BATCH = 5
+BATCHES = {
+    "rl_without_rounds": lambda: corridor(batch_size=BATCH, rounds=0),
+    "rl_with_rounds": lambda: corridor(batch_size=BATCH),
+    "supervised": lambda: supervised_problem(LINE, config(inner={**RL_INNER, "batch_size": BATCH})),
+    "supervised_without_rounds": lambda: supervised_problem(
+        LINE, config(inner={**RL_INNER, "batch_size": BATCH, "rounds": 0})
+    ),
+}
+
+
+def bits(evaluation: Evaluation) -> tuple[Any, ...]:
+    return evaluation.fitness, evaluation.returns.tobytes(), evaluation.steps, evaluation.scalars
+
+
+@pytest.mark.parametrize("kind", BATCHES)
+def test_a_row_of_a_batch_depends_neither_on_its_neighbours_nor_on_its_place(kind: str) -> None:
+    problem = BATCHES[kind]()
+    generator = np.random.default_rng(1)
+    noise = generator.standard_normal((2, BATCH, problem.num_params), np.float32)
+    rows, others = ([problem.initial(row) + row / 10 for row in half] for half in noise)
+    keys = [key(seed, tasks=seed % 2) for seed in range(BATCH)]
+    expected = [bits(evaluation) for evaluation in problem.evaluate_batch(np.array(rows), keys)]
+    assert len(set(expected)) == BATCH
+    assert [bits(problem.evaluate(*pair)) for pair in zip(rows, keys, strict=True)] == expected
+    order = generator.permutation(BATCH)
+    moved = problem.evaluate_batch(np.array(rows)[order], [keys[i] for i in order])
+    assert [bits(evaluation) for evaluation in moved] == [expected[i] for i in order]
+    others[1][:] = np.nan
+    for place in range(BATCH):
+        mixed, new_keys = np.array(others), [key(99)] * BATCH
+        mixed[place], new_keys[place] = rows[place], keys[place]
+        assert bits(problem.evaluate_batch(mixed, new_keys)[place]) == expected[place]
+
+
+@pytest.mark.parametrize("rounds", [0, 2])
+def test_batches_find_what_single_evaluations_find(rounds: int) -> None:
+    alone, together = corridor(rounds=rounds), corridor(rounds=rounds, batch_size=BATCH)
+    params = some_params(alone)
+    one, other = alone.evaluate(params, key()), together.evaluate(params, key())
+    np.testing.assert_allclose(one.returns, other.returns, rtol=1e-3)
+    assert (one.returns.shape, one.steps) == ((rounds + 1,), other.steps)
+
+
+def test_without_rounds_the_episodes_are_those_that_the_first_round_would_collect() -> None:
+    with_rounds, without = corridor(step_size_gene="none"), corridor(rounds=0)
+    params = some_params(without)
+    expected = with_rounds.evaluate(params, key()).returns[0]
+    assert without.evaluate(params, key()).returns == pytest.approx([expected], rel=1e-5)
 
 
 def test_a_nan_in_one_task_makes_the_fitness_nan() -> None:

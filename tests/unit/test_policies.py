@@ -148,6 +148,16 @@ def test_split_without_genes_gives_the_config_exactly() -> None:
     assert plain.split(np.zeros(WEIGHTS, np.float32))[1:] == (pytest.approx([0.25] * 4), np.float32(0.5))
 
 
+@pytest.mark.parametrize("gene", ["none", "global", "layer"])
+@pytest.mark.parametrize("stochastic", [False, True])
+def test_split_of_many_vectors_has_the_bits_of_each_alone(gene: str, stochastic: bool) -> None:
+    one = vector(gene, stochastic=stochastic)
+    rows = np.random.default_rng(0).standard_normal((37, one.size), np.float32)
+    for together, alone in zip(one.split(rows), zip(*(one.split(row) for row in rows), strict=True), strict=True):
+        assert together.dtype == np.float32
+        np.testing.assert_array_equal(together, np.array(alone))
+
+
 def test_initial_weights_have_he_variance_and_biases_are_zero() -> None:
     noise = {
         "w0": np.ones((8, 2), np.float32),

@@ -4,6 +4,7 @@ import subprocess
 import sys
 import textwrap
 from collections.abc import Iterator
+from functools import partial
 from typing import Any
 
 import jax
@@ -17,7 +18,7 @@ from gamaml.maml.start import start_jax
 from gamaml.policies import gaussian
 from gamaml.rl import reinforce
 from gamaml.rl.host import HostProblem
-from gamaml.rl.rollout import Trajectory, rollout
+from gamaml.rl.rollout import Trajectory, returns, rollout
 from gamaml.types import EvaluationKey
 
 
@@ -58,6 +59,64 @@ def params() -> dict[str, jax.Array]:
 
 def play(length: float) -> Trajectory:
     return rollout(Countdown(), constant_network, params(), array(0.5), array(length), jax.random.key(0))
+
+
+class Lengths(Countdown):
+    """A countdown whose length belongs to the episode."""
+
+    def reset(self, task: jax.Array, key: jax.Array) -> tuple[jax.Array, jax.Array]:
+        length = 1 + jax.random.randint(key, (), 0, 4).astype(jnp.float32)
+        return length, length[None]
+
+
+def many(definition: Any, std: jax.Array | None, lengths: list[list[float]], episodes: int = 2) -> Any:
+    tasks = array(lengths)
+    keys = jax.random.split(jax.random.key(0), (*tasks.shape, episodes))
+    weights = {"w": array([2.0, -1.0])}
+    play = jax.jit(partial(returns, definition, constant_network))
+    return play(weights, std, tasks, keys), weights, std, tasks, keys
+
+
+@pytest.mark.parametrize("noisy", [False, True])
+def test_returns_are_those_of_the_rollouts_with_the_same_keys(noisy: bool) -> None:
+    class Paid(Lengths):
+        def step(self, state: jax.Array, action: jax.Array, task: jax.Array, key: jax.Array) -> Any:
+            left, seen, reward, done = super().step(state, action, task, key)
+            return left, seen, reward * action[0] + task + jax.random.uniform(key, (), jnp.float32), done
+
+    std = array([0.5, 2.0]) if noisy else None
+    found, *arguments = many(Paid(), std, [[3.0, 1.0, 7.0], [2.0, 5.0, 0.0]])
+    one_by_one = partial(rollout, Paid(), constant_network)
+    for axes in ((None, None, None, 0), (None, None, 0, 0), (0, 0, 0, 0)):
+        one_by_one = jax.vmap(one_by_one, in_axes=axes)
+    expected = jax.jit(one_by_one)(*arguments)
+    assert found.total.shape == (2, 3, 2)
+    np.testing.assert_allclose(found.total, expected.rewards.sum(axis=3), rtol=1e-5)
+    np.testing.assert_array_equal(found.steps, expected.alive.sum(axis=3))
+
+
+def test_returns_count_no_step_after_the_end_and_none_after_the_horizon() -> None:
+    found = many(Countdown(), None, [[3.0, 1.0], [2.0, 100.0]])[0]
+    assert found.steps.tolist() == [[[3, 3], [1, 1]], [[2, 2], [5, 5]]]
+    assert found.total.tolist() == found.steps.tolist()
+
+
+def test_nothing_is_stepped_once_every_episode_has_ended() -> None:
+    calls: list[int] = []
+
+    class Counted(Countdown):
+        def step(self, state: jax.Array, action: jax.Array, task: jax.Array, key: jax.Array) -> Any:
+            jax.debug.callback(lambda: calls.append(1))
+            return super().step(state, action, task, key)
+
+    many(Counted(), None, [[3.0, 1.0], [2.0, 2.0]], episodes=1)
+    jax.effects_barrier()
+    assert len(calls) == 3  # the longest episode
+
+
+def test_without_a_std_the_action_is_the_mean() -> None:
+    trajectory = rollout(Countdown(), constant_network, params(), None, array(3.0), jax.random.key(0))
+    assert trajectory.actions[:3, 0].tolist() == [6.0, 4.0, 2.0]
 
 
 def test_rewards_to_go_are_discounted_sums_of_what_follows() -> None:

@@ -334,6 +334,15 @@ class Empty:
             "expected observation_size to be an integer above 0, got '2'; change",
         ),
         (without(Point, horizon=0), "expected horizon to be an integer above 0, got 0; change it"),
+        (without(OwnProblem, batch_size=0), "expected batch_size to be an integer above 0, got 0; change it"),
+        (
+            without(OwnProblem, batch_size=2),
+            "expected a method evaluate_batch(params, keys), got none, with batch_size=2; define it, or leave",
+        ),
+        (
+            without(OwnProblem, batch_size=2, evaluate_batch=lambda self, params: []),
+            "expected evaluate_batch(params, keys), got evaluate_batch(params); change its arguments",
+        ),
     ],
 )
 def test_a_task_of_another_form_is_refused_with_what_it_lacks(task: object, message: str) -> None:
@@ -360,6 +369,20 @@ def test_host_environments_with_inner_rounds_are_refused_with_the_remedy() -> No
     with pytest.raises(ConfigError) as caught:
         problem_of(Host(), inner={"rounds": 2})
     assert str(caught.value).startswith("inner.rounds=2: expected 0 for task 'my:Task', whose environments are stepped")
+
+
+def test_a_batch_size_is_refused_where_children_are_evaluated_one_by_one() -> None:
+    class Host:
+        def make_env(self, task: Any) -> Any:
+            raise AssertionError("a check of the form calls nothing")
+
+    for task, message in (
+        (Host(), "whose environments are stepped on the host, one child at a time; leave it out, or write it in JAX"),
+        (OwnProblem(), "a Problem of your own; leave it out, and give the class an attribute batch_size"),
+    ):
+        with pytest.raises(ConfigError) as caught:
+            problem_of(task, inner={"rounds": 0, "batch_size": 4})
+        assert str(caught.value) == f"inner.batch_size=4: expected 1 for task 'my:Task', {message}"
 
 
 def test_a_table_smaller_than_the_parameters_is_refused() -> None:

@@ -15,7 +15,7 @@ from jax import lax
 from gamaml.config import InnerConfig, PolicyConfig
 from gamaml.policies import mlp
 from gamaml.rl import reinforce
-from gamaml.rl.rollout import Trajectory, check_array, rollout
+from gamaml.rl.rollout import Network, Trajectory, check_array, returns, rollout
 from gamaml.types import RLTask, SupervisedTask
 
 Params = Mapping[str, jax.Array]
@@ -101,9 +101,7 @@ def rl_learner(definition: RLTask, policy: PolicyConfig, inner: InnerConfig, std
         inner: gives episodes, discount and normalisation.
         std: float32[], of the actions.
     """
-
-    def network(params: Params, observation: jax.Array) -> jax.Array:
-        return mlp.apply(params, observation, policy.activation)
+    network = _network(policy)
 
     def collect(params: Params, task: Any, key: jax.Array) -> Any:  # a batch of trajectories
         def episode(key: jax.Array) -> Trajectory:
@@ -118,6 +116,45 @@ def rl_learner(definition: RLTask, policy: PolicyConfig, inner: InnerConfig, std
         return Measured(jnp.mean(jnp.sum(data.rewards, axis=1)), jnp.sum(data.alive.astype(jnp.int32)))
 
     return Learner(definition.sample, collect, loss, measure)
+
+
+def unadapted_returns(
+    definition: RLTask,
+    policy: PolicyConfig,
+    inner: InnerConfig,
+    params: Params,
+    std: jax.Array,
+    tasks: Any,
+    keys: jax.Array,
+) -> Measured:
+    """Return what `adapt` measures with `rl_learner` in 0 rounds, of a batch of children and without trajectories.
+
+    Args:
+        definition: the user's task.
+        policy: gives the activation, and by a std of 0 that actions are not drawn.
+        inner: gives episodes.
+        params: the network's arrays, each with a leading dimension [batch].
+        std: float32[batch], of the actions.
+        tasks: sampled tasks, [batch, num_tasks].
+        keys: JAX keys, [batch, num_tasks].
+
+    Returns:
+        Measured with float32[batch, num_tasks] and int32[batch, num_tasks].
+    """
+
+    def episode_keys(key: jax.Array) -> jax.Array:
+        return jax.random.split(jax.random.split(key, 1)[0], inner.episodes)
+
+    keys = jax.vmap(jax.vmap(episode_keys))(keys)
+    found = returns(definition, _network(policy), params, None if policy.std == 0 else std, tasks, keys)
+    return Measured(jnp.mean(found.total, axis=2), jnp.sum(found.steps, axis=2))
+
+
+def _network(policy: PolicyConfig) -> Network:
+    def network(params: Params, observation: jax.Array) -> jax.Array:
+        return mlp.apply(params, observation, policy.activation)
+
+    return network
 
 
 def supervised_learner(definition: SupervisedTask) -> Learner:

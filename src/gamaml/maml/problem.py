@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -21,7 +21,8 @@ _programs: dict[tuple[Any, ...], tuple[object, Callable[..., Any]]] = {}
 class InnerLoopProblem:
     """The fitness of initial parameters: the mean over tasks after the last round of the inner loop.
 
-    JAX is started and the program compiled at the first evaluation, or by `warm_up`.
+    JAX is started and the program compiled at the first evaluation, or by `warm_up`. The program takes
+    `inner.batch_size` children at a time.
 
     Args:
         definition: the user's task.
@@ -41,6 +42,7 @@ class InnerLoopProblem:
     ) -> None:
         self.num_params = vector.size
         self.num_rounds = config.inner.rounds
+        self.batch_size = config.inner.batch_size
         self.scalars: tuple[str, ...] = ("step_size",) if vector.num_step_sizes else ()
         self.metric = "loss" if supervised else "return"
         self.scale = vector.scale(config.ga)
@@ -55,12 +57,29 @@ class InnerLoopProblem:
 
     def evaluate(self, params: Float32Array, key: EvaluationKey) -> Evaluation:
         """Return the fitness of `params`, float32[num_params]; a pure function of its arguments."""
+        rows = np.broadcast_to(params, (self.batch_size, self.num_params))
+        return self.evaluate_batch(rows, [key] * self.batch_size)[0]
+
+    def evaluate_batch(self, params: Float32Array, keys: Sequence[EvaluationKey]) -> list[Evaluation]:
+        """Evaluate children together; none's result depends on the others, nor on its place among them.
+
+        Args:
+            params: float32[batch_size, num_params].
+            keys: batch_size of them.
+
+        Returns:
+            One evaluation per row.
+        """
         learning = self._vector.split(params)
-        values, steps = self._program()(*learning, key.task, key.episode)
-        values = np.array(values, np.float32)
-        fitness = -float(values[-1]) if self.metric == "loss" else float(values[-1])
-        scalars = (float(learning.step_sizes.mean()),) if self.scalars else ()
-        return Evaluation(fitness=fitness, returns=values, steps=int(steps), scalars=scalars)
+        task_data, episode_data = np.array([key.task for key in keys]), np.array([key.episode for key in keys])
+        measured = self._program()(*learning, task_data, episode_data)
+        values = np.array(measured.value, np.float32)
+        sign = -1 if self.metric == "loss" else 1
+        fitness, steps = (sign * values[:, -1]).tolist(), np.asarray(measured.steps).tolist()
+        scalars: list[tuple[float, ...]] = [()] * len(keys)
+        if self.scalars:
+            scalars = [(mean,) for mean in learning.step_sizes.mean(axis=1).tolist()]
+        return [Evaluation(*row) for row in zip(fitness, values, steps, scalars, strict=True)]
 
     def warm_up(self) -> None:
         """Compile the program, or fetch it from the cache on disk, without evaluating anything."""
@@ -118,6 +137,8 @@ def rl_problem(definition: RLTask, config: Config) -> InnerLoopProblem:
 
 def _traced(config: Config) -> tuple[PolicyConfig, InnerConfig]:
     """Return policy and inner loop, levelled in all that a program takes as an argument or not at all."""
-    policy = dataclasses.replace(config.policy, std=1.0, std_gene=False, output_scale=1.0)
+    # Of the std, a program depends on whether there is one.
+    std = float(config.policy.std > 0)
+    policy = dataclasses.replace(config.policy, std=std, std_gene=False, output_scale=1.0)
     inner = dataclasses.replace(config.inner, step_size=1.0, step_size_gene="none", share_tasks=True)
     return policy, inner

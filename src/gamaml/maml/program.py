@@ -1,4 +1,4 @@
-"""The compiled program of a problem: all tasks, episodes and rounds of one child in one call."""
+"""The compiled program of a problem: all tasks, episodes and rounds of a batch of children in one call."""
 
 # pyright: reportUnknownMemberType=false, reportUnknownArgumentType=false
 # JAX leaves the types of jit and of key arrays partly unknown.
@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import jax
@@ -13,7 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from gamaml.config import InnerConfig, PolicyConfig
-from gamaml.maml.loop import Measured, adapt, rl_learner, supervised_learner
+from gamaml.maml.loop import Measured, adapt, rl_learner, supervised_learner, unadapted_returns
 from gamaml.policies.flat import Layout
 
 _KEY_TYPE = "threefry2x32"
@@ -26,7 +27,7 @@ _COMPILER_OPTIONS: dict[str, str | bool] = {"xla_backend_optimization_level": "2
 def compile_program(
     definition: Any, supervised: bool, network: Layout, policy: PolicyConfig, inner: InnerConfig
 ) -> Callable[..., Measured]:
-    """Compile the inner loop over all tasks, for one child.
+    """Compile the inner loop over all tasks, for a batch of children.
 
     What populations may differ in, step sizes and action std, is an argument, so that they share the program.
 
@@ -34,22 +35,37 @@ def compile_program(
         definition: the user's SupervisedTask or RLTask.
         supervised: which of the two it is.
         network: the layout of the flat network.
-        policy: gives the activation.
-        inner: gives rounds, num_tasks, episodes, discount and normalisation.
+        policy: gives the activation, and by a std of 0 that actions are not drawn.
+        inner: gives rounds, num_tasks, episodes, discount, normalisation and batch_size.
 
     Returns:
-        A function of (network float32[size], step_sizes float32[num_arrays], std float32[], task key data
-        uint32[2], episode key data uint32[2]), giving Measured: means over tasks, float32[rounds + 1], and the
-        number of steps, int32[].
+        A function of (network float32[batch_size, size], step_sizes float32[batch_size, num_arrays], std
+        float32[batch_size], task key data uint32[batch_size, 2], episode key data uint32[batch_size, 2]), giving
+        Measured: means over tasks, float32[batch_size, rounds + 1], and the number of steps, int32[batch_size].
     """
-    names = [name for name, _ in network.arrays]
+    if inner.rounds == 0 and not supervised:
+        program = _unadapted(definition, network, policy, inner)
+    else:
+        program = _over_batch(_adapted(definition, supervised, network, policy, inner), inner.batch_size)
+    shapes = (network.size,), (len(network.arrays),), (), (2,), (2,)
+    dtypes = np.float32, np.float32, np.float32, np.uint32, np.uint32
+    arguments = [
+        jax.ShapeDtypeStruct((inner.batch_size, *shape), dtype) for shape, dtype in zip(shapes, dtypes, strict=True)
+    ]
+    return jax.jit(program).lower(*arguments).compile(_COMPILER_OPTIONS)
+
+
+def _adapted(
+    definition: Any, supervised: bool, network: Layout, policy: PolicyConfig, inner: InnerConfig
+) -> Callable[..., Measured]:
+    """Return the program of one child; its arguments have no leading dimension."""
 
     def program(
         flat: jax.Array, step_sizes: jax.Array, std: jax.Array, task_data: jax.Array, episode_data: jax.Array
     ) -> Measured:
         learner = supervised_learner(definition) if supervised else rl_learner(definition, policy, inner, std)
         params = network.unflatten(flat)
-        steps = {name: step_sizes[i] for i, name in enumerate(names)}
+        steps = {name: step_sizes[i] for i, (name, _) in enumerate(network.arrays)}
 
         def one_task(task_key: jax.Array, key: jax.Array) -> Measured:
             return adapt(learner, params, steps, learner.sample(task_key), key, inner.rounds)
@@ -58,10 +74,34 @@ def compile_program(
         total = jnp.sum(measured.steps[:, 0]) if supervised else jnp.sum(measured.steps)
         return Measured(jnp.mean(measured.value, axis=0), total)
 
-    shapes = ((network.size,), np.float32), ((len(names),), np.float32), ((), np.float32)
-    keys = ((2,), np.uint32), ((2,), np.uint32)
-    arguments = [jax.ShapeDtypeStruct(shape, dtype) for shape, dtype in (*shapes, *keys)]
-    return jax.jit(program).lower(*arguments).compile(_COMPILER_OPTIONS)
+    return program
+
+
+def _over_batch(program: Callable[..., Measured], batch_size: int) -> Callable[..., Measured]:
+    if batch_size > 1:
+        return jax.vmap(program)
+
+    # XLA compiles a batch of one worse than what has no batch.
+    def alone(*arguments: jax.Array) -> Measured:
+        measured = program(*(argument[0] for argument in arguments))
+        return Measured(measured.value[None], measured.steps[None])
+
+    return alone
+
+
+def _unadapted(definition: Any, network: Layout, policy: PolicyConfig, inner: InnerConfig) -> Callable[..., Measured]:
+    """Return the program of a batch without updates."""
+
+    def program(
+        flat: jax.Array, step_sizes: jax.Array, std: jax.Array, task_data: jax.Array, episode_data: jax.Array
+    ) -> Measured:
+        params = jax.vmap(network.unflatten)(flat)
+        keys = jax.vmap(partial(_keys, number=inner.num_tasks))
+        tasks = jax.vmap(jax.vmap(definition.sample))(keys(task_data))
+        measured = unadapted_returns(definition, policy, inner, params, std, tasks, keys(episode_data))
+        return Measured(jnp.mean(measured.value, axis=1, keepdims=True), jnp.sum(measured.steps, axis=1))
+
+    return program
 
 
 def _keys(data: jax.Array, number: int) -> jax.Array:

@@ -27,14 +27,14 @@ class Learning(NamedTuple):
     """A parameter vector taken apart.
 
     Attributes:
-        network: float32[num_weights], the flat network.
-        step_sizes: float32[num_arrays], the step size of each network array.
-        std: float32 scalar, the standard deviation of the actions.
+        network: float32[..., num_weights], the flat network.
+        step_sizes: float32[..., num_arrays], the step size of each network array.
+        std: float32[...], the standard deviation of the actions.
     """
 
     network: Float32Array
     step_sizes: Float32Array
-    std: np.float32
+    std: Float32Array
 
 
 @dataclass(frozen=True)
@@ -93,7 +93,7 @@ class ParameterVector:
         """
         weights = self.network.flatten(initialise(self.network.unflatten(noise[: self.network.size])))
         steps = np.full(self.num_step_sizes, math.log(self.step_size) if self.num_step_sizes else 0.0, np.float32)
-        stds = np.full(self.num_stds, math.log(self.std), np.float32)
+        stds = np.full(self.num_stds, math.log(self.std) if self.num_stds else 0.0, np.float32)
         return np.concatenate([weights, steps, stds])
 
     def scale(self, ga: GAConfig) -> Float32Array | None:
@@ -107,12 +107,14 @@ class ParameterVector:
         return None if bool(np.all(scale == 1)) else scale
 
     def split(self, params: Float32Array) -> Learning:
-        """Take a parameter vector, float32[size], apart."""
-        network, genes = params[: self.network.size], params[self.network.size :]
-        step_sizes = np.full(len(self.network.arrays), self.step_size, np.float32)
+        """Take parameter vectors, float32[..., size], apart."""
+        network, genes = params[..., : self.network.size], params[..., self.network.size :]
+        step_sizes = np.full((*params.shape[:-1], len(self.network.arrays)), self.step_size, np.float32)
         if self.num_step_sizes:
-            step_sizes[:] = np.exp(genes[: self.num_step_sizes])
-        std = np.exp(genes[self.num_step_sizes]) if self.num_stds else np.float32(self.std)
+            step_sizes[...] = np.exp(genes[..., : self.num_step_sizes])
+        std = np.full(params.shape[:-1], self.std, np.float32)
+        if self.num_stds:
+            std[...] = np.exp(genes[..., self.num_step_sizes])
         return Learning(network, step_sizes, std)
 
 

@@ -19,6 +19,7 @@ _METHODS: dict[str, dict[str, str]] = {
 """Kind -> the methods that it must have, with their arguments. The first kind that fits decides."""
 
 _OPTIONAL: dict[str, dict[str, str]] = {
+    PROBLEM: {"evaluate_batch": "params, keys"},
     HOST: {"sample": "generator"},
     SUPERVISED: {"test_loss": "params, task, key", "initial": "noise"},
 }
@@ -103,6 +104,13 @@ def _check_problem(definition: object, name: str) -> None:
         raise ConfigError(
             f"task {name!r}: expected a Problem with all its attributes, got none named "
             f"{', '.join(missing)}; add e.g. {usual}"
+        )
+    batch_size = getattr(definition, "batch_size", 1)
+    _check_count(batch_size, "batch_size", name)
+    if batch_size > 1 and not callable(getattr(definition, "evaluate_batch", None)):
+        raise ConfigError(
+            f"task {name!r}: expected a method evaluate_batch(params, keys), got none, with "
+            f"batch_size={batch_size}; define it, or leave batch_size out"
         )
 
 

@@ -49,6 +49,8 @@ def _instance(config: Config) -> object:
 
 
 def _problem(definition: Any, kind: str, config: Config) -> Problem:  # the user's task
+    if kind in (PROBLEM, HOST):
+        _check_batch_size(kind, config)
     if kind == PROBLEM:
         return definition
     if kind == HOST:
@@ -57,6 +59,16 @@ def _problem(definition: Any, kind: str, config: Config) -> Problem:  # the user
     from gamaml.maml.problem import rl_problem, supervised_problem
 
     return supervised_problem(definition, config) if kind == SUPERVISED else rl_problem(definition, config)
+
+
+def _check_batch_size(kind: str, config: Config) -> None:
+    if config.inner.batch_size == 1:
+        return
+    if kind == HOST:
+        why = "whose environments are stepped on the host, one child at a time; leave it out, or write it in JAX"
+    else:
+        why = "a Problem of your own; leave it out, and give the class an attribute batch_size"
+    raise ConfigError(f"inner.batch_size={config.inner.batch_size}: expected 1 for task {config.task.name!r}, {why}")
 
 
 def _host_problem(definition: Any, config: Config) -> Problem:  # the user's task
