@@ -43,7 +43,8 @@ class PolicyConfig:
     Attributes:
         hidden: width of each hidden layer.
         activation: "relu" or "tanh".
-        std: initial standard deviation of a Gaussian policy's actions.
+        std: initial standard deviation of a Gaussian policy's actions; 0, with std_gene = false and without inner
+            updates: the action is the mean.
         std_gene: whether the GA also evolves the (log) std.
         output_scale: factor on the initial weights of the last layer.
     """
@@ -354,6 +355,7 @@ def _validate(config: Config) -> None:
             f"noise.size={config.noise.size}: expected at most {MAX_NOISE_SIZE} entries (16 GiB); choose fewer"
         )
     _validate_policy(config.policy)
+    _validate_std(config.policy, config.inner)
     _validate_inner(config.inner)
     _validate_ga(config.ga)
     _validate_elite(config.ga)
@@ -364,8 +366,21 @@ def _validate_policy(policy: PolicyConfig) -> None:
     for i, width in enumerate(policy.hidden):
         _at_least(f"policy.hidden[{i}]", width, 1)
     _one_of("policy.activation", policy.activation, ("relu", "tanh"))
-    _above_zero("policy.std", policy.std)
     _above_zero("policy.output_scale", policy.output_scale)
+
+
+def _validate_std(policy: PolicyConfig, inner: InnerConfig) -> None:
+    if policy.std != 0:
+        _above_zero("policy.std", policy.std)
+    elif policy.std_gene:
+        raise ConfigError(
+            "policy.std=0.0: expected a number above 0, since its logarithm is evolved; add std_gene = false"
+        )
+    elif inner.rounds > 0:
+        raise ConfigError(
+            f"policy.std=0.0: expected a number above 0 with inner.rounds={inner.rounds}, since policy gradients "
+            "need random actions; choose e.g. 0.5"
+        )
 
 
 def _validate_inner(inner: InnerConfig) -> None:

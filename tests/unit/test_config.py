@@ -105,6 +105,19 @@ MALFORMED = {
         MINIMAL + "[inner]\nbatch_size = 0\n",
         "inner.batch_size=0: expected at least 1; choose a larger value",
     ),
+    "negative_std": (
+        MINIMAL + "[policy]\nstd = -1\n",
+        "policy.std=-1.0: expected a finite number above 0; choose a positive value",
+    ),
+    "logarithm_of_no_std": (
+        MINIMAL + "[policy]\nstd = 0\n",
+        "policy.std=0.0: expected a number above 0, since its logarithm is evolved; add std_gene = false",
+    ),
+    "policy_gradient_without_std": (
+        MINIMAL + "[policy]\nstd = 0\nstd_gene = false\n[inner]\nrounds = 2\n",
+        "policy.std=0.0: expected a number above 0 with inner.rounds=2, since policy gradients need random actions; "
+        "choose e.g. 0.5",
+    ),
     "discount_above_one": (
         MINIMAL + "[inner]\ndiscount = 1.5\n",
         "inner.discount=1.5: expected 0 < discount <= 1; choose e.g. 0.99",

@@ -291,6 +291,16 @@ def test_without_rounds_the_episodes_are_those_that_the_first_round_would_collec
     assert without.evaluate(params, key()).returns == pytest.approx([expected], rel=1e-5)
 
 
+def test_a_policy_without_std_acts_alike_in_every_episode() -> None:
+    policy = {"hidden": [4], "std": 0.0, "std_gene": False}
+    problem = rl_problem(CORRIDOR, config(policy=policy, inner={**RL_INNER, "rounds": 0}))
+    assert problem.num_params == 1 * 4 + 4 + 4 * 1 + 1
+    params = some_params(problem)
+    first, second = problem.evaluate(params, key(1)), problem.evaluate(params, key(2))
+    assert bits(first) == bits(second)
+    assert bits(problem.evaluate(params, key(1, tasks=2))) != bits(first)
+
+
 def test_a_nan_in_one_task_makes_the_fitness_nan() -> None:
     problem = corridor()
     params = some_params(problem)
