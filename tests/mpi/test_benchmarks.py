@@ -73,3 +73,10 @@ def test_scaling_writes_a_table_and_a_plot(mpich: Mpi, tmp_path: Path) -> None:
     assert table[0] == "kind,ranks,population_size,rate,seconds"
     assert len(table) == 1 + 4
     assert (tmp_path / "scaling.png").stat().st_size > 0
+def test_cartpole_measures_random_and_solved_policies(mpich: Mpi) -> None:
+    result = quick(mpich, "cartpole.py")
+    assert result["name"] == "cartpole"
+    rates = result["generations_per_second"]
+    assert set(rates["gamaml"]) == {"random", "solved"}
+    # evosax takes part where its environment was made.
+    assert (result["baseline"] is None) == ("evosax" not in rates)

@@ -81,7 +81,7 @@ def _over_batch(program: Callable[..., Measured], batch_size: int) -> Callable[.
     if batch_size > 1:
         return jax.vmap(program)
 
-    # XLA compiles a batch of one worse than what has no batch.
+    # A dimension of one would change the last bits, and with them every run whose config names no batch.
     def alone(*arguments: jax.Array) -> Measured:
         measured = program(*(argument[0] for argument in arguments))
         return Measured(measured.value[None], measured.steps[None])
