@@ -128,7 +128,7 @@ def test_without_random_actions_there_is_no_std_gene() -> None:
 
 
 def test_genes_start_at_the_config_whatever_the_noise() -> None:
-    params = vector().initial(np.full(WEIGHTS + 5, 3.0, np.float32), fan_in_initial)
+    params = vector().initial(np.full(WEIGHTS + 5, 3.0, np.float32), vector().fan_in_initialiser("relu"))
     assert params.dtype == np.float32
     assert params[WEIGHTS:].tolist() == [np.float32(math.log(0.25))] * 4 + [np.float32(math.log(0.5))]
 
@@ -169,6 +169,13 @@ def test_initial_weights_have_he_variance_and_biases_are_zero() -> None:
     assert arrays["b0"].tolist() == [0.0, 0.0]
     assert arrays["w1"].ravel().tolist() == [0.5, 0.5]  # sqrt(2 / 2) * 0.5
     assert fan_in_initial(noise, "tanh")["w0"][0, 0] == np.float32(math.sqrt(1 / 8))
+
+
+def test_the_flat_initialiser_has_the_bits_of_the_named_one() -> None:
+    noise = np.random.default_rng(0).standard_normal(WEIGHTS, np.float32)
+    one = vector()
+    named = one.named_initialiser(lambda arrays: fan_in_initial(arrays, "tanh", output_scale=0.3))
+    assert one.fan_in_initialiser("tanh", output_scale=0.3)(noise).tobytes() == named(noise).tobytes()
 
 
 def test_scale_is_none_when_nothing_is_scaled() -> None:

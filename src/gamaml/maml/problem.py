@@ -12,7 +12,7 @@ from gamaml.config import Config, InnerConfig, PolicyConfig
 from gamaml.maml.start import start_jax
 from gamaml.policies import mlp
 from gamaml.policies.flat import Shapes
-from gamaml.policies.vector import Initialiser, ParameterVector, fan_in_initial
+from gamaml.policies.vector import Initialiser, ParameterVector
 from gamaml.types import Evaluation, EvaluationKey, Float32Array, RLTask, SupervisedTask
 
 _programs: dict[tuple[Any, ...], tuple[object, Callable[..., Any]]] = {}
@@ -28,7 +28,7 @@ class InnerLoopProblem:
         definition: the user's task.
         supervised: whether it is learned by its loss; otherwise by REINFORCE.
         vector: what the parameters mean.
-        initialise: makes the network's initial arrays.
+        initialise: makes the initial network.
         config: gives policy, inner loop and scales.
     """
 
@@ -110,12 +110,9 @@ def supervised_problem(definition: SupervisedTask, config: Config) -> InnerLoopP
         config: the run's config.
     """
     vector = ParameterVector.of(dict(definition.shapes), config.inner, config.policy, stochastic=False)
-
-    def initialise(noise: Mapping[str, Float32Array]) -> Mapping[str, Any]:
-        return fan_in_initial(noise, config.policy.activation)
-
-    own: Initialiser | None = getattr(definition, "initial", None)
-    return InnerLoopProblem(definition, True, vector, initialise if own is None else own, config)
+    own: Callable[..., Mapping[str, Any]] | None = getattr(definition, "initial", None)
+    initialise = vector.fan_in_initialiser(config.policy.activation) if own is None else vector.named_initialiser(own)
+    return InnerLoopProblem(definition, True, vector, initialise, config)
 
 
 def rl_problem(definition: RLTask, config: Config) -> InnerLoopProblem:
@@ -128,10 +125,7 @@ def rl_problem(definition: RLTask, config: Config) -> InnerLoopProblem:
     policy = config.policy
     shapes: Shapes = mlp.shapes(definition.observation_size, *policy.hidden, definition.action_size)
     vector = ParameterVector.of(shapes, config.inner, policy, stochastic=True)
-
-    def initialise(noise: Mapping[str, Float32Array]) -> Mapping[str, Any]:
-        return fan_in_initial(noise, policy.activation, policy.output_scale)
-
+    initialise = vector.fan_in_initialiser(policy.activation, policy.output_scale)
     return InnerLoopProblem(definition, False, vector, initialise, config)
 
 

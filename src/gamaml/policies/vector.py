@@ -16,8 +16,8 @@ from gamaml.config import GAConfig, InnerConfig, PolicyConfig
 from gamaml.policies.flat import Layout, Shapes, fan_in
 from gamaml.types import Float32Array
 
-Initialiser = Callable[[Mapping[str, Float32Array]], Mapping[str, Any]]
-"""Turns standard normal noise by array name into initial arrays by name."""
+Initialiser = Callable[[Float32Array], Float32Array]
+"""Turns standard normal noise, float32[num_weights], into an initial flat network, float32[num_weights]."""
 
 _UNSCALED_FAN_IN = 10
 """Mutations of matrices with at most this many inputs stay unscaled under ga.mutation_scale = "fan_in"."""
@@ -81,17 +81,27 @@ class ParameterVector:
         """Length of the whole vector."""
         return self.network.size + self.num_step_sizes + self.num_stds
 
+    def fan_in_initialiser(self, activation: str, output_scale: float = 1.0) -> Initialiser:
+        """Return `fan_in_initial` for flat networks: as it only scales the noise, one product for all arrays."""
+        ones = self.network.unflatten(np.ones(self.network.size, np.float32))
+        factors = self.network.flatten(fan_in_initial(ones, activation, output_scale))
+        return lambda noise: noise * factors
+
+    def named_initialiser(self, function: Callable[[Mapping[str, Float32Array]], Mapping[str, Any]]) -> Initialiser:
+        """Return a function of noise by array name, giving initial arrays by name, for flat networks."""
+        return lambda noise: self.network.flatten(function(self.network.unflatten(noise)))
+
     def initial(self, noise: Float32Array, initialise: Initialiser) -> Float32Array:
         """Turn noise into initial parameters; the genes start at the config's values whatever the noise is.
 
         Args:
             noise: float32[size], standard normal.
-            initialise: makes the network's arrays.
+            initialise: makes the network.
 
         Returns:
             float32[size].
         """
-        weights = self.network.flatten(initialise(self.network.unflatten(noise[: self.network.size])))
+        weights = initialise(noise[: self.network.size])
         steps = np.full(self.num_step_sizes, math.log(self.step_size) if self.num_step_sizes else 0.0, np.float32)
         stds = np.full(self.num_stds, math.log(self.std) if self.num_stds else 0.0, np.float32)
         return np.concatenate([weights, steps, stds])

@@ -13,7 +13,7 @@ from gamaml import streams
 from gamaml.config import Config
 from gamaml.envs.spaces import Spaces, spaces_of
 from gamaml.policies import mlp
-from gamaml.policies.vector import ParameterVector, fan_in_initial
+from gamaml.policies.vector import ParameterVector
 from gamaml.types import Evaluation, EvaluationKey, Float32Array, HostTask
 
 _MAX_SEED = 2**31
@@ -53,15 +53,13 @@ class HostProblem:
         self._close(env)
         shapes = mlp.shapes(self._spaces.observation_size, *self._policy.hidden, self._spaces.num_outputs)
         self._vector = ParameterVector.of(shapes, self._inner, self._policy, stochastic=False)
+        self._initialise = self._vector.fan_in_initialiser(self._policy.activation, self._policy.output_scale)
         self.num_params = self._vector.size
         self.scale = self._vector.scale(config.ga)
 
     def initial(self, noise: Float32Array) -> Float32Array:
         """Turn standard normal noise, float32[num_params], into initial parameters, float32[num_params]."""
-        policy = self._policy
-        return self._vector.initial(
-            noise, lambda arrays: fan_in_initial(arrays, policy.activation, policy.output_scale)
-        )
+        return self._vector.initial(noise, self._initialise)
 
     def evaluate(self, params: Float32Array, key: EvaluationKey) -> Evaluation:
         """Return the fitness of `params`, float32[num_params]; a pure function of its arguments."""
