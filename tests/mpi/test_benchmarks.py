@@ -73,6 +73,8 @@ def test_scaling_writes_a_table_and_a_plot(mpich: Mpi, tmp_path: Path) -> None:
     assert table[0] == "kind,ranks,population_size,rate,seconds"
     assert len(table) == 1 + 4
     assert (tmp_path / "scaling.png").stat().st_size > 0
+
+
 def test_cartpole_measures_random_and_solved_policies(mpich: Mpi) -> None:
     result = quick(mpich, "cartpole.py")
     assert result["name"] == "cartpole"
