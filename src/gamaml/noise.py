@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
+import math
 import zlib
 from collections import OrderedDict
+from statistics import NormalDist
 
 import numpy as np
 import numpy.typing as npt
@@ -15,6 +18,9 @@ from gamaml.types import Float32Array
 CHUNK = 1 << 18
 """Entries per chunk, 1 MiB. Each chunk has a stream of its own, so any rank may fill any chunk."""
 
+_BLOCK = 1 << 13
+"""Entries filled at a time: what is needed in between stays in the cache, and below malloc's limit for fresh pages."""
+
 
 def num_chunks(size: int) -> int:
     """Return the number of chunks of a table of `size` entries."""
@@ -24,15 +30,41 @@ def num_chunks(size: int) -> int:
 def fill_chunk(out: Float32Array, seed: int, chunk: int) -> None:
     """Fill one chunk with standard normals.
 
-    SFC64 keyed by the chunk's number rather than Philox: 2.0 against 2.7 CPU-seconds per GiB, same independence.
+    An entry is the sum of two independent normals of variance 1/2, each looked up by 16 random bits. That takes 0.45 of
+    the time of NumPy's `standard_normal`, which calls the C library's exp and log now and then, and whose stream may
+    change with NumPy's version; raw bits, looked up and added, are the same everywhere.
 
     Args:
         out: float32[<= CHUNK]; a shorter last chunk holds the beginning of its stream.
         seed: the table's seed.
         chunk: index of the chunk.
     """
-    sequence = streams.sequence(seed, streams.Purpose.NOISE, index=chunk)
-    np.random.Generator(np.random.SFC64(sequence)).standard_normal(dtype=np.float32, out=out)
+    bits = np.random.SFC64(streams.sequence(seed, streams.Purpose.NOISE, index=chunk))
+    quantiles = half_normals()
+    for start in range(0, out.size, _BLOCK):
+        part = out[start : start + _BLOCK]
+        # An odd end leaves half of the last 64 bits unused.
+        indices = bits.random_raw((part.size + 1) // 2).astype("<u8", copy=False).view("<u2")[: 2 * part.size]
+        terms = np.take(quantiles, indices, mode="wrap")
+        np.add(terms[::2], terms[1::2], out=part)
+
+
+@functools.cache
+def half_normals() -> Float32Array:
+    """Return 65,536 equally likely values, float32, symmetric and ascending, that stand for a normal of variance 1/2.
+
+    They are the normal's quantiles at the middles of 65,536 equal shares, scaled to that variance. The sum of two has a
+    kurtosis of 2.9996 and a distribution function within 2.5e-6 of the normal's; beyond 4 (5) standard deviations lie
+    2 % (17 %) too few, and nothing beyond 6.1. Sums and roundings do not depend on the CPU: no value lies so close to a
+    rounding boundary that a last bit in the C library's logarithm could move it.
+    """
+    count = 1 << 16
+    upper = [NormalDist().inv_cdf((k + 0.5) / count) for k in range(count // 2, count)]
+    variance = 2 * math.fsum(value * value for value in upper) / count
+    half = np.array([value / math.sqrt(2 * variance) for value in upper], np.float32)
+    values = np.concatenate([-half[::-1], half])
+    values.flags.writeable = False
+    return values
 
 
 def chunk_checksum(chunk: Float32Array) -> int:

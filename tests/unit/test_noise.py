@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import hashlib
+from statistics import NormalDist
 
 import numpy as np
 import pytest
@@ -11,7 +12,7 @@ from gamaml import noise
 from gamaml.noise import CHUNK, LazyNoise, NoiseTable
 from gamaml.types import Float32Array
 
-PINNED = [0.7585039734840393, -0.456634521484375, -0.6605778932571411, -1.0468865633010864]
+PINNED = [0.4784458577632904, -0.18028411269187927, -1.7588534355163574, 1.108698844909668]
 
 SIZE = 2 * CHUNK + 1000
 """Two whole chunks and a short one."""
@@ -38,8 +39,9 @@ def test_the_content_does_not_depend_on_who_fills_what_first() -> None:
     assert np.array_equal(filled(SIZE, 42), filled(SIZE, 42, order=[2, 0, 1]))
 
 
-def test_a_smaller_table_is_the_beginning_of_a_larger_one() -> None:
-    assert np.array_equal(filled(1000, 42), filled(SIZE, 42)[:1000])
+@pytest.mark.parametrize("size", [1, 2, 1000, 9999, CHUNK + 1])
+def test_a_smaller_table_is_the_beginning_of_a_larger_one(size: int) -> None:
+    assert np.array_equal(filled(size, 42), filled(SIZE, 42)[:size])
 
 
 def test_seeds_and_chunks_have_streams_of_their_own() -> None:
@@ -54,6 +56,26 @@ def test_the_entries_are_standard_normal(table: NoiseTable) -> None:
     assert abs(values.mean()) < 0.007
     assert abs(values.std() - 1) < 0.005
     assert abs((values**4).mean() - 3) < 0.04
+    for limit in (0.5, 1, 2, 3):
+        share = 2 * NormalDist().cdf(-limit)
+        assert abs(np.mean(np.abs(values) > limit) - share) < 5 * (share / values.size) ** 0.5
+
+
+def test_two_looked_up_normals_add_up_to_a_standard_normal() -> None:
+    half = noise.half_normals().astype(np.float64)
+    variance, fourth = np.mean(half**2), np.mean(half**4)
+    assert half.mean() == 0
+    assert 2 * variance == pytest.approx(1, abs=1e-8)
+    assert (2 * fourth + 6 * variance**2) / (2 * variance) ** 2 == pytest.approx(3, abs=4e-4)
+    for value in (-3.0, -1.0, 0.5, 2.0):
+        below = np.searchsorted(half, value - half, side="right").mean() / half.size
+        assert below == pytest.approx(NormalDist().cdf(value), abs=2.5e-6)
+
+
+def test_the_looked_up_normals_are_the_same_as_ever() -> None:
+    # As with the content below.
+    found = hashlib.sha256(noise.half_normals().astype("<f4").tobytes()).hexdigest()
+    assert found == "dfdb399543b1ac6e4d1d912ee78c6c4a887fba09462a409b98081dfbc7543be3"
 
 
 def test_the_content_is_the_same_as_ever(table: NoiseTable) -> None:
