@@ -10,6 +10,7 @@ standard error over groups of 50 tasks, and the median of the groups, which one 
 from __future__ import annotations
 
 import argparse
+import math
 import statistics
 from collections.abc import Sequence
 from pathlib import Path
@@ -71,14 +72,17 @@ def main() -> None:
         run = gamaml.load(path)
         params = parents_mean(run) if args.parents_mean else run.elite_parameters()
         metric, groups = held_out(run, params, overrides, args.tasks)
-        means, errors = groups.mean(axis=0), groups.std(axis=0, ddof=1) / np.sqrt(len(groups))
+        with np.errstate(invalid="ignore"):  # where learning diverges, means and errors have no value
+            means, errors = groups.mean(axis=0), groups.std(axis=0, ddof=1) / np.sqrt(len(groups))
         cells = "  ".join(f"{mean:8.3f} +- {error:.3f}" for mean, error in zip(means, errors, strict=True))
         print(f"{path.stem:<24} {metric} after 0..{groups.shape[1] - 1} rounds: {cells}")
-        medians = "  ".join(f"{median:8.3f}" for median in np.median(groups, axis=0))
+        ranked = np.where(np.isnan(groups), np.inf if metric == "loss" else -np.inf, groups)
+        medians = "  ".join(f"{median:8.3f}" for median in np.median(ranked, axis=0))
         print(f"{'':<24} median of {len(groups)} groups of {GROUP} tasks: {medians}")
         final.append(float(means[-1]))
-    value = statistics.median(final)
-    print_result("adaptation", value, metric, runs=final)
+    value = statistics.median(value if math.isfinite(value) else math.inf for value in final)
+    told = [value if math.isfinite(value) else None for value in (value, *final)]
+    print_result("adaptation", told[0], metric, runs=told[1:])
 
 
 if __name__ == "__main__":
