@@ -95,6 +95,27 @@ def test_the_score_of_a_whole_game_is_that_of_the_console_and_its_end_too() -> N
 
 
 @needs_ale
+@pytest.mark.parametrize("game", ["Frostbite", "Qbert"])
+def test_episodes_are_those_of_ale_pys_own_vector_environment(game: str) -> None:
+    settings = {"noop_max": 0, "use_fire_reset": False, "reward_clipping": False, "num_threads": 1}
+    other = import_module("ale_py._ale_py").ALEVectorInterface(rom_path=games()[game], num_envs=1, **settings)
+    env = Atari(game, noop_max=0)
+    for seed in (1, 2):
+        observation, theirs = env.reset(seed=seed)[0], other.reset([0], [seed])[0][0]
+        for action in actions_of(env, "random"):
+            # They round a tie between two greys as the error of a float sum decides.
+            differences = np.abs(observation.astype(int) - theirs)
+            assert differences.max() <= 1 and np.mean(differences) < 0.01
+            other.send([action], [1.0])
+            (theirs,), *rest, info = other.recv()
+            observation, reward, terminated, truncated, mine = env.step(action)
+            assert (reward, terminated, truncated) == tuple(value[0] for value in rest)
+            assert mine["lives"] == info["lives"][0]
+            if terminated:
+                break
+
+
+@needs_ale
 def test_no_ops_at_the_start_follow_from_the_seed_and_take_all_their_values() -> None:
     env = Atari("Frostbite", noop_max=3)
     ale = env._ale  # pyright: ignore[reportPrivateUsage]
