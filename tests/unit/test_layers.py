@@ -139,8 +139,9 @@ def test_argv_is_read_by_the_command_line_only() -> None:
 
 def test_environment_variables_are_read_at_the_edges_only() -> None:
     users = {top(name) for name, tree in TREES.items() if list(reads(tree, "os", "environ", "getenv", "putenv"))}
-    # JAX takes its number of threads and its platform from the environment, so `maml` has to set them there.
-    assert users <= {"cli", "parallel", "maml"}
+    # JAX takes its number of threads and its platform from the environment, so `maml` has to set them there; `envs`
+    # gives another interpreter what it inherits of the environment.
+    assert users <= {"cli", "parallel", "maml", "envs"}
 
 
 def test_only_the_command_line_prints() -> None:

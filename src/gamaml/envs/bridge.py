@@ -1,0 +1,430 @@
+"""Environments that live in another Python interpreter, with other packages; they look like Gymnasium's here.
+
+The environment runs in a process of its own, `server.py`, which answers one request at a time over a pair of plain
+pipes. Client and server take turns and never work at once, so they share the core that the client is bound to.
+
+The server's surroundings are fixed, so that the seed decides an episode:
+
+* New heap memory reads as zeros (glibc's `malloc.perturb`), for some simulators read memory that they never wrote.
+  roboschool's Bullet does while it loads a model, and then the order of its contacts depends on whatever was there.
+* Strings hash alike in every process, and NumPy's and Python's global generators are seeded with the episode.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import math
+import os
+import select
+import signal
+import struct
+import subprocess
+import time
+import weakref
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, NoReturn
+
+import numpy as np
+import numpy.typing as npt
+
+from gamaml.envs.server import (
+    ARRAY,
+    DONE,
+    HEADER,
+    IGNORED_SIGNALS,
+    INFO,
+    RENDER,
+    RESET,
+    SEED,
+    START,
+    STEP,
+    STEP_HEAD,
+    STEPPED,
+)
+from gamaml.errors import ConfigError, GamamlError
+
+_SERVER = Path(__file__).with_name("server.py")
+_TUNABLES = "glibc.malloc.perturb=255:glibc.malloc.tcache_count=0"
+"""Allocated memory is filled with 255 ^ 255; the cache of each thread would hand out memory as it was freed."""
+_THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
+_CHUNK = 1 << 16
+_SLICES = 10
+_TAIL_BYTES = 4096
+
+
+class BridgeError(GamamlError):
+    """An environment in another interpreter raised, died, or did not answer in time."""
+
+
+@dataclass(frozen=True)
+class Discrete:
+    """The numbers start, start + 1, ..., start + n - 1."""
+
+    n: int
+    start: int
+    shape: tuple[int, ...] = ()
+    dtype: np.dtype[Any] = field(default_factory=lambda: np.dtype(np.int64))
+
+
+@dataclass(frozen=True, eq=False)
+class Box:
+    """Arrays of one shape and dtype.
+
+    Attributes:
+        shape: of the arrays.
+        dtype: of the arrays, as the environment declares it; an observation comes in the dtype that it has.
+        low, high: bounds, arrays of this shape and dtype; None for observations of another kind of space.
+    """
+
+    shape: tuple[int, ...]
+    dtype: np.dtype[Any]
+    low: npt.NDArray[Any] | None
+    high: npt.NDArray[Any] | None
+
+
+class BridgedEnv:
+    """A Gymnasium-like environment in another interpreter.
+
+    Args:
+        python: the interpreter, a path or a name on PATH; Python 3.6 or newer with NumPy.
+        env_id: what `make` of Gymnasium or gym takes there, or "module:callable". Modules are found as by that
+            interpreter started in the working directory; PYTHONPATH, meant for this interpreter, is not passed on.
+        modules: imported before, for what they register.
+        kwargs: of `make` or the callable; what JSON can hold.
+        step_seconds: time limit of one step.
+        start_seconds: time limit of the start, a reset and a picture.
+
+    Raises:
+        ConfigError: there is no such interpreter.
+        BridgeError: the environment cannot be made there; with its traceback.
+    """
+
+    def __init__(
+        self,
+        python: str | os.PathLike[str],
+        env_id: str,
+        modules: Sequence[str] = (),
+        kwargs: Mapping[str, Any] | None = None,
+        *,
+        step_seconds: float = 5.0,
+        start_seconds: float = 60.0,
+    ) -> None:
+        self._subject = f"environment {env_id!r} in {os.fspath(python)}"
+        self._step_seconds, self._start_seconds = step_seconds, start_seconds
+        self._words = b""
+        request: dict[str, Any] = {"id": env_id, "modules": list(modules), "kwargs": dict(kwargs or {})}
+        try:
+            json.dumps(request)
+        except TypeError as error:
+            raise ConfigError(
+                f"{self._subject}: expected kwargs that JSON can hold, got {kwargs!r} ({error}); "
+                "use numbers, text, lists and mappings"
+            ) from error
+        self._server = server = _start(python)
+        self._end = weakref.finalize(self, _end, server)
+        self._closed = False
+        poll = select.poll()
+        poll.register(server.answers, select.POLLIN)
+        poll.register(server.words, select.POLLIN)
+        self._poll, self._unregister, self._only_an_answer = (
+            poll.poll,
+            poll.unregister,
+            [(server.answers, select.POLLIN)],
+        )
+        request["lifeline"] = server.lifeline_there
+        try:
+            spaces = json.loads(bytes(self._call(START, json.dumps(request).encode(), start_seconds, "its start")))
+        except BaseException:
+            self.close()
+            raise
+        self.observation_space = _space(spaces["observation"])
+        self.action_space = action = _space(spaces["action"])
+        nbytes = math.prod(action.shape) * action.dtype.itemsize
+        self._step_request = bytearray(HEADER.pack(STEP, nbytes) + bytes(nbytes))
+        self._action = np.frombuffer(self._step_request, action.dtype, offset=HEADER.size).reshape(action.shape)
+        self._step_head = bytearray(STEP_HEAD.size)
+        self._form = self.observation_space.shape, self.observation_space.dtype
+
+    @property
+    def pid(self) -> int:
+        """The server's process id."""
+        return self._server.process.pid
+
+    def reset(
+        self, *, seed: int | None = None, options: Mapping[str, Any] | None = None
+    ) -> tuple[npt.NDArray[Any], dict[str, Any]]:
+        """Start an episode.
+
+        Args:
+            seed: decides the whole episode, whatever was played before; None goes on with the present generators.
+            options: must be None or empty.
+
+        Returns:
+            The observation, and of the environment's info the plain numbers, booleans and texts.
+        """
+        if options:
+            raise ValueError(f"{self._subject}: expected no options of reset, got {options!r}; use kwargs")
+        request = SEED.pack(seed is not None, seed or 0)
+        answer = self._call(RESET, request, self._start_seconds, "reset")
+        (info_length,) = INFO.unpack_from(answer)
+        observation, end = _array(answer, INFO.size)
+        self._form = observation.shape, observation.dtype
+        return observation, _info(answer, end, info_length)
+
+    def step(self, action: Any) -> tuple[npt.NDArray[Any], float, bool, bool, dict[str, Any]]:
+        """Advance the episode.
+
+        Args:
+            action: a number, or an array of the action space's shape.
+
+        Returns:
+            Observation, reward, terminated, truncated, and of the info what `reset` gives of it.
+        """
+        if np.shape(action) != self._action.shape:
+            raise ValueError(
+                f"{self._subject}: expected an action of shape {self._action.shape}, got {np.shape(action)}; reshape it"
+            )
+        self._action[...] = action
+        # The usual answer is read where it stays. After the environment's own work every line of code and every byte
+        # that is touched here is out of the caches, so the general way through `_rest` costs five times its time.
+        head, observation = self._step_head, np.empty(*self._form)
+        have = self._exchange(self._step_request, (head, observation), self._step_seconds, "step")
+        outcome, nbytes, reward, terminated, truncated, usual, info_length = STEP_HEAD.unpack(head)
+        if usual and outcome == DONE and have == HEADER.size + nbytes == len(head) + observation.nbytes:
+            return observation, reward, terminated, truncated, {}
+        answer = self._rest((head + observation.tobytes())[:have], self._step_seconds, "step")
+        reward, terminated, truncated, usual, info_length = STEPPED.unpack_from(answer)
+        if usual:
+            shape, dtype = self._form
+            end = len(answer) - info_length
+            observation = np.frombuffer(answer[STEPPED.size : end], dtype).reshape(shape).copy()
+        else:
+            observation, end = _array(answer, STEPPED.size)
+            self._form = observation.shape, observation.dtype
+        return observation, reward, terminated, truncated, _info(answer, end, info_length)
+
+    def render(self) -> npt.NDArray[Any]:
+        """Return the picture, uint8[height, width, 3]."""
+        return _array(self._call(RENDER, b"", self._start_seconds, "render"), 0)[0]
+
+    def close(self) -> None:
+        """End the server. That of an environment which is not closed ends with this process."""
+        self._closed = True
+        self._end()
+
+    def __enter__(self) -> BridgedEnv:
+        """Return the environment, which is closed at the end of the block."""
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Close the environment."""
+        self.close()
+
+    def _call(self, kind: int, request: bytes, seconds: float, what: str) -> memoryview:
+        """Send a request; return the bytes of its answer."""
+        beginning = bytearray(_CHUNK)
+        have = self._exchange(HEADER.pack(kind, len(request)) + request, (beginning,), seconds, what)
+        return self._rest(beginning[:have], seconds, what)
+
+    def _exchange(self, message: bytes | bytearray, parts: tuple[Any, ...], seconds: float, what: str) -> int:
+        """Send a message, and read the beginning of its answer into `parts`; return its number of bytes."""
+        if self._closed:
+            raise BridgeError(f"{self._subject}: expected an open environment, got a closed one; make it anew")
+        try:
+            sent = os.write(self._server.requests, message)
+            while sent < len(message):
+                sent += os.write(self._server.requests, message[sent:])
+            return self._read(parts, seconds, what)
+        except BrokenPipeError:
+            self._tell_death(what)
+        except BaseException:
+            # Whatever cut this off, Ctrl-C included: the next answer would be the one to this request.
+            self.close()
+            raise
+
+    def _rest(self, answer: bytearray, seconds: float, what: str) -> memoryview:
+        """Read the rest of an answer of which the beginning is here; return its bytes without the header.
+
+        Raises:
+            BridgeError: the environment raised; it may be used again.
+        """
+        outcome, total = DONE, HEADER.size
+        try:
+            while True:
+                if len(answer) >= HEADER.size:
+                    outcome, nbytes = HEADER.unpack_from(answer)
+                    total = HEADER.size + nbytes
+                if len(answer) >= total:
+                    break
+                piece = bytearray(min(_CHUNK, total - len(answer)))
+                answer += piece[: self._read((piece,), seconds, what)]
+        except BaseException:
+            self.close()
+            raise
+        if outcome != DONE:
+            words = answer[HEADER.size :].decode(errors="replace").rstrip()
+            raise BridgeError(f"{self._subject}: {what} raised there\n{words}")
+        return memoryview(answer)[HEADER.size :]
+
+    def _read(self, parts: tuple[Any, ...], seconds: float, what: str) -> int:
+        """Read some bytes of an answer, at least one.
+
+        Raises:
+            BridgeError: the server died or hung; the caller closes it.
+        """
+        if self._poll(seconds * 1000 / _SLICES) != self._only_an_answer:
+            self._wait(seconds, what)
+        have = os.readv(self._server.answers, parts)
+        if have == 0:
+            self._tell_death(what)
+        return have
+
+    def _wait(self, seconds: float, what: str) -> None:
+        """Wait for bytes of an answer, and keep what the environment prints meanwhile.
+
+        A wait counts for one slice of the time limit at most. So a job that was suspended for an hour, as some
+        schedulers do, has used up one slice when it goes on, and its server gets the others.
+        """
+        piece = seconds / _SLICES
+        waited = piece  # by the caller
+        while True:
+            begin = time.monotonic()
+            ready = [descriptor for descriptor, _ in self._poll(piece * 1000)]
+            if self._server.words in ready and not self._listen():
+                self._unregister(self._server.words)
+            if self._server.answers in ready:
+                return
+            waited += min(piece, time.monotonic() - begin)
+            if self._server.process.poll() is not None:
+                self._tell_death(what)
+            if waited >= seconds:
+                raise BridgeError(
+                    f"{self._subject}: expected an answer to {what} within {seconds:g} s, got none, so its process "
+                    f"{self.pid} was ended; allow more time if it only is slow{self._last_words()}"
+                )
+
+    def _listen(self) -> bool:
+        """Keep the end of what the environment prints; return whether there was anything."""
+        try:
+            words = os.read(self._server.words, _CHUNK)
+        except BlockingIOError:
+            return False
+        self._words = (self._words + words)[-_TAIL_BYTES:]
+        return words != b""
+
+    def _tell_death(self, what: str) -> NoReturn:
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self._server.process.wait(1.0)
+        status = self._server.process.poll()
+        if status is None:
+            end = "closed pipes"
+        elif status < 0:
+            end = f"the death of its process {self.pid} by {signal.Signals(-status).name}"
+        else:
+            end = f"the end of its process {self.pid} with exit status {status}"
+        message = f"{self._subject}: expected an answer to {what}, got {end}{self._last_words()}"
+        self.close()
+        raise BridgeError(message)
+
+    def _last_words(self) -> str:
+        while self._listen():
+            continue
+        words = self._words.decode(errors="replace").strip()
+        return f"; its last words:\n{words}" if words else ""
+
+
+@dataclass(frozen=True)
+class _Server:
+    """A server, and the descriptors here of its pipes.
+
+    Attributes:
+        process: the server.
+        requests, answers, words: its stdin, stdout and stderr.
+        lifeline: closes when this process ends, and with it the server ends.
+        lifeline_there: the other end's descriptor in the server.
+    """
+
+    process: subprocess.Popen[bytes]
+    requests: int
+    answers: int
+    words: int
+    lifeline: int
+    lifeline_there: int
+
+
+def _start(python: str | os.PathLike[str]) -> _Server:
+    requests_there, requests = os.pipe()
+    answers, answers_there = os.pipe()
+    words, words_there = os.pipe()
+    lifeline_there, lifeline = os.pipe()
+    os.set_blocking(words, False)
+    # Signals to the whole job must not end a server before it has had time to ignore them.
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, IGNORED_SIGNALS)
+    try:
+        process = subprocess.Popen(
+            [python, _SERVER],
+            stdin=requests_there,
+            stdout=answers_there,
+            stderr=words_there,
+            pass_fds=(lifeline_there,),
+            env=_surroundings(),
+        )
+    except OSError as error:
+        for descriptor in (requests, answers, words, lifeline):
+            os.close(descriptor)
+        raise ConfigError(
+            f"python={os.fspath(python)!r}: expected a Python interpreter, got: {error.strerror}; give the path of one"
+        ) from error
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+        for descriptor in (requests_there, answers_there, words_there, lifeline_there):
+            os.close(descriptor)
+    return _Server(process, requests, answers, words, lifeline, lifeline_there)
+
+
+def _surroundings() -> dict[str, str]:
+    """Return the server's environment variables."""
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith("PYTHON")}
+    tunables = ":".join(filter(None, (inherited.get("GLIBC_TUNABLES"), _TUNABLES)))
+    fixed = {"PYTHONHASHSEED": "0", "GLIBC_TUNABLES": tunables}
+    return {**dict.fromkeys(_THREADS, "1"), **inherited, **fixed}
+
+
+def _end(server: _Server) -> None:
+    """Let a server end by itself, or kill it."""
+    os.close(server.requests)
+    try:
+        server.process.wait(0.5 if server.process.poll() is None else 0)
+    except subprocess.TimeoutExpired:
+        server.process.kill()
+        server.process.wait()
+    for descriptor in (server.answers, server.words, server.lifeline):
+        os.close(descriptor)
+
+
+def _space(description: Mapping[str, Any]) -> Box | Discrete:
+    if "n" in description:
+        return Discrete(description["n"], description["start"])
+    dtype, shape = np.dtype(description["dtype"]), tuple(description["shape"])
+    bounds = [np.array(description[name], dtype) if name in description else None for name in ("low", "high")]
+    return Box(shape, dtype, *bounds)
+
+
+def _array(answer: memoryview, start: int) -> tuple[npt.NDArray[Any], int]:
+    """Return the array at `start`, and where it ends."""
+    letter, num_dimensions = ARRAY.unpack_from(answer, start)
+    data = start + ARRAY.size + 4 * num_dimensions
+    shape = struct.unpack_from(f"={num_dimensions}I", answer, start + ARRAY.size)
+    dtype = np.dtype(letter)
+    size = 1
+    for length in shape:
+        size *= length
+    array = np.frombuffer(answer, dtype, size, data).reshape(shape).copy()
+    return array, data + array.nbytes
+
+
+def _info(answer: memoryview, start: int, nbytes: int) -> dict[str, Any]:
+    return json.loads(bytes(answer[start : start + nbytes])) if nbytes else {}

@@ -1,0 +1,116 @@
+"""Environments for the tests of the bridge, in the interfaces of old gym and of Gymnasium."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import random
+import signal
+import sys
+import time
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+
+
+class Toy:
+    """A random walk with Gymnasium's interface, which gets into trouble at its third step if asked to.
+
+    Args:
+        trouble: "raise", "exit", "kill", "hang", "spin", "print", or nothing.
+        seconds: how long it hangs.
+    """
+
+    def __init__(self, trouble: str = "", seconds: float = 3600.0) -> None:
+        self.observation_space = SimpleNamespace(shape=(2, 3), dtype=np.dtype(np.float32))
+        low, high = -np.ones(3, np.float32), np.full(3, np.inf, np.float32)
+        self.action_space = SimpleNamespace(shape=(3,), dtype=np.dtype(np.float32), low=low, high=high)
+        self._trouble, self._seconds = trouble, seconds
+        self._generator = np.random.default_rng(0)
+
+    def reset(self, *, seed: int | None = None) -> tuple[Any, dict[str, Any]]:
+        if seed is not None:
+            self._generator = np.random.default_rng(seed)
+        self._steps = 0
+        self._position = self._generator.standard_normal((2, 3), np.float32)
+        return self._position.copy(), {"start": np.float64(self._position[0, 0])}
+
+    def step(self, action: Any) -> tuple[Any, float, bool, bool, dict[str, Any]]:
+        self._steps += 1
+        if self._steps == 3:
+            self._get_into_trouble()
+        self._position += action * self._generator.random(dtype=np.float32) + np.float32(random.random())
+        reward = float(self._position.sum() + np.random.random())  # noqa: NPY002 - as sloppy environments do
+        info = {"steps": self._steps, "half": self._steps == 4, "picture": np.zeros(3)} if self._steps > 3 else {}
+        return self._position.copy(), reward, self._steps == 7, self._steps == 8, info
+
+    def render(self) -> Any:
+        return np.arange(200 * 150 * 3, dtype=np.uint8).reshape(200, 150, 3)
+
+    def _get_into_trouble(self) -> None:
+        if self._trouble == "raise":
+            raise ValueError("the third step is one too many")
+        if self._trouble == "exit":
+            print("out of toys", file=sys.stderr, flush=True)
+            os._exit(7)
+        if self._trouble == "kill":
+            os.kill(os.getpid(), signal.SIGKILL)
+        if self._trouble == "hang":
+            time.sleep(self._seconds)
+        if self._trouble == "spin":
+            sum(range(10**13))  # in native code that holds the interpreter's lock
+        if self._trouble == "print":
+            print("chatter" * 100_000, flush=True)
+
+
+class OldToy:
+    """A random walk with old gym's interface: discrete actions, float64 observations where float32 is declared."""
+
+    def __init__(self) -> None:
+        self.observation_space = SimpleNamespace(shape=(2,), dtype=np.dtype(np.float32))
+        self.action_space = SimpleNamespace(n=3)
+        self.seed(0)
+
+    def seed(self, seed: int) -> None:
+        self._generator = np.random.default_rng(seed)
+
+    def reset(self) -> Any:
+        self._steps = 0
+        return np.zeros(2, np.float32)
+
+    def step(self, action: int) -> tuple[Any, float, bool, dict[str, Any]]:
+        self._steps += 1
+        done = self._steps in (4, 5)
+        info = {"TimeLimit.truncated": self._steps == 5} if done else {}
+        return self._generator.random(2) + action, 0.5, done, info
+
+
+def nested() -> Any:
+    """Return an environment that no network can read."""
+    toy = Toy()
+    toy.observation_space = SimpleNamespace(spaces={})
+    return toy
+
+
+def hash_of_text() -> Any:
+    """Return an environment whose first observation depends on the hash of a text."""
+    toy = Toy()
+    toy.reset = lambda *, seed=None: (np.array([hash("text")]), {})
+    return toy
+
+
+def heap() -> Any:
+    """Return an environment whose first observation is memory that it did not write, but another before it."""
+    library = ctypes.CDLL(None)
+    library.malloc.restype = ctypes.c_void_p
+    pieces: list[bytes] = []
+    for nbytes in (100, 1000, 10_000):
+        block = library.malloc(nbytes)
+        ctypes.memset(block, 0xAA, nbytes)
+        library.free(ctypes.c_void_p(block))
+        block = library.malloc(nbytes)
+        pieces.append(ctypes.string_at(block, nbytes))
+    toy = Toy()
+    toy.reset = lambda *, seed=None: (np.frombuffer(b"".join(pieces), np.uint8), {})
+    return toy
