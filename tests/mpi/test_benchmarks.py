@@ -30,6 +30,17 @@ def test_decode_compares_with_the_c_loop(mpich: Mpi) -> None:
     assert result["ratio"] > 0
 
 
+@pytest.mark.skipif(
+    not (ROOT / ".venv-roboschool" / "ready").exists(),
+    reason="needs roboschool on Python 3.7: make .venv-roboschool/ready (docs/roboschool.md)",
+)
+def test_bridge_tells_the_share_of_the_native_rate(mpich: Mpi) -> None:
+    result = quick(mpich, "bridge.py")
+    assert result["name"] == "bridge"
+    assert set(result["shares"]) == {"RoboschoolAnt-v1", "RoboschoolHalfCheetah-v1"}
+    assert result["ratio"] == min(result["shares"].values()) > 0
+
+
 def test_utilisation_drops_nothing_and_favours_nothing(mpich: Mpi) -> None:
     result = quick(mpich, "utilisation.py")
     assert result["name"] == "utilisation"
