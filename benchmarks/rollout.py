@@ -1,11 +1,11 @@
 """How many steps per second does one core play, and what does it cost to bring network and environment together?
 
-    python benchmarks/rollout.py [Frostbite ...]
+    python benchmarks/rollout.py ["Frostbite" ...]
 
 Whole episodes, reset included, of networks with initial parameters, in one thread on one core: beside the environment
 alone under the same actions, the network alone on the same observations, and the bare simulator under the same actions.
-Episodes are cut after 500 steps. Needs what the environments need: pip install 'gamaml[atari]'. `--quick` only
-tries it.
+Episodes are cut after 500 steps. Seconds are CPU time of the process, which other load on the machine touches least.
+Needs what the environments need: pip install 'gamaml[atari]'. `--quick` only tries it.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ class Case(NamedTuple):
 
 
 class Timing(NamedTuple):
-    """Seconds per step of one episode."""
+    """CPU seconds per step of one episode."""
 
     together: float
     env: float
@@ -114,16 +114,16 @@ def repeat(env: Any, actions: list[int], seed: int) -> None:
 
 def time_episode(case: Case, seed: int) -> Timing:
     act = case.child(seed)
-    start = time.perf_counter()
+    start = time.process_time()
     observations, actions = play(case.env, act, seed)
-    together = time.perf_counter()
+    together = time.process_time()
     repeat(case.env, actions, seed)
-    env = time.perf_counter()
+    env = time.process_time()
     for observation in observations:
         act(observation)
-    network = time.perf_counter()
+    network = time.process_time()
     case.bare(actions)
-    bare = time.perf_counter()
+    bare = time.process_time()
     number = len(actions)
     return Timing(
         (together - start) / number, (env - together) / number, (network - env) / number, (bare - network) / number
