@@ -126,14 +126,10 @@ class BridgedEnv:
         self._server = server = _start(python)
         self._end = weakref.finalize(self, _end, server)
         self._closed = False
-        poll = select.poll()
-        poll.register(server.answers, select.POLLIN)
-        poll.register(server.words, select.POLLIN)
-        self._poll, self._unregister, self._only_an_answer = (
-            poll.poll,
-            poll.unregister,
-            [(server.answers, select.POLLIN)],
-        )
+        self._pipes = select.poll()
+        self._pipes.register(server.answers, select.POLLIN)
+        self._pipes.register(server.words, select.POLLIN)
+        self._only_an_answer = [(server.answers, select.POLLIN)]
         request["lifeline"] = server.lifeline_there
         try:
             spaces = json.loads(bytes(self._call(START, json.dumps(request).encode(), start_seconds, "its start")))
@@ -275,7 +271,7 @@ class BridgedEnv:
         Raises:
             BridgeError: the server died or hung; the caller closes it.
         """
-        if self._poll(seconds * 1000 / _SLICES) != self._only_an_answer:
+        if self._pipes.poll(seconds * 1000 / _SLICES) != self._only_an_answer:
             self._wait(seconds, what)
         have = os.readv(self._server.answers, parts)
         if have == 0:
@@ -292,9 +288,9 @@ class BridgedEnv:
         waited = piece  # by the caller
         while True:
             begin = time.monotonic()
-            ready = [descriptor for descriptor, _ in self._poll(piece * 1000)]
+            ready = [descriptor for descriptor, _ in self._pipes.poll(piece * 1000)]
             if self._server.words in ready and not self._listen():
-                self._unregister(self._server.words)
+                self._pipes.unregister(self._server.words)
             if self._server.answers in ready:
                 return
             waited += min(piece, time.monotonic() - begin)

@@ -164,9 +164,10 @@ class Host:
             result = self._env.reset(seed=seed) if seeded else self._env.reset()
         observation, info = self._split(result)
         observation = self._np.asarray(observation)
-        self._learn_form(observation)
         encoded = self._encode_info(info)
-        return INFO.pack(len(encoded)) + self._encode(observation) + encoded
+        payload = INFO.pack(len(encoded)) + self._encode(observation) + encoded
+        self._learn_form(observation)  # last, for the client learns it from an answer only
+        return payload
 
     def _split(self, result: Any) -> Any:
         """Return observation and info; an observation is an array or a number, so a tuple is the new interface."""
