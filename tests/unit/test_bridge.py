@@ -20,7 +20,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from toy_env import OldToy, Toy
+from toy_env import Changing, OldToy, Toy
 
 from gamaml.envs import server
 from gamaml.envs.bridge import BridgedEnv, BridgeError, Discrete
@@ -97,6 +97,20 @@ def test_old_interfaces_arrive_as_the_new_one(bridged: Make) -> None:
         assert reward == 0.5
         ends.append((terminated, truncated))
     assert ends == [(False, False)] * 3 + [(True, False), (False, True)]
+
+
+def test_an_observation_arrives_in_whatever_form_it_has(bridged: Make) -> None:
+    random.seed(5)
+    np.random.seed(5)  # noqa: NPY002 - as the server does
+    env, native = bridged("Changing"), Changing()
+    trace = play(env, 5, 8)
+    assert trace == play(native, 5, 8)
+    assert trace == play(env, 5, 8)
+    with pytest.raises(
+        BridgeError, match="expected an array of numbers from the environment, got ndarray of dtype obj"
+    ):
+        env.reset(seed=5)
+    assert play(env, 5, 8) == trace
 
 
 def test_info_brings_plain_values_only(bridged: Make) -> None:

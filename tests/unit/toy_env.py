@@ -86,6 +86,22 @@ class OldToy:
         return self._generator.random(2) + action, 0.5, done, info
 
 
+class Changing(Toy):
+    """A random walk whose observations change their form from step to step; the third reset's cannot travel."""
+
+    resets = 0
+
+    def reset(self, *, seed: int | None = None) -> tuple[Any, dict[str, Any]]:
+        observation, info = super().reset(seed=seed)
+        self.resets += 1
+        return np.array([object()]) if self.resets == 3 else observation, info
+
+    def step(self, action: Any) -> tuple[Any, float, bool, bool, dict[str, Any]]:
+        observation, reward, terminated, truncated, info = super().step(action)
+        forms = (observation, observation.astype(np.float64), observation.reshape(-1), np.uint8(7))
+        return forms[self._steps % 4], reward, terminated, truncated, info
+
+
 def nested() -> Any:
     """Return an environment that no network can read."""
     toy = Toy()
