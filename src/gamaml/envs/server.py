@@ -65,6 +65,11 @@ class Channel:
         self._source, self._sink = source, sink
         self.buffer = bytearray(1 << 16)
 
+    def close(self) -> None:
+        """Close both."""
+        os.close(self._source)
+        os.close(self._sink)
+
     def reserve(self, nbytes: int) -> None:
         """Make room for requests of this size; the buffer stays where it is while they are no larger."""
         if nbytes > len(self.buffer):
@@ -348,6 +353,9 @@ def main() -> None:
         signal.signal(number, signal.SIG_IGN)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, IGNORED_SIGNALS)  # the client blocked them until here
     channel = Channel(os.dup(0), os.dup(1))
+    if hasattr(os, "register_at_fork"):  # from Python 3.7 on
+        # Workers of the environment would keep the pipes open, and hide from the client that this process has ended.
+        os.register_at_fork(after_in_child=channel.close)
     nothing = os.open(os.devnull, os.O_RDONLY)
     os.dup2(nothing, 0)
     os.dup2(2, 1)
