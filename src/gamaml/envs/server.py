@@ -19,6 +19,7 @@ An array is its dtype's letter, its number of dimensions, its lengths and its en
 step is its entries alone if dtype and shape are those of the observation before, as `STEPPED` tells. An info is JSON.
 """
 
+import contextlib
 import fcntl
 import importlib
 import inspect
@@ -80,9 +81,10 @@ class Channel:
         have = os.readv(self._source, (self.buffer,))
         if have == 0:
             return None
-        have = self._fill(have, HEADER.size)
+        if have < HEADER.size:
+            have = self._fill(have, HEADER.size)
         kind, nbytes = HEADER.unpack_from(self.buffer)
-        end = HEADER.size + nbytes
+        end: int = HEADER.size + nbytes
         if have < end:
             self.reserve(end)
             self._fill(have, end)
@@ -116,7 +118,7 @@ class Host:
         # Only now, so that a missing NumPy is told to the client like every other error.
         import numpy as np
 
-        self._np = np
+        self._np, self._ndarray = np, np.ndarray
         self._env = env
         inner = getattr(env, "unwrapped", env)
         self._takes_seed = "seed" in inspect.signature(inner.reset).parameters
@@ -200,7 +202,7 @@ class Host:
             observation, reward, done, info = result
             truncated = done and info.get("TimeLimit.truncated", False)
             terminated = done and not truncated
-        if type(observation) is not self._np.ndarray:
+        if type(observation) is not self._ndarray:
             observation = self._np.asarray(observation)
         usual = observation.dtype is self._dtype and observation.shape == self._shape
         info = self._encode_info(info) if info else b""
@@ -356,6 +358,9 @@ def main() -> None:
     if hasattr(os, "register_at_fork"):  # from Python 3.7 on
         # Workers of the environment would keep the pipes open, and hide from the client that this process has ended.
         os.register_at_fork(after_in_child=channel.close)
+    # Without a claim to run at once: what wakes this process is about to wait for it anyway.
+    with contextlib.suppress(OSError):
+        os.sched_setscheduler(0, os.SCHED_BATCH, os.sched_param(0))
     nothing = os.open(os.devnull, os.O_RDONLY)
     os.dup2(nothing, 0)
     os.dup2(2, 1)
