@@ -54,7 +54,7 @@ clean:
 	@touch $@
 
 .venv/dev-ready: .venv/ready
-	.venv/$(PIP_INSTALL) '.[mpich,dev]'
+	.venv/$(PIP_INSTALL) '.[mpich,dev,mujoco,atari,gym]'
 	@touch $@
 
 # Both MPI wheels bring a bin/mpiexec, so the second MPI has an environment of its own.

@@ -19,6 +19,8 @@ from gamaml.errors import ConfigError, did_you_mean
 INITIAL_STD = 1.0
 """A generation-0 child is `initial(noise)`; this std is what its lineage entry records."""
 
+NETWORKS = ("mlp", "nature", "ga-dist")
+
 MAX_NOISE_SIZE = 2**32
 """Entries; the draw of an offset is as good as uniform up to here."""
 
@@ -37,11 +39,45 @@ class TaskConfig:
 
 
 @dataclass(frozen=True)
+class EnvConfig:
+    """An environment by its id, in place of a task, and what is done about the episodes of host environments.
+
+    Attributes:
+        id: "CartPole-v1", "Ant-v5" (Gymnasium); "ALE/Frostbite-v5" (Atari, as DeepMind configures it);
+            "gym:CartPole-v1" (gym 0.26); "module:Id-v0" where importing the module registers the id; in a
+            process of its own also "module:Class".
+        settings: keyword arguments of the environment; in TOML below [env.settings].
+        python: interpreter that hosts the environment in a process of its own; "" for the one that runs gamaml.
+        isolate: whether that process is also made for the interpreter that runs gamaml, so that a crash can be marked.
+        max_steps: steps after which an episode is cut, besides the environment's own limit.
+        cut_is_fault: whether an episode that is cut by `max_steps` is a fault.
+        on_fault: what happens when an environment raises, gives a number that is not finite, or crashes in a process
+            of its own. "stop": the job ends and says where. "mark": the child gets a flag and is never selected.
+        max_seconds: an episode that takes longer always ends the job; to mark it would let the machine's speed decide.
+        normalise_steps: random steps, from which means and stds of the observations are taken once; observations
+            are then given as (observation - mean) / std, clipped to [-5, 5]. 0: as they are.
+    """
+
+    id: str = ""
+    settings: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    python: str = ""
+    isolate: bool = False
+    max_steps: int | None = None
+    cut_is_fault: bool = False
+    on_fault: str = "stop"
+    max_seconds: float | None = None
+    normalise_steps: int = 0
+
+
+@dataclass(frozen=True)
 class PolicyConfig:
     """The network, for tasks that do not bring their own parameters.
 
     Attributes:
-        hidden: width of each hidden layer.
+        network: "mlp"; for Atari also "nature" (Mnih et al. 2015, as Such et al. 2017 use it) and "ga-dist".
+        hidden: width of each hidden layer of an "mlp".
+        sampled: for host environments, whether actions are drawn: Gaussian with `std`, or by softmax where they are
+            discrete. Tasks in JAX always draw theirs.
         activation: "relu" or "tanh".
         std: initial standard deviation of a Gaussian policy's actions; 0, with std_gene = false and without inner
             updates: the action is the mean.
@@ -49,7 +85,9 @@ class PolicyConfig:
         output_scale: factor on the initial weights of the last layer.
     """
 
+    network: str = "mlp"
     hidden: tuple[int, ...] = (100, 100)
+    sampled: bool = False
     activation: str = "relu"
     std: float = 0.5
     std_gene: bool = True
@@ -156,11 +194,12 @@ class NoiseConfig:
 
 @dataclass(frozen=True)
 class Config:
-    """Everything that defines a run."""
+    """Everything that defines a run; either `task.name` or `env.id` says of what."""
 
     task: TaskConfig
     stop: StopConfig
     seed: int = 1
+    env: EnvConfig = field(default_factory=EnvConfig)
     policy: PolicyConfig = field(default_factory=PolicyConfig)
     inner: InnerConfig = field(default_factory=InnerConfig)
     ga: GAConfig = field(default_factory=GAConfig)
@@ -169,9 +208,14 @@ class Config:
     def __post_init__(self) -> None:
         _validate(self)
 
+    @property
+    def subject(self) -> str:
+        """The task's name or the environment's id."""
+        return self.task.name or self.env.id
 
-SCIENCE_FREE = ("stop",)
-"""Sections that may change on resume, because a child's fate does not depend on them."""
+
+SCIENCE_FREE = ("stop", "env.python", "env.max_seconds")
+"""What may change on resume, because a child's fate does not depend on it: sections and dotted names."""
 
 
 def load(path: Path | str, overrides: Sequence[str] = ()) -> Config:
@@ -216,7 +260,9 @@ def to_mapping(config: Config) -> dict[str, Any]:
             return {"name": value.name, **{key: plain(item) for key, item in value.settings.items()}}
         if dataclasses.is_dataclass(value) and not isinstance(value, type):
             pairs = ((f.name, getattr(value, f.name)) for f in dataclasses.fields(value))
-            return {name: plain(item) for name, item in pairs if item is not None}
+            return {name: plain(item) for name, item in pairs if item is not None and item != TaskConfig()}
+        if isinstance(value, Mapping):
+            return {key: plain(item) for key, item in typing.cast(Mapping[str, Any], value).items()}
         if isinstance(value, tuple | list):
             return [plain(item) for item in typing.cast(Sequence[Any], value)]
         return value
@@ -240,8 +286,12 @@ def science(config: Config) -> dict[str, Any]:
         else:
             flat[prefix] = value
 
-    walk("", {k: v for k, v in to_mapping(config).items() if k not in SCIENCE_FREE})
-    return flat
+    walk("", to_mapping(config))
+    return {name: value for name, value in flat.items() if not _is_free(name)}
+
+
+def _is_free(name: str) -> bool:
+    return any(name == free or name.startswith(f"{free}.") for free in SCIENCE_FREE)
 
 
 def parse_seeds(text: str) -> list[int]:
@@ -314,11 +364,16 @@ def _build(cls: type[Any], mapping: Any, prefix: str) -> Any:  # one frozen data
         if key not in hints:
             kind = "name" if prefix else "section or name"
             raise ConfigError(f"{_dotted(prefix, key)}: unknown {kind}; {did_you_mean(key, hints)}")
-    for required in ("task", "stop"):
-        if cls is Config and required not in items:
-            example = 'name = "navigation"' if required == "task" else "generations = 30"
-            raise ConfigError(f"{required}: expected a section [{required}], got none; add it with e.g. {example}")
+    if cls is Config and "task" not in items and "env" not in items:
+        raise ConfigError(
+            'task: expected a section [task] or [env], got neither; add it with e.g. name = "navigation", or '
+            'id = "CartPole-v1"'
+        )
+    if cls is Config and "stop" not in items:
+        raise ConfigError("stop: expected a section [stop], got none; add it with e.g. generations = 30")
     values = {key: _value(hints[key], value, _dotted(prefix, key)) for key, value in items.items()}
+    if cls is Config:
+        values.setdefault("task", TaskConfig())
     return cls(**values)
 
 
@@ -336,6 +391,10 @@ def _value(hint: Any, value: Any, name: str) -> Any:  # `hint` is a type, `value
             raise ConfigError(f"{name}: expected a list such as [100, 100], got {value!r}; put it in brackets")
         entries = typing.cast(Sequence[Any], value)
         return tuple(_value(typing.get_args(hint)[0], entry, f"{name}[{i}]") for i, entry in enumerate(entries))
+    if typing.get_origin(hint) is Mapping:
+        if not isinstance(value, Mapping):
+            raise ConfigError(f"{name}: expected a section [{name}], got {value!r}; write its keys below [{name}]")
+        return dict(typing.cast(Mapping[str, Any], value))
     if hint is float and isinstance(value, int) and not isinstance(value, bool):
         return float(value)
     if type(value) is not hint:
@@ -347,6 +406,11 @@ def _value(hint: Any, value: Any, name: str) -> Any:  # `hint` is a type, `value
 def _validate(config: Config) -> None:
     for key, value in config.task.settings.items():
         _check_setting(f"task.{key}", value)
+    for key, value in config.env.settings.items():
+        _check_setting(f"env.settings.{key}", value)
+    if bool(config.task.name) is bool(config.env.id):
+        got = f"both, {config.task.name!r} and {config.env.id!r}" if config.env.id else "neither"
+        raise ConfigError(f"task.name, env.id: expected one of them, got {got}; say what is to be learned by one")
     _at_least("seed", config.seed, 0)
     _at_least("noise.seed", config.noise.seed, 0)
     _at_least("noise.size", config.noise.size, 1)
@@ -354,6 +418,7 @@ def _validate(config: Config) -> None:
         raise ConfigError(
             f"noise.size={config.noise.size}: expected at most {MAX_NOISE_SIZE} entries (16 GiB); choose fewer"
         )
+    _validate_env(config.env)
     _validate_policy(config.policy)
     _validate_std(config.policy, config.inner)
     _validate_inner(config.inner)
@@ -362,9 +427,24 @@ def _validate(config: Config) -> None:
     _validate_stop(config.stop)
 
 
+def _validate_env(env: EnvConfig) -> None:
+    for name in ("settings", "python", "isolate"):
+        if not env.id and getattr(env, name):
+            raise ConfigError(
+                f"env.{name}: expected only with env.id, since a task makes its own environments; remove it"
+            )
+    _at_least("env.max_steps", env.max_steps, 1)
+    _above_zero("env.max_seconds", env.max_seconds)
+    _at_least("env.normalise_steps", env.normalise_steps, 0)
+    _one_of("env.on_fault", env.on_fault, ("stop", "mark"))
+    if env.cut_is_fault and env.max_steps is None:
+        raise ConfigError("env.cut_is_fault=true: expected env.max_steps with it, got none; add it")
+
+
 def _validate_policy(policy: PolicyConfig) -> None:
     for i, width in enumerate(policy.hidden):
         _at_least(f"policy.hidden[{i}]", width, 1)
+    _one_of("policy.network", policy.network, NETWORKS)
     _one_of("policy.activation", policy.activation, ("relu", "tanh"))
     _above_zero("policy.output_scale", policy.output_scale)
 

@@ -15,6 +15,7 @@ from threadpoolctl import threadpool_limits  # pyright: ignore[reportMissingType
 from gamaml import ga
 from gamaml.config import Config
 from gamaml.errors import ResourceError
+from gamaml.evaluate import measured_constants, use_constants
 from gamaml.evolve import Evolution
 from gamaml.parallel import launcher, memory, table
 from gamaml.parallel.board import Board
@@ -142,14 +143,15 @@ class Engine:
                 scalars=problem.scalars,
                 metric=problem.metric,
                 noise_digest=self._noise.digest,
-                versions=library_versions(),
+                versions=library_versions(getattr(problem, "libraries", ())),
                 machine=machine_description(),
             )
             for path, config, problem in zip(self._paths, self._configs, self._problems, strict=True)
         ]
 
-        def open_logs() -> list[list[Lineage]]:
-            for path, header in zip(self._paths, headers, strict=True):
+        def open_logs() -> list[tuple[list[Lineage], dict[str, list[float]]]]:
+            for path, header, problem in zip(self._paths, headers, self._problems, strict=True):
+                header = dataclasses.replace(header, constants=measured_constants(problem))
                 self._logs.append(
                     RunLog.open(
                         path,
@@ -160,13 +162,15 @@ class Engine:
                         job_id=launcher.job_id(),
                     )
                 )
-            return [log.history.lineage for log in self._logs]
+            return [(log.history.lineage, log.header.constants) for log in self._logs]
 
-        lineages = self._topology.on_root(open_logs)
+        opened = self._topology.on_root(open_logs)
+        for problem, (_, constants) in zip(self._problems, opened, strict=True):
+            use_constants(problem, constants)
         for worker, path in zip(self._workers, self._paths, strict=True):
             worker.report_to(path.with_suffix(".run"), self._topology.node_index, self._topology.node.rank)
             self._stack.callback(worker.close)
-        self._states = [self._restore(population, lineage) for population, lineage in enumerate(lineages)]
+        self._states = [self._restore(population, lineage) for population, (lineage, _) in enumerate(opened)]
         self._parents_window.sync()
         self._topology.wait_for_all()
         self._parents_window.sync()

@@ -5,6 +5,7 @@ GamamlError
 ├── RunFileError     a run file or journal that cannot be used: locked, newer, damaged, or of another experiment
 ├── ResourceError    the machine has too little shared memory or disk for what was asked
 ├── LaunchError      the ranks were not started as one MPI job, or the MPI cannot do what is needed
+├── OverdueError     an environment took longer than it may, which depends on the machine, so it is never marked
 └── EvaluationError  a candidate's evaluation raised; names rank, host, population, generation, child and seed
 """
 
@@ -32,6 +33,10 @@ class ResourceError(GamamlError):
 
 class LaunchError(GamamlError):
     """The ranks do not form one MPI job, or the MPI library lacks something essential."""
+
+
+class OverdueError(GamamlError):
+    """An environment took longer than it may."""
 
 
 class EvaluationError(GamamlError):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shlex
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import cast
@@ -82,6 +82,19 @@ def reevaluation_key(config: Config, generation: int, episode: int) -> Evaluatio
 def batch_size(problem: Problem) -> int:
     """Return how many evaluations the problem wants at once; 1 for a problem without `evaluate_batch`."""
     return int(getattr(problem, "batch_size", 1))
+
+
+def measured_constants(problem: Problem) -> dict[str, list[float]]:
+    """Return what a problem's `measure_constants`, if it has one, says about a new run, as lists."""
+    measure = getattr(problem, "measure_constants", None)
+    return {} if measure is None else {name: array.tolist() for name, array in measure().items()}
+
+
+def use_constants(problem: Problem, constants: Mapping[str, list[float]]) -> None:
+    """Give a problem the constants of its run."""
+    use = getattr(problem, "use_constants", None)
+    if use is not None:
+        use({name: np.array(values, np.float32) for name, values in constants.items()})
 
 
 def evaluate(

@@ -105,7 +105,7 @@ def _address(run: Run, current: Current) -> Address:
 def _highlights(run: Run) -> list[str]:
     config, header = run.config, run.header
     inner, ga = config.inner, config.ga
-    settings = ", ".join(f"{name}={value}" for name, value in config.task.settings.items())
+    settings = ", ".join(f"{name}={value}" for name, value in {**config.task.settings, **config.env.settings}.items())
     gene = {"none": "", "global": ", evolved", "layer": ", evolved per layer"}[inner.step_size_gene]
     loop = (
         f"{header.num_rounds} round{'s' if header.num_rounds != 1 else ''}, {inner.num_tasks} tasks x "
@@ -114,7 +114,7 @@ def _highlights(run: Run) -> list[str]:
     elite = f"{ga.elite.candidates} candidates x {ga.elite.episodes} episodes" if ga.elite.candidates else "none"
     final = "" if ga.mutation_std_final is None else f" to {ga.mutation_std_final:g}"
     lines = {
-        "task": config.task.name + (f" ({settings})" if settings else ""),
+        "task": config.subject + (f" ({settings})" if settings else ""),
         "seed": str(config.seed),
         "inner loop": loop if header.num_rounds else "none (plain deep GA)",
         "GA": f"population {ga.population_size}, {ga.num_parents} parents, std {ga.mutation_std:g}{final}",

@@ -24,6 +24,9 @@ FAILED = 1
 DONE = 2
 """Flag of a record that holds a finished evaluation."""
 
+FAULT = 4
+"""Flag of a failed record whose environment raised, crashed or ran too long."""
+
 LINEAGE_DTYPE = np.dtype([("slot", "<i4"), ("offset", "<i8"), ("std", "<f4")])
 """One parent: the slot among the previous generation's parents that it comes from, noise offset, std."""
 
@@ -89,7 +92,8 @@ def fill_records(
         values = zip(*(evaluation.scalars for evaluation in evaluations), strict=True)
         for name, value in zip(scalars, values, strict=True):
             records[f"scalar_{name}"] = value
-    records["flags"] = np.where(np.isfinite(fitness), DONE, DONE | FAILED)
+    flags = np.where(np.isfinite(fitness), DONE, DONE | FAILED)
+    records["flags"] = flags | [FAULT * evaluation.fault for evaluation in evaluations]
 
 
 @dataclass(frozen=True)

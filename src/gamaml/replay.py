@@ -11,7 +11,7 @@ from threadpoolctl import threadpool_limits  # pyright: ignore[reportMissingType
 
 from gamaml import ga, tasks
 from gamaml.errors import ConfigError
-from gamaml.evaluate import Address, child_key, evaluate, reevaluation_key
+from gamaml.evaluate import Address, child_key, evaluate, reevaluation_key, use_constants
 from gamaml.noise import LazyNoise
 from gamaml.population import NOT_SCIENCE, Genome, decode_genome
 from gamaml.runlog import Run
@@ -46,6 +46,7 @@ class _Evaluator:
     def __init__(self, run: Run, problem: Problem) -> None:
         self._run = run
         self._problem = problem
+        use_constants(problem, run.header.constants)
         self._noise = LazyNoise(size=run.config.noise.size, seed=run.config.noise.seed)
 
     def child(self, generation: int, index: int) -> tuple[Address, Records]:
@@ -181,7 +182,7 @@ def _in_range(name: str, value: int, length: int, why: str) -> None:
 
 def _changes(run: Run) -> tuple[str, ...]:
     was = {**run.header.versions, "cpu": run.header.machine.get("cpu", "unknown")}
-    now = {**library_versions(), "cpu": machine_description()["cpu"]}
+    now = {**library_versions(run.header.versions), "cpu": machine_description()["cpu"]}
     return tuple(f"{name}: {was[name]} -> {now[name]}" for name in was if name in now and was[name] != now[name])
 
 

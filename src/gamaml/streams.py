@@ -27,6 +27,7 @@ class Purpose(enum.IntEnum):
     ELITE_EPISODES = 5
     TEST_TASKS = 6
     TEST_EPISODES = 7
+    NORMALISE = 8
 
 
 def sequence(

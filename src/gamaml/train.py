@@ -6,6 +6,7 @@ import atexit
 import dataclasses
 import importlib
 import os
+import re
 import sys
 import weakref
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
@@ -45,8 +46,8 @@ def load(path: Path | str) -> Run:
 
 
 def run_name(config: Config) -> str:
-    """Return the default name of a config's run: the task's last word and the seed."""
-    return f"{config.task.name.replace(':', '.').rsplit('.', 1)[-1].lower()}-seed{config.seed}"
+    """Return the default name of a config's run: the last word of the task's name or the env's id, and the seed."""
+    return f"{re.split('[.:/]', config.subject)[-1].lower()}-seed{config.seed}"
 
 
 def generations(

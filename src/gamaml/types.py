@@ -41,12 +41,14 @@ class Evaluation:
         returns: float32[num_rounds + 1], the mean over tasks of the return (or loss) before any update and after each.
         steps: environment steps (supervised: samples) consumed.
         scalars: one float per name in `Problem.scalars`.
+        fault: whether the environment failed and the child is marked for it; the fitness is then not finite.
     """
 
     fitness: float
     returns: Float32Array
     steps: int
     scalars: tuple[float, ...] = ()
+    fault: bool = False
 
 
 @runtime_checkable
@@ -59,6 +61,11 @@ class Problem(Protocol):
         scalars: names of the extra floats recorded per evaluation.
         metric: "return" (higher is better) or "loss" (lower is better): what `Evaluation.returns` holds.
         scale: float32[num_params] that multiplies the mutation std per parameter, or None for 1 everywhere.
+
+    A problem may have two methods more, for numbers that are measured once at the beginning of a run, on rank 0, and
+    then stored in the run file as part of its science: `measure_constants()`, a function of the config that returns
+    float32 arrays by name, and `use_constants(constants)`, which every rank and every replay calls before the first
+    evaluation. And an attribute `libraries`, names of distributions whose versions the run file records.
 
     A method `warm_up()`, if there is one, is called before the first evaluation: on rank 0 first, then on the others,
     so that these find in a cache on disk what rank 0 compiled.

@@ -2,17 +2,27 @@
 
 from __future__ import annotations
 
+import contextlib
 import platform
 import socket
+from collections.abc import Iterable
 from importlib import metadata
 from pathlib import Path
 
 _SCIENTIFIC = ("gamaml", "numpy", "jax", "jaxlib")
 
 
-def library_versions() -> dict[str, str]:
-    """Return the versions of the libraries on which a run's numbers depend."""
-    return {name: metadata.version(name) for name in _SCIENTIFIC}
+def library_versions(more: Iterable[str] = ()) -> dict[str, str]:
+    """Return the versions of the libraries on which a run's numbers depend.
+
+    Args:
+        more: distributions that this run uses besides; those that are not installed are left out.
+    """
+    versions = {name: metadata.version(name) for name in _SCIENTIFIC}
+    for name in more:
+        with contextlib.suppress(metadata.PackageNotFoundError):
+            versions[name] = metadata.version(name)
+    return versions
 
 
 def machine_description() -> dict[str, str]:

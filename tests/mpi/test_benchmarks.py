@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 import shutil
 import subprocess
-from pathlib import Path
 from importlib.util import find_spec
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -95,6 +95,8 @@ def test_cartpole_measures_random_and_solved_policies(mpich: Mpi) -> None:
     assert set(rates["gamaml"]) == {"random", "solved"}
     # evosax takes part where its environment was made.
     assert (result["baseline"] is None) == ("evosax" not in rates)
+
+
 @pytest.mark.skipif(find_spec("ale_py") is None, reason="needs ale-py: pip install 'gamaml[atari]'")
 def test_rollout_tells_the_whole_and_its_parts(mpich: Mpi) -> None:
     result = quick(mpich, "rollout.py")

@@ -23,7 +23,7 @@ import pytest
 from toy_env import Changing, OldToy, Toy
 
 from gamaml.envs import server
-from gamaml.envs.bridge import BridgedEnv, BridgeError, Discrete
+from gamaml.envs.bridge import BridgedEnv, BridgeError, BridgeOverdueError, Discrete
 from gamaml.envs.spaces import spaces_of
 from gamaml.errors import ConfigError, GamamlError
 
@@ -135,7 +135,7 @@ def test_observations_are_the_callers_own(bridged: Make) -> None:
 def test_a_policy_can_read_the_spaces(bridged: Make) -> None:
     spaces = spaces_of(bridged(), "task")
     assert (spaces.observation_size, spaces.num_outputs) == (6, 3)
-    assert spaces.to_action(np.array([-7, 7, 0], np.float32)).tolist() == [-1, 7, 0]
+    assert spaces.act(np.array([-7, 7, 0], np.float32)).tolist() == [-1, 7, 0]
     old = bridged("OldToy")
     assert old.action_space == Discrete(3, 0)
     assert spaces_of(old, "task").num_outputs == 3
@@ -218,7 +218,7 @@ def test_an_exit_is_told_with_the_last_words(bridged: Make) -> None:
 def test_a_server_that_does_not_answer_is_ended(bridged: Make, trouble: str) -> None:
     env = bridged(trouble=trouble, limit=1.0)
     with pytest.raises(
-        BridgeError, match=r"an answer to step, got none within 1 s, so its process \d+ was killed; allow"
+        BridgeOverdueError, match=r"an answer to step, got none within 1 s, so its process \d+ was killed; allow"
     ):
         play(env, 1, 3)
     assert ended(env.pid)

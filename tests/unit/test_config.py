@@ -19,10 +19,14 @@ GA_NAMES = (
     "elite, gene_scale, mutation_scale, mutation_std, mutation_std_final, mutation_std_generations, "
     "num_parents, population_size"
 )
-SECTIONS = "ga, inner, noise, policy, seed, stop, task"
+SECTIONS = "env, ga, inner, noise, policy, seed, stop, task"
 
 MALFORMED = {
-    "no_task": (STOP, 'task: expected a section [task], got none; add it with e.g. name = "navigation"'),
+    "no_task": (
+        STOP,
+        'task: expected a section [task] or [env], got neither; add it with e.g. name = "navigation", or '
+        'id = "CartPole-v1"',
+    ),
     "no_stop": (TASK, "stop: expected a section [stop], got none; add it with e.g. generations = 30"),
     "empty_stop": (
         TASK + "[stop]\n",

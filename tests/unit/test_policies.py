@@ -79,7 +79,9 @@ def test_mlp_by_hand_with_relu() -> None:
     }
     x = np.array([[2.0], [-2.0]], np.float32)
     expected = [[2 * 2.5 + 1], [3 * 2.5 + 1]]  # one unit is open on each side
-    assert mlp.apply_numpy(params, x).tolist() == expected
+    forward = mlp.Forward((1, 2, 1), "relu")
+    forward.load(params)
+    assert [forward(row).tolist() for row in x] == expected
     assert mlp.apply(jax.tree.map(jnp.asarray, params), jnp.asarray(x)).tolist() == expected
 
 
@@ -89,7 +91,9 @@ def test_host_and_jax_networks_agree_and_stay_in_float32(activation: str) -> Non
     generator = np.random.default_rng(0)
     params = layout.unflatten(generator.standard_normal(layout.size, np.float32))
     x = generator.standard_normal(4, np.float32)
-    host = mlp.apply_numpy(params, x, activation)
+    forward = mlp.Forward((4, 8, 8, 2), activation)
+    forward.load(params)
+    host = forward(x)
     device = mlp.apply(jax.tree.map(jnp.asarray, params), jnp.asarray(x), activation)
     assert host.dtype == np.float32 and device.dtype == jnp.float32
     np.testing.assert_allclose(host, device, rtol=1e-5, atol=1e-5)
@@ -97,7 +101,9 @@ def test_host_and_jax_networks_agree_and_stay_in_float32(activation: str) -> Non
 
 def test_host_network_leaves_its_input_alone() -> None:
     x = np.array([-1.0, 2.0], np.float32)
-    mlp.apply_numpy({"w0": np.eye(2, dtype=np.float32), "b0": np.ones(2, np.float32)}, x)
+    forward = mlp.Forward((2, 2), "relu")
+    forward.load({"w0": np.eye(2, dtype=np.float32), "b0": np.ones(2, np.float32)})
+    forward(x)
     assert x.tolist() == [-1.0, 2.0]
 
 

@@ -239,7 +239,7 @@ def test_a_difference_is_explained_by_what_changed_since_the_run(
 ) -> None:
     run = runlog.load(make_run())
     problem = tasks.make_problem(run.config)
-    monkeypatch.setattr(sys.modules["gamaml.replay"], "library_versions", lambda: {"numpy": "0.1", "new": "1"})
+    monkeypatch.setattr(sys.modules["gamaml.replay"], "library_versions", lambda more: {"numpy": "0.1", "new": "1"})
     run.records[0, 1]["returns"] = 0
     result = replay(run, generation=0, index=1, problem=problem)
     assert result.differences == ("returns",)

@@ -31,6 +31,7 @@ def test_the_purposes_numbers_are_those_of_the_run_files_written_so_far() -> Non
         "ELITE_EPISODES": 5,
         "TEST_TASKS": 6,
         "TEST_EPISODES": 7,
+        "NORMALISE": 8,
     }
 
 

@@ -45,7 +45,7 @@ from gamaml.envs.server import (
     STEP_HEAD,
     STEPPED,
 )
-from gamaml.errors import ConfigError, GamamlError
+from gamaml.errors import ConfigError, GamamlError, OverdueError
 
 _SERVER = Path(__file__).with_name("server.py")
 _TUNABLES = "glibc.malloc.perturb=255:glibc.malloc.tcache_count=0"
@@ -57,6 +57,10 @@ _TAIL_BYTES = 4096
 
 class BridgeError(GamamlError):
     """An environment in another interpreter raised, died, or did not answer in time."""
+
+
+class BridgeOverdueError(BridgeError, OverdueError):
+    """An environment in another interpreter did not answer in time."""
 
 
 @dataclass(frozen=True)
@@ -297,7 +301,8 @@ class BridgedEnv:
             end = f"the end of its process {self.pid} with exit status {status}"
         words = self._watch.words.decode(errors="replace").strip()
         last = f"; its last words:\n{words}" if words else ""
-        raise BridgeError(f"{self._subject}: expected an answer to {what}, got {end}{last}")
+        kind = BridgeOverdueError if self._watch.expired else BridgeError
+        raise kind(f"{self._subject}: expected an answer to {what}, got {end}{last}")
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,21 +17,63 @@ class Spaces:
     """What a policy for an environment must read and give.
 
     Attributes:
-        observation_size: entries of a flattened observation.
+        observation_shape: shape of an observation.
         num_outputs: outputs of the network: one per discrete action, or one per entry of a continuous action.
-        to_action: turns the network's outputs, float32[num_outputs], into what `step` takes.
+        first_action: of a discrete space; None for a continuous one.
+        action_shape: of a continuous space.
+        low, high: float32[action_shape], its bounds.
     """
 
-    observation_size: int
+    observation_shape: tuple[int, ...]
     num_outputs: int
-    to_action: Callable[[Float32Array], Any]
+    first_action: int | None
+    action_shape: tuple[int, ...] = ()
+    low: Float32Array | None = None
+    high: Float32Array | None = None
+
+    @property
+    def observation_size(self) -> int:
+        """Entries of a flattened observation."""
+        return math.prod(self.observation_shape)
+
+    def act(self, outputs: Float32Array) -> Any:  # what `step` takes
+        """Return the action: the largest output, or the outputs clipped to the bounds.
+
+        Args:
+            outputs: float32[num_outputs]; may be overwritten.
+        """
+        if self.first_action is not None:
+            return int(outputs.argmax()) + self.first_action
+        assert self.low is not None and self.high is not None
+        action = outputs.reshape(self.action_shape)
+        np.maximum(action, self.low, out=action)
+        return np.minimum(action, self.high, out=action)
+
+    def draw(self, outputs: Float32Array, std: float, random: np.random.Generator) -> Any:  # what `step` takes
+        """Return a drawn action: by softmax of the outputs, or Gaussian around them and clipped to the bounds.
+
+        Args:
+            outputs: float32[num_outputs]; may be overwritten.
+            std: of a continuous action.
+            random: the source of the draw.
+        """
+        if self.first_action is not None:
+            # The Gumbel-max trick: the largest of log-probability plus Gumbel noise is distributed as the softmax.
+            return self.act(outputs - np.log(random.standard_exponential(outputs.shape, np.float32)))
+        outputs += np.float32(std) * random.standard_normal(outputs.shape, np.float32)
+        return self.act(outputs)
+
+    def random_action(self, random: np.random.Generator) -> Any:  # what `step` takes
+        """Return an action drawn uniformly; an entry without bounds is drawn from [-1, 1]."""
+        if self.first_action is not None:
+            return int(random.integers(self.num_outputs)) + self.first_action
+        assert self.low is not None and self.high is not None
+        low, high = np.where(np.isfinite(self.low), self.low, -1), np.where(np.isfinite(self.high), self.high, 1)
+        return random.uniform(low, high).astype(np.float32)
 
 
 def spaces_of(env: Any, subject: str) -> Spaces:  # a Gymnasium-like environment, duck-typed
-    """Read an environment's spaces.
-
-    A discrete space (`n`) is served by the largest output; a continuous one (`shape`, `low`, `high`) by
-    the outputs clipped to its bounds.
+    """Read an environment's spaces: a discrete action space has `n`, a continuous one `shape`, `low` and `high`.
 
     Args:
         env: has `observation_space` and `action_space`.
@@ -53,14 +94,13 @@ def spaces_of(env: Any, subject: str) -> Spaces:  # a Gymnasium-like environment
             f"{subject}: expected observation_space to have a shape, got {observation!r}; "
             "wrap the environment so that observations are arrays"
         )
-    observation_size = math.prod(observation.shape)
+    shape: tuple[int, ...] = tuple(observation.shape)
     if hasattr(action, "n"):
-        start = int(getattr(action, "start", 0))
-        return Spaces(observation_size, int(action.n), lambda outputs: int(outputs.argmax()) + start)
+        return Spaces(shape, int(action.n), first_action=int(getattr(action, "start", 0)))
     if all(hasattr(action, name) for name in ("shape", "low", "high")):
-        low, high = np.float32(action.low), np.float32(action.high)
-        shape: tuple[int, ...] = tuple(action.shape)
-        return Spaces(observation_size, math.prod(shape), lambda outputs: np.clip(outputs.reshape(shape), low, high))
+        action_shape: tuple[int, ...] = tuple(action.shape)
+        low, high = (np.broadcast_to(np.float32(bound), action_shape) for bound in (action.low, action.high))
+        return Spaces(shape, math.prod(action_shape), None, action_shape, low, high)
     raise ConfigError(
         f"{subject}: expected action_space with n (discrete) or shape, low and high (continuous), "
         f"got {action!r}; wrap the environment so that it has one of them"

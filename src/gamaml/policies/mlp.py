@@ -5,7 +5,7 @@ JAX is imported inside `apply`, because evolving host environments without inner
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -54,24 +54,33 @@ def apply(params: Mapping[str, jax.Array], x: jax.Array, activation: str = "relu
     return x
 
 
-def apply_numpy(params: Mapping[str, Float32Array], x: Float32Array, activation: str = "relu") -> Float32Array:
-    """Return the network's outputs, in NumPy: for one observation three times as fast as a compiled JAX call.
+class Forward:
+    """The network on the host, for one observation at a time: three times as fast as a compiled JAX call.
 
     Args:
-        params: arrays named as by `shapes`, float32.
-        x: float32[..., num_inputs].
+        sizes: of its layers, input first.
         activation: "relu" or "tanh", after every layer but the last.
-
-    Returns:
-        float32[..., num_outputs].
     """
-    last = len(params) // 2 - 1
-    for layer in range(last + 1):
-        x = x @ params[f"w{layer}"]
-        x += params[f"b{layer}"]
-        if layer < last:
-            x = _ACTIVATE_IN_PLACE[activation](x)
-    return x
+
+    def __init__(self, sizes: Sequence[int], activation: str) -> None:
+        self._outputs = [np.empty(size, np.float32) for size in sizes[1:]]
+        self._activate = _ACTIVATE_IN_PLACE[activation]
+        self._layers: list[tuple[Float32Array, Float32Array, Float32Array]] = []
+
+    def load(self, arrays: Mapping[str, Float32Array]) -> None:
+        """Take the arrays, float32 and named as by `shapes`; views are kept."""
+        self._layers = [(arrays[f"w{k}"], arrays[f"b{k}"], out) for k, out in enumerate(self._outputs)]
+
+    def __call__(self, observation: Any) -> Float32Array:  # an array of any shape
+        """Return the outputs, float32[num_outputs]; the next call overwrites them."""
+        x = np.asarray(observation, np.float32).reshape(-1)
+        last = self._outputs[-1]
+        for weights, biases, out in self._layers:
+            np.dot(x, weights, out=out)
+            x = np.add(out, biases, out=out)
+            if out is not last:
+                self._activate(out)
+        return x
 
 
 def _relu_in_place(x: Float32Array) -> Float32Array:

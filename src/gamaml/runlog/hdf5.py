@@ -248,12 +248,12 @@ def read(path: Path) -> Contents:
         )
 
 
-_JSON_ATTRIBUTES = ("config", "scalars", "versions", "machine")
+_JSON_ATTRIBUTES = ("config", "scalars", "versions", "machine", "constants")
 
 
 def _read_header(file: Any) -> Header:
     attributes: dict[str, Any] = dict(file.attrs)
-    texts = {name: json.loads(attributes[name]) for name in _JSON_ATTRIBUTES}
+    texts = {name: json.loads(attributes[name]) for name in _JSON_ATTRIBUTES if name in attributes}
     numbers = {name: int(attributes[name]) for name in ("num_params", "num_rounds")}
     return from_json({**attributes, **texts, **numbers})
 

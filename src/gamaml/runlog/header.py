@@ -34,6 +34,8 @@ class Header:
         noise_digest: digest of the noise table in hexadecimal.
         versions: library -> version; a difference on resume has to be accepted.
         machine: anything that describes the machine; never compared.
+        constants: arrays by name, as lists, that the run's problem measured at its beginning; part of the science, and
+            taken over by every later job.
     """
 
     name: str
@@ -45,6 +47,7 @@ class Header:
     noise_digest: str
     versions: dict[str, str]
     machine: dict[str, str]
+    constants: dict[str, list[float]] = dataclasses.field(default_factory=dict[str, list[float]])
 
     @property
     def record_dtype(self) -> np.dtype[np.void]:
@@ -60,7 +63,10 @@ def to_json(header: Header) -> dict[str, Any]:
 
 def from_json(mapping: Mapping[str, Any]) -> Header:
     """Build a Header from `to_json`'s result; further keys are ignored."""
-    fields = {field.name: mapping[field.name] for field in dataclasses.fields(Header)}
+    names = [field.name for field in dataclasses.fields(Header)]
+    fields = {name: mapping[name] for name in names if name != "constants"}
+    # Runs from before there were constants have none.
+    fields["constants"] = mapping.get("constants", dict[str, list[float]]())
     fields["config"] = cfg.from_mapping(fields["config"])
     fields["scalars"] = tuple(fields["scalars"])
     return Header(**fields)

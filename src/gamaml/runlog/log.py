@@ -85,7 +85,7 @@ class RunLog:
     def __init__(self, path: Path, header: Header, lock: Lock, journal: Journal, file: Hdf5File, before: Past) -> None:
         self.path = path
         self.history: History = before.history
-        self._header = header
+        self.header = header
         self._lock = lock
         self._journal = journal
         self._file = file
@@ -142,7 +142,7 @@ class RunLog:
             clear_current(folder)
             before = past.read_past(journal.path)
             file = _build(path, folder, before)
-            log = cls(path, header, lock, journal, file, _without_this_start(before))
+            log = cls(path, before.header, lock, journal, file, _without_this_start(before))
             undo.pop_all()
         return log
 
@@ -236,13 +236,13 @@ class RunLog:
             logger.warning("%s: not closed cleanly (%s); the journal is, and --resume rebuilds it", self.path, error)
 
     def _validate(self, generation: Generation) -> None:
-        ga = self._header.config.ga
+        ga = self.header.config.ga
         expected = (self._next, ga.population_size, len(generation.candidates) * ga.elite.episodes)
         got = (generation.generation, len(generation.records), len(generation.reevaluations))
         if expected != got:
             raise ValueError(f"commit: expected (generation, children, re-evaluations) = {expected}, got {got}")
-        if {generation.records.dtype, generation.reevaluations.dtype} != {self._header.record_dtype}:
-            raise ValueError(f"commit: expected records of {self._header.record_dtype}, got another dtype")
+        if {generation.records.dtype, generation.reevaluations.dtype} != {self.header.record_dtype}:
+            raise ValueError(f"commit: expected records of {self.header.record_dtype}, got another dtype")
         if len(generation.candidates) > ga.elite.candidates or not 0 < len(generation.parents) <= ga.num_parents:
             raise ValueError(
                 f"commit: expected at most {ga.elite.candidates} candidates and 1 to {ga.num_parents} "

@@ -125,7 +125,7 @@ class Run:
     def digest(self) -> str:
         """Return the SHA-256 digest, in hexadecimal, of everything scientific in the run.
 
-        Config (without stop criteria), sizes, noise table, records, candidates, parents and stds count;
+        Config (without stop criteria), sizes, constants, noise table, records, candidates, parents and stds count;
         times, ranks, machines and versions do not.
         """
         header = self.header
@@ -136,6 +136,7 @@ class Run:
             list(header.scalars),
             header.metric,
             header.noise_digest,
+            *([header.constants] if header.constants else []),
         ]
         digest.update(json.dumps([cfg.science(self.config), sizes], sort_keys=True).encode())
         for generation in range(self.num_generations):

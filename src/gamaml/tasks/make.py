@@ -6,6 +6,7 @@ import json
 from typing import Any
 
 from gamaml.config import Config, to_mapping
+from gamaml.envs.make import EnvTask
 from gamaml.errors import ConfigError
 from gamaml.maml.start import prepare_environment
 from gamaml.tasks.kinds import HOST, PROBLEM, SUPERVISED, kind_of
@@ -29,12 +30,15 @@ def make_problem(config: Config, task: object | None = None) -> Problem:
     """
     # A user's module may compute with JAX when it is imported, and so start it.
     prepare_environment()
-    definition = _instance(config) if task is None else task
-    problem = _problem(definition, kind_of(definition, config.task.name), config)
+    if config.env.id:
+        problem = _host_problem(EnvTask(config.env), config)
+    else:
+        definition = _instance(config) if task is None else task
+        problem = _problem(definition, kind_of(definition, config.task.name), config)
     if problem.num_params > config.noise.size:
         raise ConfigError(
             f"noise.size={config.noise.size}: expected at least the {problem.num_params} parameters of task "
-            f"{config.task.name!r}; choose a larger table or a smaller policy.hidden"
+            f"{config.subject!r}; choose a larger table or a smaller policy.hidden"
         )
     return problem
 
@@ -74,7 +78,7 @@ def _check_batch_size(kind: str, config: Config) -> None:
 def _host_problem(definition: Any, config: Config) -> Problem:  # the user's task
     if config.inner.rounds != 0:
         raise ConfigError(
-            f"inner.rounds={config.inner.rounds}: expected 0 for task {config.task.name!r}, whose "
+            f"inner.rounds={config.inner.rounds}: expected 0 for task {config.subject!r}, whose "
             "environments are stepped on the host without inner updates; set rounds = 0, or write it in JAX"
         )
     from gamaml.rl.host import HostProblem

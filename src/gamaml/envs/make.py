@@ -1,0 +1,161 @@
+"""From an environment's id to an environment: Gymnasium, Atari, gym, or one in a process of its own."""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+import re
+import sys
+import warnings
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from gamaml.config import EnvConfig
+from gamaml.errors import ConfigError
+
+ATARI = "ALE/"
+OLD_GYM = "gym:"
+ROBOSCHOOL = "roboschool:"
+
+
+class EnvTask:
+    """The environments of a config's [env] section, as a host task.
+
+    Attributes:
+        libraries: distributions on whose versions the environment's numbers depend.
+
+    Args:
+        env: the section; its id is set.
+        render: whether frames will be asked for.
+    """
+
+    def __init__(self, env: EnvConfig, *, render: bool = False) -> None:
+        self._env = env
+        self._render = render
+        self.libraries = libraries(env)
+
+    def make_env(self, task: Any) -> Any:  # None in, an environment out
+        """Return a new environment."""
+        return make(self._env, render=self._render)
+
+
+def libraries(env: EnvConfig) -> tuple[str, ...]:
+    """Return the distributions of this interpreter that decide what the environment does."""
+    if env.python:
+        return ()
+    if env.id.startswith(ATARI):
+        return ("ale-py",)
+    return ("gym",) if env.id.startswith(OLD_GYM) else ("gymnasium", "mujoco")
+
+
+def make(env: EnvConfig, *, render: bool = False) -> Any:  # an environment with Gymnasium's interface
+    """Make an environment.
+
+    Args:
+        env: id, settings, interpreter.
+        render: whether `render()` shall give frames, uint8[height, width, 3].
+
+    Raises:
+        ConfigError: the id is unknown, a library is missing, or the environment refuses its settings.
+    """
+    if env.python or env.isolate:
+        return _bridged(env, render)
+    if env.id.startswith(ROBOSCHOOL):
+        raise ConfigError(
+            f"env.id={env.id!r}: expected env.python with it, the path of a Python 3.7 that has roboschool, got none; "
+            "see docs/roboschool.md"
+        )
+    if env.id.startswith(ATARI):
+        return _atari(env)
+    return _gym(env, render) if env.id.startswith(OLD_GYM) else _gymnasium(env, render)
+
+
+def _gymnasium(env: EnvConfig, render: bool) -> Any:  # an environment
+    gymnasium = _library("gymnasium", "gymnasium", env)
+    sys.path.insert(0, str(Path.cwd()))
+    try:
+        return gymnasium.make(env.id, disable_env_checker=True, **_settings(env, render))
+    except gymnasium.error.UnregisteredEnv:
+        raise _unknown(env, gymnasium.registry) from None
+    except gymnasium.error.DependencyNotInstalled as error:
+        raise ConfigError(
+            f"env.id={env.id!r}: expected what the environment needs, got: {error}; e.g. pip install 'gamaml[mujoco]'"
+        ) from error
+    except ModuleNotFoundError as error:
+        raise ConfigError(
+            f"env.id={env.id!r}: expected its module, got: {error}; start gamaml in its folder, or install it"
+        ) from error
+    except (TypeError, ValueError, gymnasium.error.Error) as error:
+        raise ConfigError(f"env.id={env.id!r}: expected settings that it takes, got: {error}; change them") from error
+    finally:
+        sys.path.pop(0)
+
+
+def _gym(env: EnvConfig, render: bool) -> Any:  # an environment
+    gym = _library("gym", "gym", env)
+    env_id = env.id.removeprefix(OLD_GYM)
+    try:
+        made = gym.make(env_id, disable_env_checker=True, **_settings(env, render))
+        if _speaks_new_gym(made):
+            return made
+        made.close()
+        return gym.make(env_id, disable_env_checker=True, apply_api_compatibility=True, **_settings(env, render))
+    except gym.error.UnregisteredEnv:
+        raise _unknown(env, [f"{OLD_GYM}{known}" for known in gym.envs.registry]) from None
+    except (TypeError, ValueError, gym.error.Error) as error:
+        raise ConfigError(f"env.id={env.id!r}: expected settings that it takes, got: {error}; change them") from error
+
+
+def _speaks_new_gym(env: Any) -> bool:  # an environment of gym 0.26
+    """Return whether it takes a seed on reset and gives five values on step; older ones are told by trying."""
+    try:
+        env.reset(seed=0)
+        env.step(env.action_space.sample())
+    except (TypeError, ValueError):
+        return False
+    return True
+
+
+def _atari(env: EnvConfig) -> Any:  # an environment
+    from gamaml.envs.atari import Atari
+
+    game = re.fullmatch(r"ALE/(\w+)-v5", env.id)
+    if game is None:
+        raise ConfigError(f'env.id={env.id!r}: expected a game such as "ALE/Frostbite-v5"; correct it')
+    try:
+        return Atari(game[1], **env.settings)
+    except TypeError as error:
+        raise ConfigError(f"env.settings: expected those of an Atari game, got: {error}; change them") from error
+
+
+def _bridged(env: EnvConfig, render: bool) -> Any:  # an environment
+    from gamaml.envs.bridge import BridgedEnv
+
+    python, settings = env.python or sys.executable, _settings(env, render)
+    module, _, name = env.id.removeprefix(OLD_GYM).rpartition(":")
+    if module and re.search(r"-v\d+$", name) is None:
+        return BridgedEnv(python, env.id, (), settings)
+    return BridgedEnv(python, name, (module,) if module else (), settings)
+
+
+def _settings(env: EnvConfig, render: bool) -> dict[str, Any]:
+    return {**env.settings, **({"render_mode": "rgb_array"} if render else {})}
+
+
+def _library(module: str, extra: str, env: EnvConfig) -> Any:  # a module
+    try:
+        with warnings.catch_warnings():
+            # Old gym warns of its age at every import.
+            warnings.simplefilter("ignore")
+            return importlib.import_module(module)
+    except ModuleNotFoundError as error:
+        raise ConfigError(
+            f"env.id={env.id!r}: expected the library {module!r}, got: {error}; pip install 'gamaml[{extra}]'"
+        ) from error
+
+
+def _unknown(env: EnvConfig, known: Iterable[str]) -> ConfigError:
+    near = difflib.get_close_matches(env.id, list(known), n=3, cutoff=0.4)
+    hint = f"did you mean {' or '.join(map(repr, near))}?" if near else "no known id is like it"
+    return ConfigError(f"env.id={env.id!r}: unknown environment; {hint}")
