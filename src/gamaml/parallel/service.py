@@ -40,7 +40,7 @@ which they are taking for another request to checkpoint."""
 
 _SPEAK_SECONDS = 0.3
 
-_SHORTEST_SLEEP, _LEADER_SLEEP, _WORKER_SLEEP = 20e-6, 1e-3, 50e-3
+_SHORTEST_SLEEP, _LEADER_SLEEP, _WORKER_SLEEP = 20e-6, 0.7e-3, 50e-3
 _SWITCH_INTERVAL = 5e-4
 
 
