@@ -81,8 +81,9 @@ class Job:
     Args:
         topology: the job.
         window: of FLAGS_NBYTES and a board.
-        num_items: of a batch.
-        num_batches: after which the job ends.
+        watch: signals of this process.
+        items: of a batch.
+        batches: after which the job ends.
     """
 
     def __init__(self, topology: Topology, window: SharedWindow, watch: SignalWatch, items: int, batches: int) -> None:
@@ -91,7 +92,7 @@ class Job:
         self._comm = topology.relay.Dup() if topology.is_leader else None
         relays = [] if self._comm is None else [Relay(self._comm, self.board, items, 1, DTYPE)]
         self._relay = relays[0] if topology.is_root else None
-        self._posted = self._received = 0
+        self._posted = 0
         self.arrivals: list[float] = []
         self.latencies: list[float] = []
         self.service = Service(
