@@ -54,7 +54,7 @@ clean:
 	@touch $@
 
 .venv/dev-ready: .venv/ready
-	.venv/$(PIP_INSTALL) '.[mpich,dev,mujoco,atari,gym]'
+	.venv/$(PIP_INSTALL) '.[mpich,dev,mujoco,atari,gym,video]'
 	@touch $@
 
 # Both MPI wheels bring a bin/mpiexec, so the second MPI has an environment of its own.

@@ -128,8 +128,7 @@ def _plot(run: Path, picture: Path) -> None:
 
 def _replay(args: argparse.Namespace) -> int:
     _check_exists(args.run)
-    if not args.elite and args.generation is None:
-        raise ConfigError("--generation: expected with --index and --candidate, got none; add e.g. --generation 12")
+    _check_who(args)
 
     from gamaml import runlog
     from gamaml.replay import replay, text
@@ -140,9 +139,25 @@ def _replay(args: argparse.Namespace) -> int:
         index=args.index,
         candidate=args.candidate,
         episode=args.episode,
+        video=args.video,
     )
     _write(text(result))
+    if args.video is not None:
+        _write(f"video: {args.video}")
     return FAILURE if result.differences else DONE
+
+
+def _export(args: argparse.Namespace) -> int:
+    _check_exists(args.run)
+    _check_who(args)
+
+    from gamaml import runlog
+    from gamaml.export import export, text
+
+    run = runlog.load(args.run)
+    exported = export(run, args.file, generation=args.generation, index=args.index, candidate=args.candidate)
+    _write(text(exported))
+    return DONE
 
 
 def _tasks(args: argparse.Namespace) -> int:
@@ -201,6 +216,11 @@ def _check_folder(out: Path) -> None:
         )
 
 
+def _check_who(args: argparse.Namespace) -> None:
+    if not args.elite and args.generation is None:
+        raise ConfigError("--generation: expected with --index and --candidate, got none; add e.g. --generation 12")
+
+
 def _check_exists(run: Path) -> None:
     # A lost run file is read from its journal, so either will do.
     if not run.is_file() and not run.with_suffix(".run").is_dir():
@@ -234,6 +254,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_run(commands)
     _add_inspect(commands)
     _add_replay(commands)
+    _add_export(commands)
     tasks = commands.add_parser("tasks", help="list what can be meta-learned", description="List the ready-made tasks.")
     tasks.set_defaults(command=_tasks)
     return parser
@@ -329,7 +350,8 @@ def _add_replay(commands: argparse._SubParsersAction[_Parser]) -> None:  # pyrig
         ),
         epilog=(
             "examples:  gamaml replay runs/navigation-seed1.h5 --generation 12 --index 407\n"
-            "           gamaml replay runs/navigation-seed1.h5 --elite\n\n"
+            "           gamaml replay runs/navigation-seed1.h5 --elite\n"
+            "           gamaml replay runs/ant-seed1.h5 --elite --video ant.mp4\n\n"
             "A generation that was never finished has no records, but its children can be replayed: one\n"
             "whose evaluation raised raises again, with its traceback."
         ),
@@ -337,6 +359,37 @@ def _add_replay(commands: argparse._SubParsersAction[_Parser]) -> None:  # pyrig
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("run", metavar="RUN.h5", type=Path, help="the run file")
+    _add_who(parser)
+    parser.add_argument(
+        "--episode",
+        metavar="E",
+        type=int,
+        help="number of the re-evaluation, of a candidate or the elite (default: 0)",
+    )
+    parser.add_argument(
+        "--video",
+        metavar="FILE.mp4",
+        type=Path,
+        help="film the episodes of an environment that renders, into an .mp4 or a .gif; pip install 'gamaml[video]'",
+    )
+    parser.set_defaults(command=_replay)
+
+
+def _add_export(commands: argparse._SubParsersAction[_Parser]) -> None:  # pyright: ignore[reportPrivateUsage] - its only name
+    parser = commands.add_parser(
+        "export",
+        help="write a policy's arrays to an .npz file",
+        description="Write a policy's arrays, by name and without pickle, for programs without gamaml. Starts no MPI.",
+        epilog="example:  gamaml export runs/ant-seed1.h5 --elite policy.npz",
+        allow_abbrev=False,
+    )
+    parser.add_argument("run", metavar="RUN.h5", type=Path, help="the run file")
+    parser.add_argument("file", metavar="FILE.npz", type=Path, help="the file to write")
+    _add_who(parser)
+    parser.set_defaults(command=_export)
+
+
+def _add_who(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--generation", metavar="G", type=int, help="from 0; for --elite the last finished one by default"
     )
@@ -344,13 +397,6 @@ def _add_replay(commands: argparse._SubParsersAction[_Parser]) -> None:  # pyrig
     who.add_argument("--index", metavar="I", type=int, help="the child I")
     who.add_argument("--candidate", metavar="C", type=int, help="the re-evaluated candidate C")
     who.add_argument("--elite", action="store_true", help="the elite that the generation selected")
-    parser.add_argument(
-        "--episode",
-        metavar="E",
-        type=int,
-        help="number of the re-evaluation, of a candidate or the elite (default: 0)",
-    )
-    parser.set_defaults(command=_replay)
 
 
 def _write(text: str) -> None:

@@ -5,11 +5,13 @@ from __future__ import annotations
 import logging
 import socket
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 from threadpoolctl import threadpool_limits  # pyright: ignore[reportMissingTypeStubs] - it has none
 
 from gamaml import ga, tasks
+from gamaml.envs.film import Film
 from gamaml.errors import ConfigError
 from gamaml.evaluate import Address, child_key, evaluate, reevaluation_key, use_constants
 from gamaml.noise import LazyNoise
@@ -101,6 +103,7 @@ def replay(
     candidate: int | None = None,
     episode: int | None = None,
     problem: Problem | None = None,
+    video: Path | None = None,
 ) -> Replay:
     """Repeat one evaluation.
 
@@ -112,9 +115,10 @@ def replay(
         candidate: a re-evaluated candidate; without `index` and `candidate`, the elite that was selected.
         episode: number of the re-evaluation, 0 by default.
         problem: the fitness function; made from the run's config by default.
+        video: a file, .mp4 or .gif, that shows the episodes; not together with `problem`.
 
     Raises:
-        ConfigError: there is no such evaluation.
+        ConfigError: there is no such evaluation, or nothing to film.
         EvaluationError: the evaluation raised, perhaps as it did in the run.
     """
     generation = run.num_generations - 1 if generation is None else generation
@@ -123,7 +127,8 @@ def replay(
         index, candidate = _elite(run, generation)
     if index is not None and episode is not None:
         raise ConfigError(f"episode={episode}: expected with a re-evaluated candidate, got child {index}; leave it out")
-    evaluator = _Evaluator(run, tasks.make_problem(run.config) if problem is None else problem)
+    film = Film(video) if video is not None else None
+    evaluator = _Evaluator(run, tasks.make_problem(run.config, film=film) if problem is None else problem)
     # One thread, as in the run: the number of threads may change the order of a sum.
     with threadpool_limits(1):
         if candidate is None:
@@ -132,6 +137,8 @@ def replay(
         else:
             _check_reevaluation(run, candidate, episode or 0)
             address, record = evaluator.candidate(generation, candidate, episode or 0)
+    if film is not None:
+        film.close()
     logged = None
     if generation < run.num_generations:
         table = run.records if candidate is None else run.reevaluations

@@ -65,7 +65,8 @@ class Problem(Protocol):
     A problem may have two methods more, for numbers that are measured once at the beginning of a run, on rank 0, and
     then stored in the run file as part of its science: `measure_constants()`, a function of the config that returns
     float32 arrays by name, and `use_constants(constants)`, which every rank and every replay calls before the first
-    evaluation. And an attribute `libraries`, names of distributions whose versions the run file records.
+    evaluation. And an attribute `libraries`, names of distributions whose versions the run file records. A method
+    `arrays(params)` tells `gamaml export` by name what a parameter vector holds.
 
     A method `warm_up()`, if there is one, is called before the first evaluation: on rank 0 first, then on the others,
     so that these find in a cache on disk what rank 0 compiled.

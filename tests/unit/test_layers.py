@@ -24,7 +24,7 @@ ORDER = (
     ("writer", "worker"),
     ("evolve",),
     ("engine",),
-    ("train", "inspect", "replay", "progress"),
+    ("train", "inspect", "replay", "export", "progress"),
     ("cli",),
     ("__main__",),
 )

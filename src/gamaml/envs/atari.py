@@ -21,6 +21,7 @@ from gamaml.errors import ConfigError, did_you_mean
 from gamaml.types import Float32Array
 
 _SIZE = 84
+_CONSOLE_FPS = 60
 _WORD = 2**32
 UInt8Array = npt.NDArray[np.uint8]
 
@@ -79,6 +80,7 @@ class Atari:
         _at_least("max_frames", max_frames, 1)
         if not 0 <= sticky_actions < 1:
             raise ConfigError(f"sticky_actions={sticky_actions}: expected 0 <= chance < 1; choose e.g. 0.25, or 0")
+        self.metadata = {"render_fps": _CONSOLE_FPS / frame_skip}
         self._ale: Any = _console(game)
         self._after_loading: Any = self._ale.cloneState(include_rng=True)
         actions = self._ale.getLegalActionSet() if full_action_space else self._ale.getMinimalActionSet()

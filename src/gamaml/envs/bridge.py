@@ -98,6 +98,7 @@ class BridgedEnv:
             interpreter started in the working directory; PYTHONPATH, meant for this interpreter, is not passed on.
         modules: imported before, for what they register.
         kwargs: of `make` or the callable; what JSON can hold.
+        render: whether `render` will be called: newer environments have to know it when they are made.
         step_seconds: time limit of one step.
         start_seconds: time limit of the start, a reset and a picture.
 
@@ -113,6 +114,7 @@ class BridgedEnv:
         modules: Sequence[str] = (),
         kwargs: Mapping[str, Any] | None = None,
         *,
+        render: bool = False,
         step_seconds: float = 5.0,
         start_seconds: float = 60.0,
     ) -> None:
@@ -131,12 +133,13 @@ class BridgedEnv:
         self._end = weakref.finalize(self, _end, server, watch)
         self._closed = False
         watch.start()
-        request["lifeline"] = server.lifeline_there
+        request["lifeline"], request["render"] = server.lifeline_there, render
         try:
             spaces = json.loads(bytes(self._call(START, json.dumps(request).encode(), start_seconds, "its start")))
         except BaseException:
             self.close()
             raise
+        self.metadata = {"render_fps": spaces["fps"]}
         self.observation_space = _space(spaces["observation"])
         self.action_space = action = _space(spaces["action"])
         nbytes = math.prod(action.shape) * action.dtype.itemsize

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import ctypes.util
 import difflib
 import importlib
+import os
 import re
 import sys
 import warnings
@@ -13,6 +15,9 @@ from typing import Any
 
 from gamaml.config import EnvConfig
 from gamaml.errors import ConfigError
+
+_OFF_SCREEN = {"egl": "EGL", "osmesa": "OSMesa"}
+"""MuJoCo's ways to draw without a display -> the system library that each needs."""
 
 ATARI = "ALE/"
 OLD_GYM = "gym:"
@@ -72,6 +77,8 @@ def make(env: EnvConfig, *, render: bool = False) -> Any:  # an environment with
 
 
 def _gymnasium(env: EnvConfig, render: bool) -> Any:  # an environment
+    if render:
+        _draw_without_display()
     gymnasium = _library("gymnasium", "gymnasium", env)
     sys.path.insert(0, str(Path.cwd()))
     try:
@@ -90,6 +97,14 @@ def _gymnasium(env: EnvConfig, render: bool) -> Any:  # an environment
         raise ConfigError(f"env.id={env.id!r}: expected settings that it takes, got: {error}; change them") from error
     finally:
         sys.path.pop(0)
+
+
+def _draw_without_display() -> None:
+    """Let MuJoCo draw where there is no display; it reads the variable when it is imported."""
+    if not os.environ.get("DISPLAY") and "MUJOCO_GL" not in os.environ:
+        found = [backend for backend, library in _OFF_SCREEN.items() if ctypes.util.find_library(library)]
+        if found:
+            os.environ["MUJOCO_GL"] = found[0]
 
 
 def _gym(env: EnvConfig, render: bool) -> Any:  # an environment
@@ -132,11 +147,11 @@ def _atari(env: EnvConfig) -> Any:  # an environment
 def _bridged(env: EnvConfig, render: bool) -> Any:  # an environment
     from gamaml.envs.bridge import BridgedEnv
 
-    python, settings = env.python or sys.executable, _settings(env, render)
+    python, settings = env.python or sys.executable, env.settings
     module, _, name = env.id.removeprefix(OLD_GYM).rpartition(":")
     if module and re.search(r"-v\d+$", name) is None:
-        return BridgedEnv(python, env.id, (), settings)
-    return BridgedEnv(python, name, (module,) if module else (), settings)
+        return BridgedEnv(python, env.id, (), settings, render=render)
+    return BridgedEnv(python, name, (module,) if module else (), settings, render=render)
 
 
 def _settings(env: EnvConfig, render: bool) -> dict[str, Any]:

@@ -9,7 +9,7 @@ machine's byte order, for both ends are on one machine.
 
 | request | its bytes | answer | its bytes |
 |---|---|---|---|
-| START | JSON: id, modules, kwargs, lifeline | DONE | JSON: the two spaces |
+| START | JSON: id, modules, kwargs, render, lifeline | DONE | JSON: the two spaces, fps of pictures or null |
 | RESET | `SEED`: is there one, the seed | DONE | info length, observation, info |
 | STEP | the action in the dtype of its space | DONE | `STEPPED`, observation, info |
 | RENDER | none | DONE | the picture |
@@ -129,9 +129,11 @@ class Host:
             )
         render = getattr(inner, "render", None)
         self._render_takes_mode = render is not None and "mode" in inspect.signature(render).parameters
-        self.spaces = {
+        metadata: Dict[str, Any] = getattr(env, "metadata", None) or {}
+        self.spaces: Dict[str, Any] = {
             "observation": self._describe(env.observation_space, "observation_space"),
             "action": self._describe(env.action_space, "action_space"),
+            "fps": metadata.get("render_fps") or metadata.get("video.frames_per_second"),
         }
         action = self.spaces["action"]
         if "n" not in action and "low" not in action:
@@ -254,21 +256,24 @@ class Host:
         return json.dumps(plain).encode() if plain else b""
 
 
-def make_environment(name: str, modules: List[str], kwargs: Dict[str, Any]) -> Any:
+def make_environment(name: str, modules: List[str], kwargs: Dict[str, Any], render: bool) -> Any:
     """Make an environment.
 
     Args:
         name: "module:callable", or what `make` of Gymnasium or gym takes.
         modules: imported before, for what they register.
         kwargs: of the callable, or of `make`.
+        render: whether pictures will be asked for.
     """
+    pictures = {"render_mode": "rgb_array"} if render else {}
     for module in modules:
         importlib.import_module(module)
     module, _, attribute = name.partition(":")
     if attribute:
         found = getattr(importlib.import_module(module), attribute, None)
         if callable(found):
-            return found(**kwargs)
+            takes_mode = "render_mode" in inspect.signature(found).parameters
+            return found(**dict(pictures if takes_mode else {}, **kwargs))
     failures: List[str] = []
     for library in ("gymnasium", "gym"):
         try:
@@ -278,9 +283,10 @@ def make_environment(name: str, modules: List[str], kwargs: Dict[str, Any]) -> A
             continue
         # The checker only warns, costs time, and in gym 0.26 fails with NumPy 2.
         known = inspect.signature(make).parameters
-        quick = {"disable_env_checker": True} if "disable_env_checker" in known else {}
+        # Before that checker came, pictures were asked of render().
+        new = {"disable_env_checker": True, **pictures} if "disable_env_checker" in known else {}
         try:
-            return make(name, **dict(quick, **kwargs))
+            return make(name, **dict(new, **kwargs))
         except Exception as error:
             if type(error).__name__ not in _UNKNOWN:
                 raise
@@ -334,7 +340,8 @@ def serve(channel: Channel) -> None:
             elif kind == START:
                 start = json.loads(channel.buffer[HEADER.size : end].decode())
                 end_with_the_client(start["lifeline"])
-                host = Host(make_environment(start["id"], start["modules"], start["kwargs"]), channel)
+                env = make_environment(start["id"], start["modules"], start["kwargs"], start["render"])
+                host = Host(env, channel)
                 message = answer(DONE, json.dumps(host.spaces).encode())
             elif host is None:
                 raise RuntimeError("the environment was not started")

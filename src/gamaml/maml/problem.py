@@ -55,6 +55,14 @@ class InnerLoopProblem:
         """Turn standard normal noise, float32[num_params], into initial parameters, float32[num_params]."""
         return self._vector.initial(noise, self._initialise)
 
+    def arrays(self, params: Float32Array) -> dict[str, Float32Array]:
+        """Return what parameters, float32[num_params], mean: the network's arrays, `step_sizes`, the policy's `std`."""
+        learning = self._vector.split(params)
+        genes = {"step_sizes": learning.step_sizes} if self.num_rounds > 0 else {}
+        if self.metric == "return":
+            genes["std"] = learning.std
+        return {**self._vector.network.unflatten(learning.network), **genes}
+
     def evaluate(self, params: Float32Array, key: EvaluationKey) -> Evaluation:
         """Return the fitness of `params`, float32[num_params]; a pure function of its arguments."""
         rows = np.broadcast_to(params, (self.batch_size, self.num_params))

@@ -74,6 +74,13 @@ class HostProblem:
         """Turn standard normal noise, float32[num_params], into initial parameters, float32[num_params]."""
         return self._vector.initial(noise, self._initialise)
 
+    def arrays(self, params: Float32Array) -> dict[str, Float32Array]:
+        """Return what a policy's parameters, float32[num_params], mean: its network's arrays, and `std` if it draws."""
+        learning = self._vector.split(params)
+        network: dict[str, Float32Array] = self._vector.network.unflatten(learning.network)
+        draws_around = self._policy.sampled and self._spaces.first_action is None
+        return {**network, "std": learning.std} if draws_around else network
+
     def measure_constants(self) -> dict[str, Float32Array]:
         """Return what every rank has to use alike: means and stds of the observations of random steps.
 

@@ -6,6 +6,7 @@ import json
 from typing import Any
 
 from gamaml.config import Config, to_mapping
+from gamaml.envs.film import Film
 from gamaml.envs.make import EnvTask
 from gamaml.errors import ConfigError
 from gamaml.maml.start import prepare_environment
@@ -18,12 +19,13 @@ _instances: dict[tuple[type, str], object] = {}
 """Equal configs share a task, and so its compiled program."""
 
 
-def make_problem(config: Config, task: object | None = None) -> Problem:
+def make_problem(config: Config, task: object | None = None, *, film: Film | None = None) -> Problem:
     """Return the Problem of a config. Starts neither MPI nor a JAX device.
 
     Args:
         config: its `task` names a ready-made task or a class.
         task: a task that exists already; then `config.task` only names it.
+        film: shows the episodes, if the task has environments.
 
     Raises:
         ConfigError: in one line, what is wrong with the name, the settings or the form of the task.
@@ -31,10 +33,10 @@ def make_problem(config: Config, task: object | None = None) -> Problem:
     # A user's module may compute with JAX when it is imported, and so start it.
     prepare_environment()
     if config.env.id:
-        problem = _host_problem(EnvTask(config.env), config)
+        problem = _host_problem(EnvTask(config.env, render=film is not None), config, film)
     else:
         definition = _instance(config) if task is None else task
-        problem = _problem(definition, kind_of(definition, config.task.name), config)
+        problem = _problem(definition, kind_of(definition, config.task.name), config, film)
     if problem.num_params > config.noise.size:
         raise ConfigError(
             f"noise.size={config.noise.size}: expected at least the {problem.num_params} parameters of task "
@@ -52,13 +54,18 @@ def _instance(config: Config) -> object:
     return _instances[key]
 
 
-def _problem(definition: Any, kind: str, config: Config) -> Problem:  # the user's task
+def _problem(definition: Any, kind: str, config: Config, film: Film | None) -> Problem:  # the user's task
+    if film is not None and kind != HOST:
+        raise ConfigError(
+            f"video {str(film.path)!r}: expected a task with environments that render, got {config.task.name!r}; "
+            "only those with make_env, and those of [env], do"
+        )
     if kind in (PROBLEM, HOST):
         _check_batch_size(kind, config)
     if kind == PROBLEM:
         return definition
     if kind == HOST:
-        return _host_problem(definition, config)
+        return _host_problem(definition, config, film)
     # Imported here so that neither host environments nor a Problem of the user's own import JAX.
     from gamaml.maml.problem import rl_problem, supervised_problem
 
@@ -75,7 +82,7 @@ def _check_batch_size(kind: str, config: Config) -> None:
     raise ConfigError(f"inner.batch_size={config.inner.batch_size}: expected 1 for task {config.task.name!r}, {why}")
 
 
-def _host_problem(definition: Any, config: Config) -> Problem:  # the user's task
+def _host_problem(definition: Any, config: Config, film: Film | None) -> Problem:  # the user's task
     if config.inner.rounds != 0:
         raise ConfigError(
             f"inner.rounds={config.inner.rounds}: expected 0 for task {config.subject!r}, whose "
@@ -83,4 +90,4 @@ def _host_problem(definition: Any, config: Config) -> Problem:  # the user's tas
         )
     from gamaml.rl.host import HostProblem
 
-    return HostProblem(definition, config)
+    return HostProblem(definition if film is None else film.task(definition), config)

@@ -1,0 +1,94 @@
+"""A policy of a run as a file of plain arrays, for programs that know nothing of gamaml."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from gamaml import config as cfg
+from gamaml import tasks
+from gamaml.errors import ConfigError
+from gamaml.noise import LazyNoise
+from gamaml.population import Genome, decode_genome
+from gamaml.runlog import Run
+
+SUFFIX = ".npz"
+
+
+@dataclass(frozen=True)
+class Exported:
+    """What went into a file.
+
+    Attributes:
+        path: of the file.
+        arrays: name -> array, without the config.
+        num_params: length of the parameter vector.
+        genome: from which all of it was computed.
+    """
+
+    path: Path
+    arrays: Mapping[str, Any]
+    num_params: int
+    genome: Genome
+
+
+def export(
+    run: Run,
+    path: Path,
+    *,
+    generation: int | None = None,
+    index: int | None = None,
+    candidate: int | None = None,
+) -> Exported:
+    """Write a policy's arrays to an .npz file, which `numpy.load` reads without pickle.
+
+    The arrays are those of the network by name (w0, b0, w1, ...); `step_sizes`, float32[arrays], and `std`, float32[],
+    where the inner loop or the policy has them; `observation_mean` and `observation_std` where observations are
+    normalised. A problem of the user's own without a method `arrays` gives one, `parameters`. The entry `config` is the
+    run's config as JSON text.
+
+    Args:
+        run: from `gamaml.load`.
+        path: of the file, ending in .npz.
+        generation: the last committed one by default.
+        index: of a child; the elite by default.
+        candidate: index of a re-evaluated candidate, instead of a child.
+
+    Raises:
+        ConfigError: there is no such genome, or no such folder.
+    """
+    if path.suffix != SUFFIX:
+        raise ConfigError(f"file {str(path)!r}: expected a name that ends in {SUFFIX}, got {path.name!r}; rename it")
+    if not path.absolute().parent.is_dir():
+        raise ConfigError(f"file {str(path)!r}: expected an existing folder, got none; create it first")
+    genome = run.genome(generation, index, candidate=candidate)
+    problem: Any = tasks.make_problem(run.config)  # `arrays` is optional
+    params = decode_genome(genome, LazyNoise(size=run.config.noise.size, seed=run.config.noise.seed), problem)
+    arrays: dict[str, Any] = dict(problem.arrays(params)) if hasattr(problem, "arrays") else {"parameters": params}
+    arrays.update({name: np.array(values, np.float32) for name, values in run.header.constants.items()})
+    config = json.dumps(cfg.to_mapping(run.config))
+    unfinished = path.with_name(f".{path.name}")
+    with unfinished.open("wb") as file:
+        np.savez(file, config=np.array(config), **arrays)
+    unfinished.replace(path)
+    return Exported(path, arrays, len(params), genome)
+
+
+def text(exported: Exported) -> str:
+    """Return what was written, in a line for each array."""
+    width = max(map(len, exported.arrays))
+    lines = [
+        f"  {name:<{width}}  {np.asarray(array).dtype}{list(np.shape(array))}"
+        for name, array in exported.arrays.items()
+    ]
+    size = exported.path.stat().st_size
+    genome = exported.genome.nbytes
+    lines.append(
+        f"{exported.path}: {exported.num_params:,} parameters, {size:,} bytes, from a genome of {genome:,} bytes"
+    )
+    return "\n".join(lines)
