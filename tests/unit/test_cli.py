@@ -266,7 +266,7 @@ def test_tasks_lists_the_ready_made_ones(capsys: pytest.CaptureFixture[str]) -> 
     assert "sinusoid" in out
 
 
-@pytest.mark.parametrize("command", [[], ["run"], ["inspect"], ["replay"], ["tasks"]])
+@pytest.mark.parametrize("command", [[], ["run"], ["inspect"], ["replay"], ["export"], ["tasks"]])
 def test_every_command_explains_itself(command: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit, match="^0$"):
         cli.main([*command, "--help"])
