@@ -77,7 +77,7 @@ def keys(seed: int, purpose: Purpose, generation: int, count: int) -> npt.NDArra
 
 def generator(key: npt.NDArray[np.uint32]) -> np.random.Generator:
     """Return the NumPy Generator of a key."""
-    return np.random.Generator(np.random.SFC64(np.random.SeedSequence([int(word) for word in key])))
+    return np.random.Generator(np.random.SFC64(np.random.SeedSequence(key)))
 
 
 def _hashed(words: npt.NDArray[np.uint32], constant: int, factor: int) -> tuple[npt.NDArray[np.uint32], int]:

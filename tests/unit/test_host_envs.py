@@ -16,6 +16,7 @@ from gamaml import streams, tasks
 from gamaml.envs.bridge import BridgeOverdueError
 from gamaml.envs.make import make
 from gamaml.errors import ConfigError, OverdueError
+from gamaml.policies import networks
 from gamaml.rl.host import EnvironmentFault, HostProblem
 from gamaml.types import EvaluationKey
 
@@ -234,6 +235,39 @@ def test_a_fault_stops_or_marks_the_child_and_its_environment_is_not_used_again(
     made = task.made
     problem.evaluate(params_of(problem), key())
     assert task.made == made + 1
+
+
+@pytest.mark.parametrize("shape", [(3,), (100,), (2, 3)])
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
+def test_one_entry_that_is_not_finite_is_found_and_large_ones_are_not(shape: tuple[int, ...], bad: float) -> None:
+    class Fixed(Faulty):
+        observation_space = Space(shape=shape)
+
+        def reset(self, *, seed: int) -> tuple[Any, dict[str, Any]]:
+            return observation, {}
+
+        def step(self, action: int) -> tuple[Any, float, bool, bool, dict[str, Any]]:
+            return observation, 1.0, True, False, {}
+
+    class Fixes:
+        def make_env(self, task: Any) -> Fixed:
+            return Fixed("")
+
+    mapping = {"task": {"name": "m:Fixes"}, "inner": {"rounds": 0}, "stop": {"generations": 1}}
+    problem = tasks.make_problem(cfg.from_mapping(mapping), Fixes())
+    observation = np.full(shape, 1e38, np.float32)
+    problem.evaluate(np.zeros(problem.num_params, np.float32), key())
+    observation[..., -1] = bad
+    with pytest.raises(EnvironmentFault, match="observation that is not finite"):
+        problem.evaluate(params_of(problem), key())
+
+
+def test_observations_of_another_size_than_declared_are_not_stretched() -> None:
+    network = networks.make(cfg.PolicyConfig(hidden=(4,)), (3,), 2)
+    network.load({name: np.ones(shape, np.float32) for name, shape in network.shapes.items()})
+    assert network(np.ones((3, 1))).tolist() == network([1, 1, 1]).tolist() == [17.0, 17.0]
+    with pytest.raises(ValueError, match="cannot reshape"):
+        network(np.ones(1))
 
 
 def test_an_episode_is_cut_at_max_steps() -> None:

@@ -63,6 +63,7 @@ class Forward:
     """
 
     def __init__(self, sizes: Sequence[int], activation: str) -> None:
+        self._input = np.empty(sizes[0], np.float32)
         self._outputs = [np.empty(size, np.float32) for size in sizes[1:]]
         self._activate = _ACTIVATE_IN_PLACE[activation]
         self._layers: list[tuple[Float32Array, Float32Array, Float32Array]] = []
@@ -73,18 +74,24 @@ class Forward:
 
     def __call__(self, observation: Any) -> Float32Array:  # an array of any shape
         """Return the outputs, float32[num_outputs]; the next call overwrites them."""
-        x = np.asarray(observation, np.float32).reshape(-1)
-        last = self._outputs[-1]
+        array = np.asarray(observation)
+        x, last = self._input, self._outputs[-1]
+        # Into a buffer, and by methods in place of functions: of a step of 12 us each way saves 1.
+        x[...] = array if array.shape == x.shape else array.reshape(x.shape)
         for weights, biases, out in self._layers:
-            np.dot(x, weights, out=out)
+            x.dot(weights, out=out)
             x = np.add(out, biases, out=out)
             if out is not last:
                 self._activate(out)
         return x
 
 
+_ZERO = np.zeros((), np.float32)
+"""An array, for NumPy would make one of a number at every call."""
+
+
 def _relu_in_place(x: Float32Array) -> Float32Array:
-    return np.maximum(x, 0, out=x)
+    return np.maximum(x, _ZERO, out=x)
 
 
 def _tanh_in_place(x: Float32Array) -> Float32Array:

@@ -28,6 +28,9 @@ _MAX_SEED = 2**31
 _HUNG_SECONDS = 10.0
 """A step that goes on this long after `env.max_seconds` is taken for hung, and the process ends where it is."""
 
+_FEW = 24
+"""Entries up to which Python adds them faster than a call to NumPy begins."""
+
 _CLIP = 5.0
 _SMALLEST_STD = 1e-6
 
@@ -116,7 +119,8 @@ class HostProblem:
         """Return the fitness of `params`, float32[num_params]; a pure function of its arguments."""
         learning = self._vector.split(params)
         self._network.load(self._vector.network.unflatten(learning.network))
-        tasks, random = streams.generator(key.task), streams.generator(key.episode)
+        random = streams.generator(key.episode)
+        tasks = None if self._sample is None else streams.generator(key.task)
         # All seeds first, so that they do not depend on how many actions are drawn.
         seeds = random.integers(_MAX_SEED, size=(self._inner.num_tasks, self._inner.episodes))
         rewards: list[float] = []
@@ -140,7 +144,7 @@ class HostProblem:
         config, spaces, forward = self._env_config, self._spaces, self._network
         sampled, normalises = self._policy.sampled, self._env_config.normalise_steps > 0
         last = math.inf if config.max_steps is None else self._steps + config.max_steps
-        deadline = math.inf if config.max_seconds is None else time.monotonic() + config.max_seconds
+        deadline = None if config.max_seconds is None else time.monotonic() + config.max_seconds
         total_reward, ended = 0.0, False
         with _watchdog(config.max_seconds):
             observation = _reset(env, seed)
@@ -152,7 +156,7 @@ class HostProblem:
                 observation, reward, ended = _step(env, action)
                 total_reward += reward
                 self._steps += 1
-                if time.monotonic() > deadline:
+                if deadline is not None and time.monotonic() > deadline:
                     raise OverdueError(
                         f"{self._subject}, episode of seed {seed}: expected its end within "
                         f"env.max_seconds={config.max_seconds}, got {self._steps} steps without it; raise the limit"
@@ -207,9 +211,12 @@ def _step(env: Any, action: Any) -> tuple[Any, float, bool]:  # observation, rew
 
 def _checked(observation: Any) -> Any:  # an array, or what becomes one
     array = np.asarray(observation)
-    # Only where the sum of squares, which is quick, says that something may be wrong.
-    if array.dtype.kind == "f" and not math.isfinite(np.vdot(array, array)) and not np.isfinite(array).all():
-        raise EnvironmentFault("the environment gave an observation that is not finite")
+    if array.dtype.kind == "f":
+        # Only where a sum, which is quick, says that something may be wrong.
+        few = array.ndim == 1 and array.size <= _FEW
+        total = sum(array.tolist()) if few else np.vdot(array, array)
+        if not math.isfinite(total) and not np.isfinite(array).all():
+            raise EnvironmentFault("the environment gave an observation that is not finite")
     return array
 
 
