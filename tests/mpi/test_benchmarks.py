@@ -97,10 +97,13 @@ def test_cartpole_measures_random_and_solved_policies(mpich: Mpi) -> None:
     assert (result["baseline"] is None) == ("evosax" not in rates)
 
 
-@pytest.mark.skipif(find_spec("ale_py") is None, reason="needs ale-py: pip install 'gamaml[atari]'")
-def test_rollout_tells_the_whole_and_its_parts(mpich: Mpi) -> None:
+@pytest.mark.skipif(find_spec("gymnasium") is None, reason="needs gymnasium: pip install 'gamaml[gymnasium]'")
+def test_rollout_tells_the_whole_and_its_parts_of_what_is_installed(mpich: Mpi) -> None:
     result = quick(mpich, "rollout.py")
     assert result["name"] == "rollout"
-    for row in result["rows"].values():
-        assert set(row) == {"together", "env", "network", "simulator", "overhead"}
-        assert all(value > 0 for value in row.values())
+    assert "CartPole-v1" in result["rows"]
+    assert ("ALE/Frostbite-v5" in result["left_out"]) == (find_spec("ale_py") is None)
+    for name, row in result["rows"].items():
+        assert set(row) == {"together", "env", "policy", "simulator", "overhead"}
+        assert (row["simulator"] is None) != name.startswith("ALE/")
+        assert all(value is None or value > 0 for value in row.values())
