@@ -3,6 +3,8 @@
 `import gamaml` starts neither MPI nor JAX; `train` and `generations` do when they are called.
 """
 
+from gamaml.adapt import Adaptation as Adaptation
+from gamaml.adapt import adapt as adapt
 from gamaml.config import Config as Config
 from gamaml.errors import GamamlError as GamamlError
 from gamaml.population import GenerationInfo as GenerationInfo
@@ -17,6 +19,7 @@ from gamaml.types import EvaluationKey as EvaluationKey
 __version__ = "0.1.0"
 
 __all__ = [
+    "Adaptation",
     "Config",
     "Evaluation",
     "EvaluationKey",
@@ -24,6 +27,7 @@ __all__ = [
     "GenerationInfo",
     "JobInfo",
     "TrainResult",
+    "adapt",
     "generations",
     "load",
     "train",

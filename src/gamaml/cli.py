@@ -160,6 +160,28 @@ def _export(args: argparse.Namespace) -> int:
     return DONE
 
 
+def _adapt(args: argparse.Namespace) -> int:
+    if args.plot is not None:
+        _check_picture(args.plot)
+    rounds = None if args.rounds is None else cfg.parse_rounds(args.rounds)
+    for path in (args.run, *([] if args.against is None else [args.against])):
+        _check_exists(path)
+
+    from gamaml import runlog
+    from gamaml.adapt import adapt, compare, plot, text
+
+    settings = {"tasks": args.tasks, "parents_mean": args.parents_mean, "overrides": args.set}
+    run = runlog.load(args.run)
+    if args.against is None:
+        results = [adapt(run, rounds=rounds, **settings)]
+    else:
+        results = compare(run, runlog.load(args.against), rounds=rounds, **settings)
+    _write(text(*results))
+    if args.plot is not None:
+        _write(f"picture: {plot(*results, path=args.plot)}")
+    return DONE
+
+
 def _tasks(args: argparse.Namespace) -> int:
     from gamaml import tasks
 
@@ -255,6 +277,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_inspect(commands)
     _add_replay(commands)
     _add_export(commands)
+    _add_adapt(commands)
     tasks = commands.add_parser("tasks", help="list what can be meta-learned", description="List the ready-made tasks.")
     tasks.set_defaults(command=_tasks)
     return parser
@@ -397,6 +420,46 @@ def _add_who(parser: argparse.ArgumentParser) -> None:
     who.add_argument("--index", metavar="I", type=int, help="the child I")
     who.add_argument("--candidate", metavar="C", type=int, help="the re-evaluated candidate C")
     who.add_argument("--elite", action="store_true", help="the elite that the generation selected")
+
+
+def _add_adapt(commands: argparse._SubParsersAction[_Parser]) -> None:  # pyright: ignore[reportPrivateUsage] - its only name
+    parser = commands.add_parser(
+        "adapt",
+        help="let what a run found adapt to tasks that it never met",
+        description=(
+            "Let the elite of a run adapt to held-out tasks, and show its return or loss after each inner round, with\n"
+            "95 % bootstrap confidence intervals over the tasks. One rank, no MPI."
+        ),
+        epilog=(
+            "examples:  gamaml adapt runs/navigation-seed1.h5 --tasks 500 --rounds 0-6 --plot adaptation.png\n"
+            "           gamaml adapt runs/navigation-seed1.h5 --against runs/navigation-seed2.h5\n"
+            "           gamaml adapt runs/frostbite-seed1.h5 --tasks 30        30 fresh episodes"
+        ),
+        allow_abbrev=False,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("run", metavar="RUN.h5", type=Path, help="the run file")
+    parser.add_argument(
+        "--tasks", metavar="N", type=int, default=40, help="held-out tasks, or fresh episodes (default: 40)"
+    )
+    parser.add_argument(
+        "--rounds",
+        metavar="ROUNDS",
+        help="numbers of inner rounds to show, e.g. 0-10 or 0,1,5,10, also beyond those trained (default: those)",
+    )
+    parser.add_argument(
+        "--against", metavar="OTHER.h5", type=Path, help="another run, and the difference on the same tasks"
+    )
+    parser.add_argument(
+        "--parents-mean",
+        action="store_true",
+        help="evaluate the mean of the last parents, often the safer choice, instead of the elite",
+    )
+    parser.add_argument(
+        "--set", metavar="NAME=VALUE", action="append", default=[], help="change the config for this, as in gamaml run"
+    )
+    parser.add_argument("--plot", metavar="FILE.png", type=Path, help="also draw it")
+    parser.set_defaults(command=_adapt)
 
 
 def _write(text: str) -> None:

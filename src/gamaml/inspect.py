@@ -9,8 +9,10 @@ from typing import Any
 
 import numpy as np
 
+from gamaml import pictures
 from gamaml.errors import ConfigError
 from gamaml.evaluate import Address
+from gamaml.pictures import BLUE, GREEN, ORANGE
 from gamaml.runlog import Current, Run, live_holder, read_current, sidecar
 from gamaml.types import Float64Array
 
@@ -18,14 +20,12 @@ _MAX_ROWS = 22
 _MAX_CURRENT = 40
 _MAX_STEP_TICKS = 6
 
-# Okabe and Ito's palette, told apart by the colour-blind; line styles differ too, for print without colour.
-_BLUE, _ORANGE, _GREEN = "#0072B2", "#E69F00", "#009E73"
 _CURVES = (
-    ("fitness_best", "best child", _ORANGE, "--"),
-    ("elite_fitness", "elite", _BLUE, "-"),
-    ("fitness_mean", "mean child", _GREEN, ":"),
+    ("fitness_best", "best child", ORANGE, "--"),
+    ("elite_fitness", "elite", BLUE, "-"),
+    ("fitness_mean", "mean child", GREEN, ":"),
 )
-_ROUND_STYLES = ((_GREEN, ":", "s"), (_ORANGE, "--", "^"), (_BLUE, "-", "o"))
+_ROUND_STYLES = ((GREEN, ":", "s"), (ORANGE, "--", "^"), (BLUE, "-", "o"))
 
 
 def table(run: Run) -> str:
@@ -52,11 +52,7 @@ def plot(run: Run, path: Path | str) -> list[Path]:
     Raises:
         ConfigError: the path does not end with .png, its folder is missing, or there is no generation yet.
     """
-    path = Path(path)
-    if path.suffix != ".png":
-        raise ConfigError(f"picture {str(path)!r}: expected a name that ends with .png, got {path.name!r}; rename it")
-    if not path.parent.is_dir():
-        raise ConfigError(f"picture {str(path)!r}: expected an existing folder, got {path.parent}; create it")
+    path = pictures.checked(path)
     if run.num_generations == 0:
         raise ConfigError(f"run {run.path}: expected at least one finished generation, got none; wait for one")
     rounds = path.with_name(f"{path.stem}-rounds.png")
@@ -172,7 +168,7 @@ def _unit(run: Run) -> str:
 
 
 def _learning_curve(run: Run) -> Any:  # a matplotlib Figure
-    figure, axes = _figure()
+    figure, axes = pictures.figure()
     curves = run.curves
     generations = np.arange(run.num_generations)
     for name, label, colour, style in _CURVES:
@@ -187,7 +183,7 @@ def _learning_curve(run: Run) -> Any:  # a matplotlib Figure
     ticks = _spread(run.num_generations, _MAX_STEP_TICKS)
     top.set_xticks(ticks, labels=[_short(curves["total_steps"][tick]) for tick in ticks])
     top.set_xlabel(_unit(run))
-    _finish(figure, axes, f"{run.header.name}: fitness{cut}")
+    pictures.finish(figure, axes, f"{run.header.name}: fitness{cut}")
     return figure
 
 
@@ -208,7 +204,7 @@ def _cut_off(axes: Any, curves: dict[str, Float64Array]) -> str:
 
 
 def _rounds(run: Run) -> Any:  # a matplotlib Figure
-    figure, axes = _figure()
+    figure, axes = pictures.figure()
     metric = run.header.metric
     returns = run.curves["elite_returns"]
     chosen = _spread(run.num_generations, 3)
@@ -225,28 +221,8 @@ def _rounds(run: Run) -> Any:  # a matplotlib Figure
         )
     axes.set(xlabel="inner rounds completed (0: before adaptation)", ylabel=f"{metric}, mean over tasks")
     axes.set_xticks(_spread(len(rounds), 11))
-    _finish(figure, axes, f"{run.header.name}: {metric} during adaptation")
+    pictures.finish(figure, axes, f"{run.header.name}: {metric} during adaptation")
     return figure
-
-
-def _figure() -> tuple[Any, Any]:  # a matplotlib Figure and its Axes
-    # Here, since matplotlib takes as long to import as all the rest of `gamaml inspect`.
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    figure: Any = Figure(figsize=(7.5, 4.8), layout="constrained")
-    FigureCanvasAgg(figure)
-    return figure, figure.add_subplot()
-
-
-def _finish(figure: Any, axes: Any, title: str) -> None:
-    axes.set_title(title, loc="left", fontsize=11)
-    axes.grid(visible=True, color="0.9")
-    axes.set_axisbelow(True)
-    for side in ("right", "top"):
-        axes.spines[side].set_visible(False)
-    # Below the axes, where it covers no data.
-    figure.legend(loc="outside lower center", ncols=3, frameon=False, fontsize=9)
 
 
 def _short(number: float) -> str:

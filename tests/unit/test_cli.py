@@ -217,6 +217,14 @@ BAD_ARGUMENTS = {
         ["replay", "absent.h5", "--elite"],
         "run file 'absent.h5': expected a file NAME.h5, got none there; check the path",
     ),
+    "adapt_of_nothing": (
+        ["adapt", "absent.h5"],
+        "run file 'absent.h5': expected a file NAME.h5, got none there; check the path",
+    ),
+    "rounds_are_no_numbers": (
+        ["adapt", "nav.toml", "--rounds", "0-x"],
+        "--rounds '0-x': expected rounds like 0-9 or 1,4,10-12, got '0-x'; correct it",
+    ),
     "picture_of_no_kind": (
         ["inspect", "nav.toml", "--plot", "curve.pdf"],
         "--plot 'curve.pdf': expected a name that ends in .png, got 'curve.pdf'; rename it",
@@ -266,7 +274,7 @@ def test_tasks_lists_the_ready_made_ones(capsys: pytest.CaptureFixture[str]) -> 
     assert "sinusoid" in out
 
 
-@pytest.mark.parametrize("command", [[], ["run"], ["inspect"], ["replay"], ["export"], ["tasks"]])
+@pytest.mark.parametrize("command", [[], ["run"], ["inspect"], ["replay"], ["adapt"], ["export"], ["tasks"]])
 def test_every_command_explains_itself(command: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit, match="^0$"):
         cli.main([*command, "--help"])

@@ -13,7 +13,7 @@ SOURCE = Path(__file__).parents[2] / "src" / "gamaml"
 
 ORDER = (
     ("errors", "types", "versions"),
-    ("config", "streams"),
+    ("config", "streams", "pictures"),
     ("noise", "population"),
     ("envs", "policies"),
     ("rl",),
@@ -24,7 +24,7 @@ ORDER = (
     ("writer", "worker"),
     ("evolve",),
     ("engine",),
-    ("train", "inspect", "replay", "export", "progress"),
+    ("train", "inspect", "replay", "adapt", "export", "progress"),
     ("cli",),
     ("__main__",),
 )
@@ -35,7 +35,7 @@ ROW = {name: row for row, names in enumerate(ORDER) for name in names}
 ALLOWED = {
     "mpi4py": ("parallel",),
     "h5py": ("runlog",),
-    "matplotlib": ("inspect",),
+    "matplotlib": ("pictures",),
     "rich": ("progress",),
     "jax": ("maml", "rl", "policies", "tasks"),
     "ale_py": ("envs",),

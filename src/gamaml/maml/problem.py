@@ -46,6 +46,7 @@ class InnerLoopProblem:
         self.scalars: tuple[str, ...] = ("step_size",) if vector.num_step_sizes else ()
         self.metric = "loss" if supervised else "return"
         self.scale = vector.scale(config.ga)
+        self.optimal_return: float | None = getattr(definition, "optimal_return", None)
         self._definition = definition
         self._vector = vector
         self._initialise = initialise

@@ -122,6 +122,26 @@ class Run:
         """Return the parameters of the last generation's elite, float32[num_params]."""
         return self.parameters()
 
+    def parents_mean(self) -> Float32Array:
+        """Return the mean of the last generation's parents, the elite among them, float32[num_params].
+
+        It averages out what single parents owe to luck, and is often the safer choice.
+
+        Raises:
+            ConfigError: there is no generation yet.
+        """
+        from gamaml import tasks
+
+        _in_range("generation", self.num_generations - 1, self.num_generations)
+        problem = tasks.make_problem(self.config)
+        noise = LazyNoise(size=self.config.noise.size, seed=self.config.noise.seed)
+        *ancestors, parents = [_present(parents) for parents in self.lineage]
+        genomes = (genome_of(candidate_at(parents, slot), ancestors) for slot in range(len(parents)))
+        total = np.zeros(self.header.num_params, np.float64)
+        for genome in genomes:
+            total += decode_genome(genome, noise, problem)
+        return (total / len(parents)).astype(np.float32)
+
     def digest(self) -> str:
         """Return the SHA-256 digest, in hexadecimal, of everything scientific in the run.
 

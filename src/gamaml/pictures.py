@@ -1,0 +1,47 @@
+"""What all pictures share: palette, frame, and the check of their file name."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from gamaml.errors import ConfigError
+
+# Okabe and Ito's palette, told apart by the colour-blind; line styles differ too, for print without colour.
+BLUE, ORANGE, GREEN = "#0072B2", "#E69F00", "#009E73"
+
+
+def checked(path: Path | str) -> Path:
+    """Return a picture's path.
+
+    Raises:
+        ConfigError: it does not end with .png, or its folder is missing.
+    """
+    path = Path(path)
+    if path.suffix != ".png":
+        raise ConfigError(f"picture {str(path)!r}: expected a name that ends with .png, got {path.name!r}; rename it")
+    if not path.parent.is_dir():
+        raise ConfigError(f"picture {str(path)!r}: expected an existing folder, got {path.parent}; create it")
+    return path
+
+
+def figure() -> tuple[Any, Any]:  # a matplotlib Figure and its Axes
+    """Return an empty figure that needs no display."""
+    # Here, since matplotlib takes as long to import as all the rest of `gamaml inspect`.
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure: Any = Figure(figsize=(7.5, 4.8), layout="constrained")
+    FigureCanvasAgg(figure)
+    return figure, figure.add_subplot()
+
+
+def finish(figure: Any, axes: Any, title: str) -> None:
+    """Give a figure its title, grid and legend."""
+    axes.set_title(title, loc="left", fontsize=11)
+    axes.grid(visible=True, color="0.9")
+    axes.set_axisbelow(True)
+    for side in ("right", "top"):
+        axes.spines[side].set_visible(False)
+    # Below the axes, where it covers no data.
+    figure.legend(loc="outside lower center", ncols=3, frameon=False, fontsize=9)

@@ -1,0 +1,278 @@
+"""Adaptation to held-out tasks: values by hand, intervals, tables and pictures."""
+
+from __future__ import annotations
+
+import dataclasses
+import shutil
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from run_examples import NUM_PARAMS, example_header, write_example
+
+import gamaml
+from gamaml import cli, runlog
+from gamaml import config as cfg
+from gamaml.adapt import Adaptation, adapt, bootstrap, compare, difference, plot, text
+from gamaml.errors import ConfigError
+from gamaml.runlog import Run
+from gamaml.types import Evaluation
+
+
+class Shift:
+    """Half the squared distance to a goal: a step of 0.5 leaves a quarter of the loss."""
+
+    shapes: Any = {"w": (NUM_PARAMS,)}
+
+    def __init__(self, bound: float = 1.0) -> None:
+        self.bound = bound
+
+    def sample(self, key: jax.Array) -> jax.Array:
+        return jax.random.uniform(key, (NUM_PARAMS,), jnp.float32, -self.bound, self.bound)
+
+    def loss(self, params: Any, task: jax.Array, key: jax.Array) -> jax.Array:
+        return 0.5 * jnp.sum((params["w"] - task) ** 2)
+
+
+class Own:
+    """Tells what it is given: its first parameter, and a digit of the task's key."""
+
+    num_params, num_rounds, scalars, metric, scale = NUM_PARAMS, 1, (), "return", None
+
+    def initial(self, noise: Any) -> Any:
+        return noise
+
+    def evaluate(self, params: Any, key: Any) -> Evaluation:
+        return Evaluation(2.0, np.array([params[0], key.task[0] % 1000], np.float32), 3)
+
+
+def write(path: Path, name: str = "Shift", *, rounds: int = 2, number: int = 2, **sections: Any) -> Run:
+    mapping: dict[str, Any] = {
+        "task": {"name": f"test_adapt:{name}"},
+        "inner": {"rounds": rounds, "step_size": 0.5},
+        "ga": {"population_size": 6, "num_parents": 3, "elite": {"candidates": 2, "episodes": 4}},
+        "stop": {"generations": 5},
+        "noise": {"size": 1000},
+        **sections,
+    }
+    header = example_header(cfg.from_mapping(mapping), name=path.stem, num_rounds=rounds, scalars=())
+    write_example(path, number, header=header)
+    return gamaml.load(path)
+
+
+def result(values: Any, trained: int = 1, **changes: Any) -> Adaptation:
+    values = np.array(values, np.float64)
+    made = Adaptation("one", "elite", "return", tuple(range(values.shape[1])), trained, values, 7, None, ())
+    return dataclasses.replace(made, **changes)
+
+
+def test_every_round_shows_what_its_update_left_also_beyond_the_training(tmp_path: Path) -> None:
+    found = adapt(write(tmp_path / "a.h5"), tasks=11, rounds=[4, 0, 1, 3])
+    assert found.values.shape == (11, 4)
+    assert (found.rounds, found.trained_rounds, found.metric) == ((0, 1, 3, 4), 2, "loss")
+    expected = found.values[:, :1] * 0.25 ** np.array([0, 1, 3, 4])
+    np.testing.assert_allclose(found.values, expected, rtol=1e-5)
+    assert len(np.unique(found.values[:, 0])) == 11  # so many different tasks
+    np.testing.assert_array_equal(found.mean, found.values.mean(axis=0))
+    np.testing.assert_array_equal(found.median, np.sort(found.values, axis=0)[5])
+
+
+def test_a_task_is_the_same_whatever_their_number(tmp_path: Path) -> None:
+    run = write(tmp_path / "a.h5")
+    np.testing.assert_array_equal(adapt(run, tasks=3).values, adapt(run, tasks=20).values[:3])
+
+
+def test_all_runs_meet_the_same_tasks_with_their_elites(tmp_path: Path) -> None:
+    runs = [write(tmp_path / f"{seed}.h5", "Own", rounds=1, seed=seed) for seed in (1, 2)]
+    found = [adapt(run, tasks=4) for run in runs]
+    assert [each.who for each in found] == ["elite", "elite"]
+    assert [set(each.values[:, 0]) for each in found] == [{run.elite_parameters()[0]} for run in runs]
+    np.testing.assert_array_equal(found[0].values[:, 1], found[1].values[:, 1])
+    assert len(set(found[0].values[:, 1])) == 4
+
+
+def test_parents_mean_is_the_mean_of_all_parents(tmp_path: Path) -> None:
+    run = write(tmp_path / "a.h5", "Own", rounds=1, number=1)
+    records = run.records[0]
+    elite = run.elite_parameters()
+    # The first generation's parents are the elite and its best other children.
+    children = [run.parameters(0, int(index)) for index in np.argsort(-records["fitness"])]
+    others = [child for child in children if not np.array_equal(child, elite)][:2]
+    mean = np.mean([elite, *others], axis=0, dtype=np.float64)
+    np.testing.assert_allclose(run.parents_mean(), mean, rtol=1e-5)
+    found = adapt(run, tasks=2, parents_mean=True)
+    assert (found.who, found.values[0, 0]) == ("mean of the parents", run.parents_mean()[0])
+
+
+def test_an_environment_plays_as_many_fresh_episodes_as_tasks(tmp_path: Path) -> None:
+    pytest.importorskip("gymnasium", reason="needs gymnasium")
+    mapping: dict[str, Any] = {
+        "env": {"id": "CartPole-v1"},
+        "policy": {"hidden": []},
+        "inner": {"rounds": 0},
+        "ga": {"population_size": 6, "num_parents": 3, "elite": {"candidates": 2, "episodes": 4}},
+        "stop": {"generations": 5},
+        "noise": {"size": 1000},
+    }
+    header = example_header(cfg.from_mapping(mapping), num_rounds=0, scalars=())
+    write_example(tmp_path / "pole.h5", 1, header=header)
+    found = adapt(gamaml.load(tmp_path / "pole.h5"), tasks=30)
+    assert found.values.shape == (30, 1)
+    assert found.steps == found.values.sum()  # CartPole pays 1 per step
+    assert np.array_equal(found.values, found.values.round())
+    with pytest.raises(ConfigError, match="inner.rounds=1: expected 0"):
+        adapt(gamaml.load(tmp_path / "pole.h5"), rounds=[1])
+
+
+def test_a_run_without_rounds_can_be_given_some_by_its_fixed_step_size(tmp_path: Path) -> None:
+    run = write(tmp_path / "a.h5", rounds=0, inner={"rounds": 0, "step_size": 0.5, "step_size_gene": "layer"})
+    found = adapt(run, tasks=2, rounds=[0, 1])
+    np.testing.assert_allclose(found.values[:, 1], found.values[:, 0] / 4, rtol=1e-5)
+    assert "1*" in text(found)
+
+
+def test_a_problem_of_ones_own_shows_the_rounds_that_it_has(tmp_path: Path) -> None:
+    run = write(tmp_path / "a.h5", "Own", rounds=1)
+    assert adapt(run, tasks=2).rounds == (0, 1)
+    with pytest.raises(ConfigError, match="--rounds 2: expected at most 1, which this Problem has"):
+        adapt(run, rounds=[2])
+
+
+def test_overrides_change_the_evaluation_and_not_what_is_evaluated(tmp_path: Path) -> None:
+    run = write(tmp_path / "a.h5")
+    found = adapt(run, tasks=2, overrides=["inner.step_size=1.0"])
+    np.testing.assert_allclose(found.values[:, 1:], 0, atol=1e-10)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"tasks": 1}, "tasks=1: expected at least 2, since an interval needs several"),
+        ({"rounds": []}, "expected numbers from 0 on; choose e.g. 0-2"),
+        ({"rounds": [-1]}, "expected numbers from 0 on; choose e.g. 0-2"),
+        ({"overrides": ["inner.rounds=3"]}, "expected other names, got inner.rounds; say it by --rounds"),
+        ({"overrides": ["inner.num_tasks=3"]}, "expected other names, got inner.num_tasks; say it by --tasks"),
+        ({"overrides": ["inner.step_size_gene=global"]}, "expected a policy of 10 parameters, got 11"),
+    ],
+)
+def test_what_cannot_be_is_refused_in_words(tmp_path: Path, arguments: Any, message: str) -> None:
+    run = write(tmp_path / "a.h5")
+    with pytest.raises(ConfigError, match=message):
+        adapt(run, **arguments)
+
+
+@pytest.mark.parametrize("parents_mean", [False, True])
+def test_run_without_a_generation_has_nothing_to_adapt(tmp_path: Path, parents_mean: bool) -> None:
+    with pytest.raises(ConfigError, match="expected at least one finished generation, got none"):
+        adapt(write(tmp_path / "a.h5", number=0), parents_mean=parents_mean)
+
+
+def test_bootstrap_intervals_are_those_of_theory_for_many_normal_values() -> None:
+    values = np.random.Generator(np.random.SFC64(1)).standard_normal((400, 1)) + 1e6
+    low, high = bootstrap(values)[:, 0] - values.mean()
+    expected = 1.96 * values.std() / np.sqrt(400)
+    assert -low == pytest.approx(expected, rel=0.05)
+    assert high == pytest.approx(expected, rel=0.05)
+    np.testing.assert_array_equal(bootstrap(values), bootstrap(values))
+
+
+def test_bootstrap_of_equal_values_is_a_point_and_of_diverged_ones_nothing() -> None:
+    values = np.array([[2.0, 1.0, np.nan], [2.0, np.inf, 1.0], [2.0, 3.0, 4.0]])
+    np.testing.assert_array_equal(bootstrap(values), [[2, np.nan, np.nan], [2, np.nan, np.nan]])
+
+
+def test_comparison_is_task_by_task(tmp_path: Path) -> None:
+    run = write(tmp_path / "a.h5")
+    shutil.copy(tmp_path / "a.h5", tmp_path / "b.h5")
+    one, other = compare(run, gamaml.load(tmp_path / "b.h5"), tasks=4)
+    assert difference(one, other).tolist() == [[0.0] * 3] * 4
+    assert "0 [0, 0]" in text(one, other).splitlines()[-1]
+
+
+def test_comparison_shows_as_many_rounds_as_one_of_both_was_trained_for(tmp_path: Path) -> None:
+    one, other = compare(write(tmp_path / "a.h5"), write(tmp_path / "b.h5", rounds=1), tasks=2)
+    assert one.rounds == other.rounds == (0, 1, 2)
+    assert "* more rounds than were trained for (a 2, b 1)" in text(one, other)
+
+
+def test_runs_of_other_tasks_are_not_compared(tmp_path: Path) -> None:
+    other = write(tmp_path / "b.h5", task={"name": "test_adapt:Shift", "bound": 2.0})
+    with pytest.raises(ConfigError, match="expected runs of the same tasks, got settings {} and settings {'bound'"):
+        compare(write(tmp_path / "a.h5"), other, tasks=2)
+    with pytest.raises(ConfigError, match="expected the same rounds and number of tasks"):
+        difference(result([[1, 2], [3, 4]]), result([[1], [2]]))
+
+
+def test_table_shows_mean_interval_and_median_and_marks_rounds_beyond_the_training() -> None:
+    lines = text(result([[1, 2, 3], [3, 2, np.inf]], optimal_return=6.66)).splitlines()
+    assert lines[:2] == [
+        "one: elite, 7 environment steps",
+        "return on 2 held-out tasks or episodes: mean [95 % bootstrap interval], higher is better",
+    ]
+    rows = [line.split() for line in lines[3:7]]
+    assert rows == [
+        ["rounds", "one", "median", "not", "finite"],
+        ["0", "2", "[1,", "3]", "2", "0"],
+        ["1", "2", "[2,", "2]", "2", "0"],
+        ["2*", "inf", "inf", "1"],
+    ]
+    assert lines[7:] == ["* more rounds than were trained for (one 1)", "the best possible mean is 6.6600"]
+
+
+def test_median_takes_what_is_no_number_for_the_worst() -> None:
+    values = [[1.0], [2.0], [np.nan]]
+    assert result(values).median.tolist() == [1.0]
+    assert result(values, metric="loss").median.tolist() == [2.0]
+
+
+def test_plot_is_dashed_beyond_the_training_and_cut_where_that_diverges(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from gamaml import pictures
+
+    drawn: list[Any] = []
+    made = pictures.figure
+
+    def figure() -> Any:
+        drawn.append(made())
+        return drawn[-1]
+
+    monkeypatch.setattr(pictures, "figure", figure)
+    calm = result([[0, 1, 2], [1, 2, 3]], optimal_return=6.66)
+    wild = result([[0, 1, 2e9], [1, 2, np.nan]])
+    assert plot(calm, path=tmp_path / "a.png").read_bytes().startswith(b"\x89PNG\r\n\x1a\n")
+    plot(calm, wild, path=tmp_path / "b.png")
+    plot(result([[1], [2]], trained=0), path=tmp_path / "c.png")
+    axes = [each[1] for each in drawn]
+    styles = [line.get_linestyle() for line in axes[0].lines if len(line.get_xdata()) > 1]
+    assert "--" in styles and "-" in styles and ":" in styles
+    assert "dashed: more than trained for" in axes[0].get_xlabel()
+    assert "leave the axis" not in axes[0].get_title(loc="left")
+    assert "rounds beyond the training leave the axis" in axes[1].get_title(loc="left")
+    assert axes[1].get_ylim()[1] < 10
+    assert "dashed" not in axes[2].get_xlabel()
+    with pytest.raises(ConfigError, match="ends with .png"):
+        plot(calm, path=tmp_path / "a.pdf")
+
+
+def test_the_command_prints_table_and_picture(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "a.h5"
+    write(path)
+    write(tmp_path / "b.h5", seed=2)
+    picture = tmp_path / "p.png"
+    arguments = ["adapt", str(path), "--tasks", "3", "--rounds", "0,3", "--against", str(tmp_path / "b.h5")]
+    assert cli.main([*arguments, "--parents-mean", "--set", "inner.step_size=0.25", "--plot", str(picture)]) == 0
+    out = capsys.readouterr().out
+    expected = compare(
+        runlog.load(path),
+        runlog.load(tmp_path / "b.h5"),
+        tasks=3,
+        rounds=[0, 3],
+        parents_mean=True,
+        overrides=["inner.step_size=0.25"],
+    )
+    assert out == f"{text(*expected)}\npicture: {picture}\n"
+    assert picture.exists()
