@@ -29,7 +29,17 @@ from gamaml.noise import NoiseTable
 from gamaml.parallel import table
 from gamaml.parallel.topology import Topology
 from gamaml.parallel.windows import SharedWindow
-from gamaml.population import LINEAGE_DTYPE, GAState, Genome, Lineage, candidate_at, decode, decode_genome
+from gamaml.population import (
+    LINEAGE_DTYPE,
+    ROOT,
+    Candidate,
+    GAState,
+    Genome,
+    Lineage,
+    candidate_at,
+    decode,
+    decode_genome,
+)
 from gamaml.types import Float32Array
 from report import print_machine, print_result
 
@@ -118,7 +128,8 @@ def print_root(num_params: int, noise: NoiseTable, lengths: list[int]) -> None:
     random = np.random.default_rng(2)
     for length in lengths:
         offsets = random.integers(noise.entries.size - num_params, size=length)
-        genome = Genome(0, tuple((int(offset), STD) for offset in offsets))
+        mutations = (Candidate(place, int(offset), STD) for place, offset in enumerate(offsets))
+        genome = Genome((Candidate(ROOT, 0, 1.0), *mutations), (length,))
         seconds = seconds_of(lambda genome=genome: decode_genome(genome, noise, Policy(num_params)))
         print(f"  from the root, {length:>6,} mutations: {1e3 * seconds:10.1f} ms")
 

@@ -21,6 +21,10 @@ INITIAL_STD = 1.0
 
 NETWORKS = ("mlp", "nature", "ga-dist")
 
+ADDED: Mapping[str, bool] = {"added": True}
+"""Metadata of a name that runs from before it existed do not have; its default is what they did. The default is left
+out of the config's mapping, so that their digests are what they were, and they can be resumed."""
+
 MAX_NOISE_SIZE = 2**32
 """Entries; the draw of an offset is as good as uniform up to here."""
 
@@ -144,6 +148,7 @@ class GAConfig:
     Attributes:
         population_size: children per generation.
         num_parents: parents that survive truncation, the elite among them.
+        recombine: parents of a child, drawn without repetition, whose mean is mutated; 1 as in Such et al.
         mutation_std: std of the mutation, in units of the noise table's standard normals.
         mutation_std_final: where the std ends; equal to `mutation_std` when None.
         mutation_std_generations: generations over which the std goes exponentially from first to last.
@@ -154,6 +159,7 @@ class GAConfig:
 
     population_size: int = 200
     num_parents: int = 20
+    recombine: int = field(default=1, metadata=ADDED)
     mutation_std: float = 0.05
     mutation_std_final: float | None = None
     mutation_std_generations: int = 100
@@ -259,7 +265,7 @@ def to_mapping(config: Config) -> dict[str, Any]:
         if isinstance(value, TaskConfig):
             return {"name": value.name, **{key: plain(item) for key, item in value.settings.items()}}
         if dataclasses.is_dataclass(value) and not isinstance(value, type):
-            pairs = ((f.name, getattr(value, f.name)) for f in dataclasses.fields(value))
+            pairs = ((f.name, getattr(value, f.name)) for f in dataclasses.fields(value) if not _is_old(value, f))
             return {name: plain(item) for name, item in pairs if item is not None and item != TaskConfig()}
         if isinstance(value, Mapping):
             return {key: plain(item) for key, item in typing.cast(Mapping[str, Any], value).items()}
@@ -268,6 +274,10 @@ def to_mapping(config: Config) -> dict[str, Any]:
         return value
 
     return plain(config)
+
+
+def _is_old(section: Any, entry: dataclasses.Field[Any]) -> bool:  # any dataclass of the config
+    return "added" in entry.metadata and getattr(section, entry.name) == entry.default
 
 
 def to_json(config: Config) -> str:
@@ -491,6 +501,11 @@ def _validate_ga(ga: GAConfig) -> None:
     _at_least("ga.population_size", ga.population_size, 1)
     _at_least("ga.num_parents", ga.num_parents, 1)
     _at_most_population("ga.num_parents", ga.num_parents, ga)
+    _at_least("ga.recombine", ga.recombine, 1)
+    if ga.recombine > ga.num_parents:
+        raise ConfigError(
+            f"ga.recombine={ga.recombine} exceeds ga.num_parents={ga.num_parents}; choose at most {ga.num_parents}"
+        )
     _above_zero("ga.mutation_std", ga.mutation_std)
     _above_zero("ga.mutation_std_final", ga.mutation_std_final)
     _at_least("ga.mutation_std_generations", ga.mutation_std_generations, 1)

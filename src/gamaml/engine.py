@@ -33,8 +33,9 @@ from gamaml.population import (
     Lineage,
     TrainResult,
     candidate_at,
-    decode_genome,
-    genome_of,
+    decode_part,
+    genomes_of,
+    lineage_dtype,
     record_dtype,
 )
 from gamaml.runlog import Header, RunLog
@@ -56,7 +57,8 @@ class _Layout:
         self.dtype = record_dtype(problem.num_rounds, problem.scalars)
         self.capacity = max(config.ga.population_size, elite.candidates * elite.episodes, config.ga.num_parents)
         self.table_size = max(config.ga.num_parents, elite.candidates)
-        self.board_nbytes = Board.nbytes(self.capacity, self.table_size, self.dtype)
+        self.table_dtype = lineage_dtype(config.ga.recombine)
+        self.board_nbytes = Board.nbytes(self.capacity, self.table_size, self.dtype, self.table_dtype)
         self.parents_shape = (2, config.ga.num_parents, problem.num_params)
         self.parents_nbytes = 4 * int(np.prod(self.parents_shape))
 
@@ -241,7 +243,8 @@ class Engine:
             shape = layout.parents_shape
             self._parents.append(parents[first : first + layout.parents_nbytes // 4].reshape(shape))
             first += layout.parents_nbytes // 4
-            self._boards.append(Board(self._board_window, position, layout.capacity, layout.table_size, layout.dtype))
+            sizes = (layout.capacity, layout.table_size, layout.dtype, layout.table_dtype)
+            self._boards.append(Board(self._board_window, position, *sizes))
             position += layout.board_nbytes
             self._workers.append(
                 Worker(
@@ -258,16 +261,19 @@ class Engine:
             )
 
     def _restore(self, population: int, lineage: list[Lineage]) -> GAState:
-        """Decode a population's parents from their roots, shared by the ranks of the node; return its state."""
-        config, problem = self._configs[population], self._problems[population]
-        initial = ga.initial_state(config.seed, config.noise.size - problem.num_params + 1)
+        """Decode a population's parents from their roots, shared by the ranks of the node; return its state.
+
+        Each rank decodes a range of the parameters, of all ancestors: the ranks wait for nobody.
+        """
+        config, problem, node = self._configs[population], self._problems[population], self._topology.node
+        initial = ga.initial_state(config.seed, config.noise.size - problem.num_params + 1, config.ga.recombine)
         if not lineage:
             return initial
         generation = len(lineage)
+        genome = genomes_of([candidate_at(lineage[-1], slot) for slot in range(len(lineage[-1]))], lineage[:-1])
+        start, stop = (problem.num_params * rank // node.size for rank in (node.rank, node.rank + 1))
         target = self._parents[population][generation % 2]
-        for slot in range(self._topology.node.rank, len(lineage[-1]), self._topology.node.size):
-            genome = genome_of(candidate_at(lineage[-1], slot), lineage[:-1])
-            target[slot] = decode_genome(genome, self._noise, problem)
+        target[: len(lineage[-1]), start:stop] = decode_part(genome, self._noise, problem, start, stop)
         return GAState(initial.seed, initial.num_offsets, generation, lineage[-1])
 
     # Running.
@@ -277,7 +283,8 @@ class Engine:
         if self._topology.is_leader:
             for board, layout in zip(self._boards, self._layouts, strict=True):
                 comm = self._topology.relay.Dup()
-                relays.append(Relay(comm, board, layout.capacity, layout.table_size, layout.dtype))
+                sizes = (layout.capacity, layout.table_size, layout.dtype, layout.table_dtype)
+                relays.append(Relay(comm, board, *sizes))
                 self._stack.callback(comm.Free)
         if self._topology.is_root:
             writer = self._stack.enter_context(Writer())

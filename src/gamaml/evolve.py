@@ -148,7 +148,7 @@ class Evolution:
         """Set up the open generation from what an earlier job left of it."""
         self._children = np.zeros(self._config.ga.population_size, self._dtype)
         self._children[history.children["index"]] = history.children
-        self._candidates = lineage_of([])
+        self._candidates = lineage_of([], self._state.parents.dtype)
         self._reevaluations = np.zeros(0, self._dtype)
         self._phase = _Phase.CHILDREN
         if _complete(self._children):
@@ -163,7 +163,7 @@ class Evolution:
         # Done now, so that the ranks need not wait for it between the last result and the next command.
         self._shortlist = ga.shortlist(self._state, self._children, self._config.ga)
         contenders = self._shortlist.contenders
-        self._candidates = lineage_of(contenders)
+        self._candidates = lineage_of(contenders, self._state.parents.dtype)
         self._reevaluations = np.zeros(len(contenders) * self._config.ga.elite.episodes, self._dtype)
         self._phase = _Phase.REEVALUATIONS if contenders else _Phase.SELECTION
 

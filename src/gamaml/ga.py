@@ -18,18 +18,30 @@ from gamaml import config as cfg
 from gamaml import streams
 from gamaml.config import INITIAL_STD, GAConfig
 from gamaml.errors import GamamlError
-from gamaml.population import LINEAGE_DTYPE, ROOT, UNCHANGED, Candidate, GAState, Lineage, candidate_at, lineage_of
+from gamaml.population import (
+    NOBODY,
+    ROOT,
+    UNCHANGED,
+    Candidate,
+    GAState,
+    Lineage,
+    candidate_at,
+    lineage_dtype,
+    lineage_of,
+)
 from gamaml.types import Float64Array, Records
 
 
-def initial_state(seed: int, num_offsets: int) -> GAState:
+def initial_state(seed: int, num_offsets: int, recombine: int = 1) -> GAState:
     """Return the state before generation 0.
 
     Args:
         seed: the population's seed.
         num_offsets: number of valid noise offsets, noise.size - num_params + 1.
+        recombine: the most parents that a child has.
     """
-    return GAState(seed=seed, num_offsets=num_offsets, generation=0, parents=np.empty(0, LINEAGE_DTYPE))
+    parents = np.empty(0, lineage_dtype(recombine))
+    return GAState(seed=seed, num_offsets=num_offsets, generation=0, parents=parents)
 
 
 def propose(state: GAState, config: GAConfig, index: int) -> Candidate:
@@ -40,20 +52,48 @@ def propose(state: GAState, config: GAConfig, index: int) -> Candidate:
 def proposals(state: GAState, config: GAConfig, count: int | None = None) -> Lineage:
     """Return the first `count` children of the state's generation (all of them by default) as one array.
 
-    Two 64-bit words per child are scaled to the ranges of parents and offsets (multiply and shift), whose bias is below
-    2**-32 for tables up to 2**32 entries.
+    One 64-bit word per child is scaled to the range of offsets and one to that of each parent (multiply and shift),
+    whose bias is below 2**-32 for tables up to 2**32 entries. Of several parents each is another one, in the order of
+    their slots; where fewer survived than `recombine` asks for, all of them.
     """
     count = config.population_size if count is None else count
-    states = streams.states(state.seed, streams.Purpose.PROPOSE, state.generation, count, num_words=4)
+    num_words = 2 + 2 * config.recombine
+    states = streams.states(state.seed, streams.Purpose.PROPOSE, state.generation, count, num_words)
     words = states.astype(np.uint64)
-    children = np.empty(count, LINEAGE_DTYPE)
+    children = np.empty(count, state.parents.dtype)
     children["offset"] = _scaled(words[:, 0], words[:, 1], state.num_offsets)
     if len(state.parents) == 0:
         children["slot"], children["std"] = ROOT, INITIAL_STD
+        slots = np.empty((count, 0), np.int32)
     else:
-        children["slot"] = _scaled(words[:, 2], words[:, 3], len(state.parents))
+        slots = _different(words[:, 2:], len(state.parents))
+        children["slot"] = slots[:, 0]
         children["std"] = cfg.mutation_std(config, state.generation)
+    if config.recombine > 1:
+        children["partners"] = NOBODY
+        children["partners"][:, : max(0, slots.shape[1] - 1)] = slots[:, 1:]
     return children
+
+
+def _different(words: npt.NDArray[np.uint64], number: int) -> npt.NDArray[np.uint64]:
+    """Draw different slots below `number` per row, each set equally likely.
+
+    Args:
+        words: [count, 2 * k], two 32-bit words per draw.
+        number: of slots.
+
+    Returns:
+        [count, min(k, number)], ascending in each row.
+    """
+    drawn = np.empty((len(words), min(words.shape[1] // 2, number)), np.uint64)
+    for place in range(drawn.shape[1]):
+        # The n-th of those that are left: every slot drawn before, from the lowest on, moves it up by one.
+        slot = _scaled(words[:, 2 * place], words[:, 2 * place + 1], number - place)
+        for earlier in range(place):
+            slot += slot >= drawn[:, earlier]
+        drawn[:, place] = slot
+        drawn[:, : place + 1].sort(axis=1)
+    return drawn
 
 
 def _scaled(low: npt.NDArray[np.uint64], high: npt.NDArray[np.uint64], number: int) -> npt.NDArray[np.uint64]:
@@ -150,7 +190,7 @@ def choose(state: GAState, listed: Shortlist, reevaluations: Records, config: GA
             break
         if child not in parents:
             parents.append(child)
-    next_state = GAState(state.seed, state.num_offsets, state.generation + 1, lineage_of(parents))
+    next_state = GAState(state.seed, state.num_offsets, state.generation + 1, lineage_of(parents, state.parents.dtype))
     return next_state, fitness
 
 

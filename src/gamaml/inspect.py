@@ -109,11 +109,12 @@ def _highlights(run: Run) -> list[str]:
     )
     elite = f"{ga.elite.candidates} candidates x {ga.elite.episodes} episodes" if ga.elite.candidates else "none"
     final = "" if ga.mutation_std_final is None else f" to {ga.mutation_std_final:g}"
+    mean = f" (the mean of {ga.recombine} is mutated)" if ga.recombine > 1 else ""
     lines = {
         "task": config.subject + (f" ({settings})" if settings else ""),
         "seed": str(config.seed),
         "inner loop": loop if header.num_rounds else "none (plain deep GA)",
-        "GA": f"population {ga.population_size}, {ga.num_parents} parents, std {ga.mutation_std:g}{final}",
+        "GA": f"population {ga.population_size}, {ga.num_parents} parents{mean}, std {ga.mutation_std:g}{final}",
         "elite": elite,
         "noise table": f"{config.noise.size:,} entries, seed {config.noise.seed}, {header.noise_digest[:16]}",
         "parameters": _sizes(run),
@@ -133,7 +134,7 @@ def _sizes(run: Run) -> str:
     if run.num_generations == 0:
         return text
     genome = run.genome()
-    return f"{text}; the elite's genome: {genome.nbytes:,} bytes, {len(genome.mutations)} mutations"
+    return f"{text}; the elite's genome: {genome.nbytes:,} bytes, {genome.num_mutations} mutations"
 
 
 def _consumed(run: Run) -> str:

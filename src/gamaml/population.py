@@ -31,12 +31,24 @@ LINEAGE_DTYPE = np.dtype([("slot", "<i4"), ("offset", "<i8"), ("std", "<f4")])
 """One parent: the slot among the previous generation's parents that it comes from, noise offset, std."""
 
 Lineage = npt.NDArray[np.void]
-"""Structured array of LINEAGE_DTYPE, one entry per parent; slot 0 is the elite."""
+"""Structured array of a `lineage_dtype`, one entry per parent; slot 0 is the elite."""
+
+NOBODY = -1
+"""Partner of an entry that has fewer parents than it may have."""
 
 _BLOCK = 1 << 18
 """Entries decoded at a time, 1 MiB: many, so that the calls cost little; few, so that the product stays in the cache.
 With 2**15 a child of 4 million parameters takes 1.4 times as long as in a C loop, with 2**18 1.1 times
 (`benchmarks/decode.py`)."""
+
+
+def lineage_dtype(recombine: int = 1) -> np.dtype[np.void]:
+    """Return the dtype of a Lineage whose entries come from up to `recombine` parents each.
+
+    One: LINEAGE_DTYPE. More: with a column "partners", the slots of the parents beside `slot`.
+    """
+    partners = [("partners", "<i4", (recombine - 1,))] if recombine > 1 else []
+    return np.dtype([*LINEAGE_DTYPE.descr, *partners])
 
 
 def record_dtype(num_rounds: int, scalars: Sequence[str] = ()) -> np.dtype[np.void]:
@@ -101,24 +113,44 @@ class Candidate:
     """One candidate: a parent's slot, a noise offset and the mutation std.
 
     `slot == ROOT`: no parent, the noise at `offset` becomes initial parameters. `offset == UNCHANGED`: the parent.
+    With `partners`, slots of further parents, what is mutated is the mean of them all.
     """
 
     slot: int
     offset: int
     std: float
+    partners: tuple[int, ...] = ()
+
+    @property
+    def bases(self) -> tuple[int, ...]:
+        """Slots of all its parents, in the order in which they are added; empty for a root."""
+        return () if self.slot == ROOT else (self.slot, *self.partners)
 
 
 @dataclass(frozen=True)
 class Genome:
-    """A candidate from its root: the offset of its initial parameters, then (offset, std) of every mutation."""
+    """Candidates from their roots on.
 
-    root: int
-    mutations: tuple[tuple[int, float], ...] = ()
+    Attributes:
+        steps: every ancestor once, parents before their children, and the candidates themselves; their slots are places
+            in `steps`. Those that equal their parent are left out.
+        ends: places of the candidates in `steps`.
+    """
+
+    steps: tuple[Candidate, ...]
+    ends: tuple[int, ...]
+
+    @property
+    def num_mutations(self) -> int:
+        """Number of mutations, those of all ancestors together."""
+        return sum(step.slot != ROOT for step in self.steps)
 
     @property
     def nbytes(self) -> int:
-        """Bytes that the genome takes as 8-byte offsets and 4-byte stds."""
-        return 8 + 12 * len(self.mutations)
+        """Bytes that the genome takes: 8 per offset, 4 per std, and 4 per parent that is not the step before."""
+        bases = [step.bases for step in self.steps]
+        plain = sum(slots == (place - 1,) for place, slots in enumerate(bases))
+        return 8 * len(bases) + 4 * self.num_mutations + 4 * (sum(map(len, bases)) - plain)
 
 
 @dataclass(frozen=True)
@@ -269,6 +301,21 @@ def mutate(
     return out
 
 
+def mean(rows: Sequence[Float32Array], out: Float32Array) -> Float32Array:
+    """Write the mean of `rows`, each float32[num_params], into `out` and return it.
+
+    The rows are added one after the other in float32, so that the bits depend on nothing but their order.
+    """
+    number = np.float32(len(rows))
+    for start in range(0, out.size, _BLOCK):
+        total = out[start : start + _BLOCK]
+        total[:] = rows[0][start : start + _BLOCK]
+        for row in rows[1:]:
+            np.add(total, row[start : start + _BLOCK], out=total)
+        np.divide(total, number, out=total)
+    return out
+
+
 def decode(
     candidate: Candidate, parents: Float32Array, noise: NoiseSource, problem: Decodable, out: Float32Array
 ) -> Float32Array:
@@ -290,46 +337,99 @@ def decode(
         out[:] = parents[candidate.slot]
     else:
         block = noise.block(candidate.offset, problem.num_params)
-        mutate(parents[candidate.slot], block, candidate.std, problem.scale, out)
+        rows = [parents[slot] for slot in candidate.bases]
+        base = rows[0] if len(rows) == 1 else mean(rows, out)
+        mutate(base, block, candidate.std, problem.scale, out)
     return out
 
 
 def decode_genome(genome: Genome, noise: NoiseSource, problem: Decodable) -> Float32Array:
-    """Decode a genome from its root; the same bits as decoding step by step through cached parents.
+    """Decode the first candidate of a genome; the same bits as decoding step by step through cached parents.
 
     Returns:
         float32[num_params].
     """
-    params = np.array(problem.initial(noise.block(genome.root, problem.num_params)), np.float32)
-    for offset, std in genome.mutations:
-        mutate(params, noise.block(offset, problem.num_params), std, problem.scale, params)
-    return params
+    return decode_part(genome, noise, problem, 0, problem.num_params)[0]
+
+
+def decode_part(genome: Genome, noise: NoiseSource, problem: Decodable, start: int, stop: int) -> Float32Array:
+    """Decode the parameters from `start` to `stop` of all candidates of a genome.
+
+    Every ancestor is decoded once, and forgotten after its last child: time grows with their number, memory with the
+    number of those that live at once.
+
+    Returns:
+        float32[len(genome.ends), stop - start].
+    """
+    scale = None if problem.scale is None else problem.scale[start:stop]
+    last_use = {base: place for place, step in enumerate(genome.steps) for base in step.bases}
+    last_use.update((end, len(genome.steps)) for end in genome.ends)
+    alive: dict[int, Float32Array] = {}
+    for place, step in enumerate(genome.steps):
+        if step.slot == ROOT:
+            params = problem.initial(noise.block(step.offset, problem.num_params))
+            alive[place] = np.array(params[start:stop], np.float32)
+            continue
+        rows = [alive[base] for base in step.bases]
+        dying = [alive.pop(base) for base in set(step.bases) if last_use[base] == place]
+        if len(rows) > 1:
+            out = base = mean(rows, np.empty(stop - start, np.float32))
+        else:
+            base = rows[0]
+            out = base if dying else np.empty(stop - start, np.float32)
+        alive[place] = mutate(base, noise.block(step.offset + start, stop - start), step.std, scale, out)
+    return np.stack([alive[end] for end in genome.ends])
 
 
 def genome_of(candidate: Candidate, lineage: Sequence[Lineage]) -> Genome:
-    """Rebuild a candidate's genome.
+    """Rebuild a candidate's genome; arguments as in `genomes_of`."""
+    return genomes_of([candidate], lineage)
+
+
+def genomes_of(candidates: Sequence[Candidate], lineage: Sequence[Lineage]) -> Genome:
+    """Rebuild the common genome of candidates.
 
     Args:
-        candidate: its slot refers to the last entry of `lineage`.
+        candidates: their slots refer to the last entry of `lineage`.
         lineage: the parents selected after generation 0, 1, ..., each in terms of the entry before it.
     """
-    slot, steps = candidate.slot, [(candidate.offset, float(candidate.std))]
+    generations: list[dict[int, Candidate]] = [dict(enumerate(candidates))]
     for parents in reversed(lineage):
-        if slot == ROOT:
+        needed = {slot for child in generations[-1].values() for slot in child.bases}
+        if not needed:
             break
-        entry = parents[slot]
-        slot = int(entry["slot"])
-        steps.append((int(entry["offset"]), float(entry["std"])))
-    steps = [step for step in reversed(steps) if step[0] != UNCHANGED]
-    return Genome(root=steps[0][0], mutations=tuple(steps[1:]))
+        generations.append({slot: candidate_at(parents, slot) for slot in sorted(needed)})
+    steps: list[Candidate] = []
+    places: dict[int, int] = {}
+    for generation in reversed(generations):
+        before, places = places, {}
+        for slot, found in generation.items():
+            if found.offset == UNCHANGED:
+                places[slot] = before[found.slot]
+                continue
+            places[slot] = len(steps)
+            slots = [before[base] for base in found.bases] or [ROOT]
+            steps.append(Candidate(slots[0], found.offset, found.std, tuple(slots[1:])))
+    return Genome(steps=tuple(steps), ends=tuple(places[slot] for slot in range(len(candidates))))
 
 
-def lineage_of(candidates: Sequence[Candidate]) -> Lineage:
-    """Return candidates as a Lineage array."""
-    return np.array([(c.slot, c.offset, c.std) for c in candidates], LINEAGE_DTYPE)
+def lineage_of(candidates: Sequence[Candidate], dtype: np.dtype[np.void] = LINEAGE_DTYPE) -> Lineage:
+    """Return candidates as a Lineage array of a `lineage_dtype`."""
+    lineage = np.empty(len(candidates), dtype)
+    lineage["slot"] = [candidate.slot for candidate in candidates]
+    lineage["offset"] = [candidate.offset for candidate in candidates]
+    lineage["std"] = [candidate.std for candidate in candidates]
+    if "partners" in (dtype.names or ()):
+        lineage["partners"] = NOBODY
+        for entry, candidate in zip(lineage, candidates, strict=True):
+            entry["partners"][: len(candidate.partners)] = candidate.partners
+    return lineage
 
 
 def candidate_at(lineage: Lineage, slot: int) -> Candidate:
     """Return one entry of a Lineage as a Candidate."""
     entry = lineage[slot]
-    return Candidate(int(entry["slot"]), int(entry["offset"]), float(entry["std"]))
+    partners: tuple[int, ...] = ()
+    if "partners" in (lineage.dtype.names or ()):
+        partners = tuple(int(partner) for partner in entry["partners"] if partner != NOBODY)
+    return Candidate(int(entry["slot"]), int(entry["offset"]), float(entry["std"]), partners)

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from harness import Layout, Mpi, run_mpi
-from programs.toys import SphereInBatches
+from programs.toys import Sphere, SphereInBatches
 from runs import PROGRAMS, SINGLE, digest, journalled, run, settings, started
 
 from gamaml import replay, runlog
@@ -26,6 +26,9 @@ SLOW = ("--set", "task.seconds=0.01")
 """Leaves time to be killed in."""
 
 
+RECOMBINED = (*SLOW, "--set", "ga.recombine=3")
+
+
 @pytest.fixture(scope="session")
 def reference(tmp_path_factory: pytest.TempPathFactory, mpich: Mpi) -> dict[str, str]:
     """Digests of the runs on one rank, by config."""
@@ -35,6 +38,7 @@ def reference(tmp_path_factory: pytest.TempPathFactory, mpich: Mpi) -> dict[str,
         "navigation": ["navigation.toml"],
         "sphere": ["sphere.toml"],
         "slow sphere": ["sphere.toml", *SLOW],
+        "recombined": ["sphere.toml", *RECOMBINED],
     }.items():
         run(mpich, SINGLE, arguments[0], out / name, *arguments[1:])
         digests[name] = digest(out / name)
@@ -72,8 +76,21 @@ def test_children_in_blocks_and_in_batches_are_those_one_by_one(
     assert replayed.differences == ()
 
 
-def test_every_generation_takes_the_same_bytes(mpich: Mpi, tmp_path: Path) -> None:
-    run(mpich, SINGLE, "sphere.toml", tmp_path, "--set", "stop.generations=40")
+@pytest.mark.parametrize("layout", [Layout((3,)), UNEVEN], ids=str)
+def test_children_of_several_parents_are_the_same_everywhere(
+    mpi: Mpi, layout: Layout, tmp_path: Path, reference: dict[str, str]
+) -> None:
+    run(mpi, layout, "sphere.toml", tmp_path, *RECOMBINED)
+    assert digest(tmp_path) == reference["recombined"] != reference["slow sphere"]
+    loaded = runlog.load(tmp_path / "run.h5")
+    for where in ({"generation": 7, "index": 5}, {"generation": 11, "candidate": 1, "episode": 2}):
+        assert replay.replay(loaded, **where, problem=Sphere()).differences == ()
+
+
+@pytest.mark.parametrize("recombine", [1, 4])
+def test_every_generation_takes_the_same_bytes(mpich: Mpi, tmp_path: Path, recombine: int) -> None:
+    changes = ["stop.generations=40", f"ga.recombine={recombine}"]
+    run(mpich, SINGLE, "sphere.toml", tmp_path, *settings(changes))
     frames = read_frames(tmp_path / "run.run" / "journal")
     sizes = [len(payload) for kind, payload, _ in frames if kind is FrameType.COMMIT]
     assert len(sizes) == 40
@@ -118,14 +135,17 @@ def test_part_of_the_ranks_is_as_good_as_all_of_them(mpi: Mpi, tmp_path: Path) -
     assert digests[0] == digests[1]
 
 
-@pytest.mark.parametrize("victim", ["rank", "everything"])
+@pytest.mark.parametrize(
+    ("victim", "how"), [("rank", "slow sphere"), ("everything", "slow sphere"), ("rank", "recombined")]
+)
 def test_run_killed_three_times_equals_the_uninterrupted_one(
-    mpi: Mpi, tmp_path: Path, reference: dict[str, str], victim: str
+    mpi: Mpi, tmp_path: Path, reference: dict[str, str], victim: str, how: str
 ) -> None:
+    settings = RECOMBINED if how == "recombined" else SLOW
     chance = random.Random(f"{mpi.name} {victim}")
     for _ in range(3):
         before = journalled(tmp_path)
-        with started(mpi, UNEVEN, "sphere.toml", tmp_path, "--resume", *SLOW) as job:
+        with started(mpi, UNEVEN, "sphere.toml", tmp_path, "--resume", *settings) as job:
             # A run killed in its first generation again and again would never end, so one commit is awaited.
             job.wait_until(lambda start=before: journalled(tmp_path) > start + COMMIT_NBYTES)
             time.sleep(chance.uniform(0.0, 0.2))
@@ -133,5 +153,5 @@ def test_run_killed_three_times_equals_the_uninterrupted_one(
                 os.kill(chance.choice(list(job.ranks().values())), signal.SIGKILL)
                 assert job.wait(30).returncode not in (0, 75)
     assert not runlog.load(tmp_path / "run.h5").finished
-    run(mpi, UNEVEN, "sphere.toml", tmp_path, "--resume", *SLOW)
-    assert digest(tmp_path) == reference["slow sphere"]
+    run(mpi, UNEVEN, "sphere.toml", tmp_path, "--resume", *settings)
+    assert digest(tmp_path) == reference[how]

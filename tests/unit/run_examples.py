@@ -12,7 +12,7 @@ import numpy as np
 from gamaml import config as cfg
 from gamaml import ga
 from gamaml.config import Config
-from gamaml.population import DONE, LINEAGE_DTYPE, GAState, Lineage, lineage_of
+from gamaml.population import DONE, ROOT, Candidate, GAState, Genome, Lineage, lineage_dtype, lineage_of
 from gamaml.runlog import Generation, Header, RunLog
 
 NUM_PARAMS = 10
@@ -45,15 +45,21 @@ def example_header(config: Config | None = None, **changes: Any) -> Header:
     return dataclasses.replace(header, **changes)
 
 
+def chain(root: int, *mutations: tuple[int, float]) -> Genome:
+    """Return the genome of a candidate whose ancestors have one parent each."""
+    steps = [Candidate(place, offset, std) for place, (offset, std) in enumerate(mutations)]
+    return Genome((Candidate(ROOT, root, cfg.INITIAL_STD), *steps), (len(steps),))
+
+
 def example_generation(lineage: Sequence[Lineage], header: Header | None = None) -> Generation:
     """Return the generation that follows on `lineage`: 10 steps per child, 1 per re-evaluation, 2 seconds."""
     header = example_header() if header is None else header
     config, g = header.config, len(lineage)
-    parents = lineage[-1] if g else np.empty(0, LINEAGE_DTYPE)
+    parents = lineage[-1] if g else np.empty(0, lineage_dtype(config.ga.recombine))
     state = GAState(config.seed, config.noise.size - header.num_params + 1, g, parents)
     rng = np.random.default_rng(g)
     records = _records(header, config.ga.population_size, 10, rng)
-    candidates = lineage_of(ga.candidates(state, records, config.ga))
+    candidates = lineage_of(ga.candidates(state, records, config.ga), parents.dtype)
     reevaluations = _records(header, len(candidates) * config.ga.elite.episodes, 1, rng)
     after, elite_fitness = ga.select(state, records, reevaluations, config.ga)
     std = cfg.mutation_std(config.ga, g)

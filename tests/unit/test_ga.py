@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from collections import Counter
 
 import numpy as np
 import pytest
@@ -9,7 +10,7 @@ import pytest
 from gamaml import ga
 from gamaml.config import Config, EliteConfig, GAConfig, StopConfig, TaskConfig
 from gamaml.errors import ConfigError, GamamlError
-from gamaml.population import ROOT, UNCHANGED, Candidate, GAState, Lineage, candidate_at, record_dtype
+from gamaml.population import ROOT, UNCHANGED, Candidate, GAState, Lineage, candidate_at, lineage_dtype, record_dtype
 from gamaml.types import Records
 
 NO_ELITE = EliteConfig(candidates=0)
@@ -69,6 +70,36 @@ def test_the_only_offset_of_a_table_as_long_as_the_parameters_is_0() -> None:
     assert ga.propose(ga.initial_state(1, num_offsets=1), config(4, 2), 3).offset == 0
 
 
+def test_with_recombination_the_first_parent_and_the_offset_are_drawn_as_without() -> None:
+    state = later_state(num_parents=6)
+    for recombine in (2, 3):
+        settings = dataclasses.replace(config(40, 6), recombine=recombine)
+        wider = dataclasses.replace(state, parents=np.zeros(6, lineage_dtype(recombine)))
+        for index in range(40):
+            plain, mixed = ga.propose(state, config(40, 6), index), ga.propose(wider, settings, index)
+            assert plain.offset == mixed.offset
+            assert plain.slot in mixed.bases
+
+
+def test_bases_are_different_parents_in_the_order_of_their_slots_and_all_sets_are_as_likely() -> None:
+    settings = dataclasses.replace(config(4, 2), recombine=2)
+    state = GAState(1, 1000, 3, np.zeros(4, lineage_dtype(2)))
+    drawn = [ga.propose(state, settings, index).bases for index in range(1200)]
+    assert all(first < second for first, second in drawn)
+    # Six pairs of four: 1200/6 +- 13 (one standard deviation).
+    counts = Counter(drawn)
+    assert len(counts) == 6
+    assert all(140 < count < 260 for count in counts.values())
+
+
+def test_fewer_parents_than_bases_are_all_taken() -> None:
+    settings = dataclasses.replace(config(4, 3), recombine=3)
+    state = GAState(1, 1000, 3, np.zeros(2, lineage_dtype(3)))
+    assert {ga.propose(state, settings, index).bases for index in range(20)} == {(0, 1)}
+    first = ga.initial_state(1, 1000, recombine=3)
+    assert ga.propose(first, settings, 0).bases == ()
+
+
 def test_a_child_carries_the_std_of_its_generation() -> None:
     settings = dataclasses.replace(config(4, 2), mutation_std_final=0.125, mutation_std_generations=2)
     stds = [ga.propose(later_state(generation=g), settings, 0).std for g in (0, 1, 2, 9)]
@@ -124,6 +155,12 @@ def test_a_generation_of_failures_only_is_an_error_in_words() -> None:
 def test_more_parents_than_children_are_refused() -> None:
     with pytest.raises(ConfigError, match="^ga.num_parents=5 exceeds ga.population_size=4; choose at most 4$"):
         Config(TaskConfig("m:T"), StopConfig(generations=1), ga=config(4, 5))
+
+
+def test_more_bases_than_parents_are_refused() -> None:
+    settings = dataclasses.replace(config(5, 3), recombine=4)
+    with pytest.raises(ConfigError, match="^ga.recombine=4 exceeds ga.num_parents=3; choose at most 3$"):
+        Config(TaskConfig("m:T"), StopConfig(generations=1), ga=settings)
 
 
 def test_without_elite_nobody_is_re_evaluated() -> None:

@@ -39,7 +39,7 @@ def test_table_tells_what_the_run_is(path: Path) -> None:
 def test_table_compares_the_elites_genome_with_its_parameters(path: Path) -> None:
     write_example(path, 3)
     run = load(path)
-    mutations = len(run.genome().mutations)
+    mutations = run.genome().num_mutations
     expected = f"10 (40 bytes); the elite's genome: {8 + 12 * mutations} bytes, {mutations} mutations"
     assert expected in inspect.table(run)
 

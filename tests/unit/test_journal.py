@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from run_examples import example_generations, example_header
+from run_examples import example_config, example_generations, example_header
 
 from gamaml.errors import RunFileError
 from gamaml.runlog import SCHEMA_VERSION
@@ -128,10 +128,11 @@ def test_full_disk_is_told_in_words_and_leaves_a_valid_journal(tmp_path: Path) -
     assert contents(path)[-1] == (FrameType.COMMIT, b"after space was freed")
 
 
-def test_generation_survives_its_bytes() -> None:
-    header = example_header()
-    for generation in example_generations(2):
-        back = decode_generation(encode_generation(generation), header.record_dtype)
+@pytest.mark.parametrize("recombine", [1, 3])
+def test_generation_survives_its_bytes(recombine: int) -> None:
+    header = example_header(example_config(recombine=recombine))
+    for generation in example_generations(2, header):
+        back = decode_generation(encode_generation(generation), header.record_dtype, header.lineage_dtype)
         assert (back.generation, back.mutation_std, back.elite_fitness, back.seconds) == (
             generation.generation,
             generation.mutation_std,

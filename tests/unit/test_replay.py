@@ -16,7 +16,16 @@ from gamaml import config as cfg
 from gamaml.config import Config
 from gamaml.evaluate import Address, child_key, evaluate, reevaluation_key
 from gamaml.noise import LazyNoise
-from gamaml.population import Candidate, GAState, decode, lineage_of, record_dtype
+from gamaml.population import (
+    Candidate,
+    GAState,
+    candidate_at,
+    decode,
+    decode_genome,
+    genome_of,
+    lineage_of,
+    record_dtype,
+)
 from gamaml.replay import replay, text
 from gamaml.runlog import Generation, Header, RunLog
 from gamaml.types import EvaluationKey, Float32Array, Problem, Records
@@ -70,7 +79,7 @@ class Loop:
         self.problem: Problem = tasks.make_problem(config)
         self.noise = LazyNoise(size=config.noise.size, seed=config.noise.seed)
         num_offsets = config.noise.size - self.problem.num_params + 1
-        self.state: GAState = ga.initial_state(config.seed, num_offsets)
+        self.state: GAState = ga.initial_state(config.seed, num_offsets, config.ga.recombine)
         self.parents: Float32Array = np.empty((0, self.problem.num_params), np.float32)
 
     def header(self) -> Header:
@@ -115,7 +124,7 @@ class Loop:
         generation = Generation(
             generation=state.generation,
             records=records,
-            candidates=lineage_of(contenders),
+            candidates=lineage_of(contenders, state.parents.dtype),
             reevaluations=again,
             parents=after.parents,
             mutation_std=cfg.mutation_std(config.ga, state.generation),
@@ -127,7 +136,7 @@ class Loop:
 
 
 def candidates_of(state: GAState) -> list[Candidate]:
-    return [Candidate(int(e["slot"]), int(e["offset"]), float(e["std"])) for e in state.parents]
+    return [candidate_at(state.parents, slot) for slot in range(len(state.parents))]
 
 
 @pytest.fixture
@@ -161,6 +170,23 @@ def test_every_child_and_every_re_evaluation_has_the_logged_bits(make_run: RunMa
                 assert result.logged is not None
                 assert result.logged["index"] == 2 * candidate + episode
                 assert result.differences == ()
+
+
+def test_children_of_several_parents_have_the_logged_bits(make_run: RunMaker) -> None:
+    run = runlog.load(make_run("ga.recombine=2"))
+    assert run.genome(1, 0).num_mutations == 1
+    assert len(run.genome(1, 0).steps) == 3
+    assert all(replay(run, generation=1, index=index).differences == () for index in range(6))
+    assert all(replay(run, generation=1, candidate=candidate).differences == () for candidate in range(3))
+
+
+def test_the_mean_of_the_parents_is_that_of_their_parameters(make_run: RunMaker) -> None:
+    run = runlog.load(make_run("ga.recombine=2"))
+    genomes = [genome_of(candidate_at(parents, 0), list(run.lineage[:1])) for parents in run.lineage[1][:, np.newaxis]]
+    noise, problem = LazyNoise(run.config.noise.size, run.config.noise.seed), tasks.make_problem(run.config)
+    rows = [decode_genome(genome, noise, problem) for genome in genomes]
+    assert rows[0].tobytes() == run.elite_parameters().tobytes()
+    np.testing.assert_allclose(run.parents_mean(), np.mean(rows, axis=0), rtol=1e-6)
 
 
 def test_the_elite_is_found_among_the_candidates(make_run: RunMaker) -> None:

@@ -17,6 +17,7 @@ import h5py
 import numpy as np
 import pytest
 from run_examples import (
+    chain,
     example_config,
     example_generation,
     example_generations,
@@ -27,7 +28,7 @@ from run_examples import (
 from gamaml import runlog
 from gamaml.config import Config, StopConfig
 from gamaml.errors import ConfigError, RunFileError
-from gamaml.population import DONE, FAILED, Genome
+from gamaml.population import DONE, FAILED
 from gamaml.runlog import PADDING, CurrentFile, RunLog, load, read_current, summarise
 from gamaml.runlog.journal import FrameType, Journal
 
@@ -171,7 +172,7 @@ def test_newer_run_file_is_refused_and_not_read_from_the_journal(path: Path) -> 
     write_example(path, 1)
     with h5py.File(path, "r+") as file:
         file.attrs["schema_version"] = 99
-    with pytest.raises(RunFileError, match="expected schema_version at most 1, got 99.*update gamaml"):
+    with pytest.raises(RunFileError, match="expected schema_version at most 2, got 99.*update gamaml"):
         load(path)
 
 
@@ -182,13 +183,13 @@ def test_genomes_of_elites_children_and_candidates_agree_with_the_lineage(path: 
     write_example(path, 3)
     run = load(path)
     first, second = run.lineage[0], run.lineage[1]
-    assert run.genome(0) == Genome(int(first["offset"][0]))
+    assert run.genome(0) == chain(int(first["offset"][0]))
     roots = [int(offset) for offset in first["offset"]]
     for slot, parent in enumerate(second):
         if parent["offset"] >= 0:
             mutation = (int(parent["offset"]), float(parent["std"]))
             genomes = [run.genome(1, index) for index in range(6)]
-            assert Genome(roots[parent["slot"]], (mutation,)) in genomes, slot
+            assert chain(roots[parent["slot"]], mutation) in genomes, slot
     assert run.genome() == run.genome(2)
     assert run.genome(2) in [run.genome(2, candidate=c) for c in range(2)]
 

@@ -81,16 +81,23 @@ class Board:
         capacity: the most items that a batch can have.
         table_size: the most entries that a batch's table can have.
         dtype: dtype of a result record.
+        table_dtype: dtype of a table's entry.
     """
 
     def __init__(
-        self, window: SharedWindow, position: int, capacity: int, table_size: int, dtype: np.dtype[np.void]
+        self,
+        window: SharedWindow,
+        position: int,
+        capacity: int,
+        table_size: int,
+        dtype: np.dtype[np.void],
+        table_dtype: np.dtype[np.void] = LINEAGE_DTYPE,
     ) -> None:
         self._window = window
         self._position = position
         memory, start = window.memory(), position + _DESCRIPTOR
         self._descriptor, start = _array(memory, start, np.dtype(np.int64), _DESCRIPTOR_WORDS)
-        self._table, start = _array(memory, start, LINEAGE_DTYPE, table_size)
+        self._table, start = _array(memory, start, table_dtype, table_size)
         self._items, start = _array(memory, start, np.dtype(np.int32), capacity)
         self._ready = start
         start = _aligned(start + 8 * capacity)
@@ -100,9 +107,14 @@ class Board:
         self._claimed: int | None = None
 
     @staticmethod
-    def nbytes(capacity: int, table_size: int, dtype: np.dtype[np.void]) -> int:
+    def nbytes(
+        capacity: int,
+        table_size: int,
+        dtype: np.dtype[np.void],
+        table_dtype: np.dtype[np.void] = LINEAGE_DTYPE,
+    ) -> int:
         """Return the bytes that a board takes, a multiple of 64."""
-        parts = (8 * _DESCRIPTOR_WORDS, LINEAGE_DTYPE.itemsize * table_size, 4 * capacity, 8 * capacity)
+        parts = (8 * _DESCRIPTOR_WORDS, table_dtype.itemsize * table_size, 4 * capacity, 8 * capacity)
         return _DESCRIPTOR + sum(map(_aligned, parts)) + _aligned(dtype.itemsize * capacity)
 
     # What the leader does.

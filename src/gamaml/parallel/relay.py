@@ -66,9 +66,18 @@ class Relay:
         capacity: the most items of a batch, over all nodes.
         table_size: the most entries of a table.
         dtype: dtype of a result record.
+        table_dtype: dtype of a table's entry.
     """
 
-    def __init__(self, comm: MPI.Comm, board: Board, capacity: int, table_size: int, dtype: np.dtype[np.void]) -> None:
+    def __init__(
+        self,
+        comm: MPI.Comm,
+        board: Board,
+        capacity: int,
+        table_size: int,
+        dtype: np.dtype[np.void],
+        table_dtype: np.dtype[np.void] = LINEAGE_DTYPE,
+    ) -> None:
         self._comm = comm
         self._board = board
         self._dtype = dtype
@@ -80,7 +89,7 @@ class Relay:
                     *header,
                     ("shares", "<i4", (comm.size,)),
                     ("skip", "u1", (-(-capacity // 8),)),
-                    ("table", LINEAGE_DTYPE, (table_size,)),
+                    ("table", table_dtype, (table_size,)),
                 ]
             ),
         )

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from gamaml.population import LINEAGE_DTYPE, Lineage
+from gamaml.population import Lineage
 from gamaml.types import Records
 
 _COMMIT = struct.Struct("<QIIIIddd")
@@ -72,10 +72,10 @@ def encode_generation(generation: Generation) -> bytes:
     return head + b"".join(array.tobytes() for array in arrays)
 
 
-def decode_generation(payload: bytes, record_dtype: np.dtype[np.void]) -> Generation:
+def decode_generation(payload: bytes, record_dtype: np.dtype[np.void], lineage_dtype: np.dtype[np.void]) -> Generation:
     """Return the Generation of a COMMIT frame; its arrays are read-only views of `payload`."""
     index, *counts, mutation_std, elite_fitness, seconds = _COMMIT.unpack_from(payload)
-    dtypes = (LINEAGE_DTYPE, LINEAGE_DTYPE, record_dtype, record_dtype)
+    dtypes = (lineage_dtype, lineage_dtype, record_dtype, record_dtype)
     candidates, parents, records, reevaluations = _split(payload, _COMMIT.size, dtypes, counts)
     return Generation(
         generation=index,

@@ -23,7 +23,7 @@ import h5py  # pyright: ignore[reportMissingTypeStubs] - it has none
 import numpy as np
 
 from gamaml.errors import RunFileError
-from gamaml.population import LINEAGE_DTYPE, Lineage
+from gamaml.population import Lineage
 from gamaml.runlog.generation import Generation
 from gamaml.runlog.header import SCHEMA_VERSION, Header, from_json, refuse_newer, to_json
 from gamaml.runlog.summary import summarise, summary_dtype
@@ -83,8 +83,8 @@ def table_shapes(header: Header) -> dict[str, tuple[int, np.dtype[np.void]]]:
     return {
         "records": (ga.population_size, header.record_dtype),
         "reevaluations": (ga.elite.candidates * ga.elite.episodes, header.record_dtype),
-        "candidates": (ga.elite.candidates, LINEAGE_DTYPE),
-        "lineage": (ga.num_parents, LINEAGE_DTYPE),
+        "candidates": (ga.elite.candidates, header.lineage_dtype),
+        "lineage": (ga.num_parents, header.lineage_dtype),
     }
 
 

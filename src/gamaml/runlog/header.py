@@ -14,10 +14,12 @@ import numpy as np
 from gamaml import config as cfg
 from gamaml.config import Config
 from gamaml.errors import RunFileError
-from gamaml.population import record_dtype
+from gamaml.population import lineage_dtype, record_dtype
 
-SCHEMA_VERSION = 1
-"""Version of the journal's and of the HDF5 file's layout; a reader refuses newer ones."""
+SCHEMA_VERSION = 2
+"""Version of the journal's and of the HDF5 file's layout; a reader refuses newer ones.
+
+2: a lineage's entries may have a column "partners"."""
 
 
 @dataclass(frozen=True)
@@ -53,6 +55,11 @@ class Header:
     def record_dtype(self) -> np.dtype[np.void]:
         """The dtype of this run's result records."""
         return record_dtype(self.num_rounds, self.scalars)
+
+    @property
+    def lineage_dtype(self) -> np.dtype[np.void]:
+        """The dtype of this run's candidates and parents."""
+        return lineage_dtype(self.config.ga.recombine)
 
 
 def to_json(header: Header) -> dict[str, Any]:

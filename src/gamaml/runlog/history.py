@@ -109,10 +109,10 @@ def read_past(path: Path) -> Past:
 
 def read_generations(path: Path) -> Iterator[Generation]:
     """Yield the committed generations of a journal, one at a time."""
-    record_dtype = read_header(path)[1].record_dtype
+    header = read_header(path)[1]
     for frame_type, payload, _ in read_frames(path):
         if frame_type is FrameType.COMMIT:
-            yield decode_generation(payload, record_dtype)
+            yield decode_generation(payload, header.record_dtype, header.lineage_dtype)
 
 
 def is_finished(path: Path) -> bool:
@@ -141,7 +141,7 @@ class _Scan:
         if frame_type is FrameType.START:
             self._start(json.loads(payload))
         elif frame_type is FrameType.COMMIT:
-            self._commit(decode_generation(payload, self.header.record_dtype))
+            self._commit(decode_generation(payload, self.header.record_dtype, self.header.lineage_dtype))
         elif frame_type is FrameType.PARTIAL:
             self.partials.append(decode_partial(payload, self.header.record_dtype))
             self._progress(finished=False)

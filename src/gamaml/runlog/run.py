@@ -16,7 +16,6 @@ from gamaml.config import Config
 from gamaml.errors import ConfigError, RunFileError
 from gamaml.noise import LazyNoise
 from gamaml.population import (
-    LINEAGE_DTYPE,
     NOT_SCIENCE,
     Candidate,
     GAState,
@@ -24,7 +23,10 @@ from gamaml.population import (
     Lineage,
     candidate_at,
     decode_genome,
+    decode_part,
     genome_of,
+    genomes_of,
+    mean,
 )
 from gamaml.runlog import hdf5
 from gamaml.runlog.hdf5 import PADDING, Contents
@@ -118,10 +120,6 @@ class Run:
         genome = self.genome(generation, index, candidate=candidate)
         return decode_genome(genome, noise, tasks.make_problem(self.config))
 
-    def elite_parameters(self) -> Float32Array:
-        """Return the parameters of the last generation's elite, float32[num_params]."""
-        return self.parameters()
-
     def parents_mean(self) -> Float32Array:
         """Return the mean of the last generation's parents, the elite among them, float32[num_params].
 
@@ -132,15 +130,19 @@ class Run:
         """
         from gamaml import tasks
 
-        _in_range("generation", self.num_generations - 1, self.num_generations)
-        problem = tasks.make_problem(self.config)
+        generation = self.num_generations - 1
+        _in_range("generation", generation, self.num_generations)
+        parents = _present(self.lineage[generation])
+        ancestors = [_present(entries) for entries in self.lineage[:generation]]
+        genome = genomes_of([candidate_at(parents, slot) for slot in range(len(parents))], ancestors)
         noise = LazyNoise(size=self.config.noise.size, seed=self.config.noise.seed)
-        *ancestors, parents = [_present(parents) for parents in self.lineage]
-        genomes = (genome_of(candidate_at(parents, slot), ancestors) for slot in range(len(parents)))
-        total = np.zeros(self.header.num_params, np.float64)
-        for genome in genomes:
-            total += decode_genome(genome, noise, problem)
-        return (total / len(parents)).astype(np.float32)
+        num_params = self.header.num_params
+        rows = decode_part(genome, noise, tasks.make_problem(self.config), 0, num_params)
+        return mean(list(rows), np.empty(num_params, np.float32))
+
+    def elite_parameters(self) -> Float32Array:
+        """Return the parameters of the last generation's elite, float32[num_params]."""
+        return self.parameters()
 
     def digest(self) -> str:
         """Return the SHA-256 digest, in hexadecimal, of everything scientific in the run.
@@ -167,7 +169,7 @@ class Run:
 
     def _child(self, generation: int, index: int) -> Candidate:
         _in_range("index", index, self.config.ga.population_size)
-        parents = _present(self.lineage[generation - 1]) if generation else np.empty(0, LINEAGE_DTYPE)
+        parents = _present(self.lineage[generation - 1]) if generation else self.lineage[:0].reshape(-1)
         num_offsets = self.config.noise.size - self.header.num_params + 1
         state = GAState(self.config.seed, num_offsets, generation, parents)
         return ga.propose(state, self.config.ga, index)
