@@ -83,8 +83,8 @@ def test_children_of_several_parents_are_the_same_everywhere(
     run(mpi, layout, "sphere.toml", tmp_path, *RECOMBINED)
     assert digest(tmp_path) == reference["recombined"] != reference["slow sphere"]
     loaded = runlog.load(tmp_path / "run.h5")
-    for where in ({"generation": 7, "index": 5}, {"generation": 11, "candidate": 1, "episode": 2}):
-        assert replay.replay(loaded, **where, problem=Sphere()).differences == ()
+    assert replay.replay(loaded, generation=7, index=5, problem=Sphere()).differences == ()
+    assert replay.replay(loaded, generation=11, candidate=1, episode=2, problem=Sphere()).differences == ()
 
 
 @pytest.mark.parametrize("recombine", [1, 4])

@@ -70,7 +70,8 @@ def test_a_film_holds_every_frame_and_changes_no_result(suffix: str, tmp_path: P
     assert filmed.evaluate(params, KEY).fitness == plain.evaluate(params, KEY).fitness
     film.close()
     assert film.num_frames == 12  # two episodes, each of a reset and five steps
-    frames = [np.asarray(frame)[..., :3] for frame in library.get_reader(film.path)]
+    with library.get_reader(film.path) as reader:
+        frames = [np.asarray(frame)[..., :3] for frame in reader]
     assert len(frames) == 12
     assert frames[0].shape == (34, 48, 3)  # one row more, since H.264 wants even sides
     brightness = [float(frame.mean()) for frame in frames]
@@ -83,7 +84,8 @@ def test_a_gif_shows_no_more_frames_a_second_than_viewers_play(tmp_path: Path, l
     filmed.evaluate(np.ones(filmed.num_params, np.float32), KEY)
     film.close()
     assert film.num_frames == 4  # every third
-    assert library.get_reader(film.path).get_meta_data()["duration"] == pytest.approx(25, abs=5)  # ms
+    with library.get_reader(film.path) as reader:
+        assert reader.get_meta_data()["duration"] == pytest.approx(25, abs=5)  # ms
 
 
 @pytest.mark.parametrize(
