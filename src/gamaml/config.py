@@ -20,6 +20,8 @@ INITIAL_STD = 1.0
 """A generation-0 child is `initial(noise)`; this std is what its lineage entry records."""
 
 NETWORKS = ("mlp", "nature", "ga-dist")
+LEARNERS = ("reinforce", "actor_critic")
+GENES = ("discount", "gae_lambda")
 
 ADDED: Mapping[str, bool] = {"added": True}
 """Metadata of a name that runs from before it existed do not have; its default is what they did. The default is left
@@ -106,10 +108,17 @@ class InnerConfig:
         rounds: number of updates; 0 is the plain deep GA.
         num_tasks: tasks per evaluation; fitness is the mean over them.
         episodes: trajectories collected per task and round.
+        learner: what an update of a policy descends: "reinforce", "actor_critic" (GAE, with a value network of its own
+            among the evolved parameters), or a loss of your own as "my_module:my_loss".
+        optimiser: "sgd" or "adam".
         step_size: step size of the update; the initial value where it is a gene.
-        step_size_gene: "none" (fixed), "global" (one evolved log step size) or "layer" (one per parameter
-            array).
+        step_size_gene: "none" (fixed), "global" (one evolved log step size), "layer" (one per parameter array) or
+            "parameter" (one per parameter).
         discount: discount factor of the reward-to-go in the gradient; the reported return is undiscounted.
+        gae_lambda: of "actor_critic": 0 trusts its value network, 1 the rewards.
+        genes: which of "discount" and "gae_lambda" are evolved too, as their log odds.
+        baseline: what "reinforce" compares a reward-to-go with: "mean" (of the episodes at the same step) or "linear"
+            (a ridge regression on the observations and the time, fitted to every batch).
         normalise_advantages: whether advantages are scaled to mean 0 and std 1 per update.
         share_tasks: True: all children of a generation meet the same tasks; False: each draws its own.
         batch_size: children evaluated together by one compiled program, which pays where a child costs little, as
@@ -120,9 +129,14 @@ class InnerConfig:
     rounds: int = 1
     num_tasks: int = 8
     episodes: int = 20
+    learner: str = "reinforce"
+    optimiser: str = "sgd"
     step_size: float = 0.1
     step_size_gene: str = "none"
     discount: float = 0.99
+    gae_lambda: float = 0.95
+    genes: tuple[str, ...] = ()
+    baseline: str = "mean"
     normalise_advantages: bool = True
     share_tasks: bool = True
     batch_size: int = 1
@@ -492,9 +506,33 @@ def _validate_inner(inner: InnerConfig) -> None:
     _at_least("inner.episodes", inner.episodes, 1)
     _at_least("inner.batch_size", inner.batch_size, 1)
     _above_zero("inner.step_size", inner.step_size)
-    _one_of("inner.step_size_gene", inner.step_size_gene, ("none", "global", "layer"))
+    _one_of("inner.step_size_gene", inner.step_size_gene, ("none", "global", "layer", "parameter"))
+    if ":" not in inner.learner:
+        _one_of("inner.learner", inner.learner, LEARNERS)
+    _one_of("inner.optimiser", inner.optimiser, ("sgd", "adam"))
+    _one_of("inner.baseline", inner.baseline, ("mean", "linear"))
+    if inner.learner == "actor_critic" and inner.baseline != "mean":
+        raise ConfigError(
+            f'inner.baseline={inner.baseline!r}: expected none with learner = "actor_critic", whose value network is '
+            "its baseline; leave it out"
+        )
+    if inner.learner == "reinforce" and "gae_lambda" in inner.genes:
+        raise ConfigError(
+            "inner.genes: expected 'gae_lambda' with learner = \"actor_critic\" only, got it with 'reinforce', which "
+            "has none; leave it out"
+        )
     if not 0 < inner.discount <= 1:
         raise ConfigError(f"inner.discount={inner.discount}: expected 0 < discount <= 1; choose e.g. 0.99")
+    if not 0 <= inner.gae_lambda <= 1:
+        raise ConfigError(f"inner.gae_lambda={inner.gae_lambda}: expected 0 to 1; choose e.g. 0.95")
+    for i, gene in enumerate(inner.genes):
+        _one_of(f"inner.genes[{i}]", gene, GENES)
+        value = getattr(inner, gene)
+        if not 0 < value < 1:
+            raise ConfigError(
+                f"inner.{gene}={value}: expected a number between 0 and 1, since its log odds are evolved; "
+                f"choose e.g. 0.95, or leave {gene!r} out of inner.genes"
+            )
 
 
 def _validate_ga(ga: GAConfig) -> None:

@@ -136,7 +136,7 @@ MALFORMED = {
     ),
     "unknown_step_size_gene": (
         MINIMAL + '[inner]\nstep_size_gene = "layers"\n',
-        "inner.step_size_gene='layers': unknown; did you mean 'layer'? known: global, layer, none",
+        "inner.step_size_gene='layers': unknown; did you mean 'layer'? known: global, layer, none, parameter",
     ),
     "more_parents_than_children": (
         MINIMAL + "[ga]\npopulation_size = 32\nnum_parents = 40\n[ga.elite]\ncandidates = 0\n",

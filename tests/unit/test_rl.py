@@ -16,7 +16,6 @@ from gamaml import config as cfg
 from gamaml import streams
 from gamaml.maml.start import start_jax
 from gamaml.policies import gaussian
-from gamaml.rl import reinforce
 from gamaml.rl.host import HostProblem
 from gamaml.rl.rollout import Trajectory, returns, rollout
 from gamaml.types import EvaluationKey
@@ -119,33 +118,6 @@ def test_without_a_std_the_action_is_the_mean() -> None:
     assert trajectory.actions[:3, 0].tolist() == [6.0, 4.0, 2.0]
 
 
-def test_rewards_to_go_are_discounted_sums_of_what_follows() -> None:
-    assert reinforce.rewards_to_go(array([1, 2, 4]), 0.5).tolist() == [3.0, 4.0, 4.0]
-    assert reinforce.rewards_to_go(array([1, 2, 4]), 1.0).tolist() == [7.0, 6.0, 4.0]
-
-
-def test_advantage_is_the_difference_from_the_mean_of_the_living() -> None:
-    rewards = array([[1, 2], [3, 0], [5, 4]])
-    alive = jnp.asarray([[True, True], [True, False], [True, True]])
-    # rewards-to-go: [3, 2], [3, dead], [9, 4]; baselines 5 (of three) and 3 (of two)
-    value = reinforce.advantages(rewards, alive, discount=1.0, normalise=False)
-    assert value.tolist() == [[-2.0, -1.0], [-2.0, 0.0], [4.0, 1.0]]
-
-
-def test_normalised_advantages_have_mean_0_and_std_1_over_the_steps_that_happened() -> None:
-    rewards = array(np.random.default_rng(0).standard_normal((4, 6)))
-    alive = jnp.arange(6)[None] < jnp.asarray([6, 3, 5, 1])[:, None]
-    value = np.asarray(reinforce.advantages(rewards * alive.astype(jnp.float32), alive, discount=0.9, normalise=True))
-    assert value[np.asarray(alive)].mean() == pytest.approx(0, abs=1e-6)
-    assert value[np.asarray(alive)].std() == pytest.approx(1, rel=1e-5)
-    assert np.all(value[~np.asarray(alive)] == 0)
-
-
-def test_equal_episodes_give_zero_advantages_and_no_nan() -> None:
-    value = reinforce.advantages(array([[1, 2], [1, 2]]), jnp.ones((2, 2), bool), discount=0.9, normalise=True)
-    assert value.tolist() == [[0.0, 0.0], [0.0, 0.0]]
-
-
 def test_rollout_stops_counting_at_the_end_of_the_episode() -> None:
     trajectory = play(3.0)
     assert trajectory.alive.tolist() == [True, True, True, False, False]
@@ -155,32 +127,6 @@ def test_rollout_stops_counting_at_the_end_of_the_episode() -> None:
 
 def test_an_episode_without_end_is_cut_at_the_horizon() -> None:
     assert play(100.0).alive.tolist() == [True] * 5
-
-
-def test_what_happens_after_the_end_reaches_neither_return_nor_gradient() -> None:
-    batch = jax.tree.map(lambda x: x[None], play(3.0))
-
-    def loss(params: Any) -> jax.Array:
-        return reinforce.loss(constant_network, params, array(0.5), batch, discount=1.0, normalise=False)
-
-    assert np.isfinite(float(jax.grad(loss)(params())["w"]))
-    assert np.isfinite(np.asarray(batch.observations)).all()
-
-
-def test_gradient_is_minus_advantage_times_score_per_step() -> None:
-    # Two one-step episodes, actions 1 and -1 at observation 1, rewards 1 and 0: advantages +-1/2.
-    batch = Trajectory(
-        observations=array([[[1.0]], [[1.0]]]),
-        actions=array([[[1.0]], [[-1.0]]]),
-        rewards=array([[1.0], [0.0]]),
-        alive=jnp.ones((2, 1), bool),
-    )
-
-    def loss(params: Any) -> jax.Array:
-        return reinforce.loss(constant_network, params, array(1.0), batch, discount=1.0, normalise=False)
-
-    # With mean w and std 1, d log p / dw = action - w; at w = 0: 1 and -1. Sum of products 1, over 2 steps.
-    assert float(jax.grad(loss)({"w": array(0.0)})["w"]) == pytest.approx(-0.5)
 
 
 def test_reward_of_another_shape_is_refused_with_its_name() -> None:

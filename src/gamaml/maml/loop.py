@@ -5,7 +5,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
+from functools import partial
 from typing import Any, NamedTuple
 
 import jax
@@ -13,12 +14,11 @@ import jax.numpy as jnp
 from jax import lax
 
 from gamaml.config import InnerConfig, PolicyConfig
-from gamaml.policies import mlp
-from gamaml.rl import reinforce
-from gamaml.rl.rollout import Network, Trajectory, check_array, returns, rollout
+from gamaml.maml import learners
+from gamaml.maml.optimisers import OPTIMISERS, Optimiser, Params
+from gamaml.rl.policy import Loss
+from gamaml.rl.rollout import Trajectory, check_array, returns, rollout
 from gamaml.types import RLTask, SupervisedTask
-
-Params = Mapping[str, jax.Array]
 
 
 class Measured(NamedTuple):
@@ -49,23 +49,54 @@ class Learner(NamedTuple):
     measure: Callable[[Params, Any, Any], Measured]
 
 
+def update(
+    loss: Callable[[Params, Any, Any], jax.Array],
+    optimiser: Optimiser,
+    step_sizes: Params,
+    params: Params,
+    state: Any,
+    task: Any,
+    data: Any,
+) -> tuple[Params, Any]:
+    """Do one update: the gradient of the loss, one step of the optimiser. JAX and host tasks share it.
+
+    Args:
+        loss: (params, task, data) -> float32[].
+        optimiser: turns gradients into steps.
+        step_sizes: per array of `params`, float32[] or of the array's shape.
+        params: the arrays before.
+        state: the optimiser's before.
+        task: what the data are of.
+        data: what was collected.
+
+    Returns:
+        (params, state) after.
+
+    Source: Finn et al. 2017, Algorithm 3, lines 6 and 7.
+    """
+    gradient = jax.grad(loss)(params, task, data)
+    return optimiser.step(params, gradient, state, step_sizes)
+
+
 def adapt(
     learner: Learner,
     params: Params,
-    step_sizes: Mapping[str, jax.Array],
+    step_sizes: Params,
     task: Any,
     key: jax.Array,
     rounds: int,
+    optimiser: Optimiser = OPTIMISERS["sgd"],
 ) -> Measured:
     """Run the inner loop on one task.
 
     Args:
         learner: the kind of learning.
         params: the initial arrays.
-        step_sizes: float32[] per array of `params`.
+        step_sizes: per array of `params`, float32[] or of the array's shape.
         task: one sampled task.
         key: a JAX key; each round has its own part of it.
         rounds: number of updates.
+        optimiser: turns gradients into steps.
 
     Returns:
         Measured with float32[rounds + 1] and int32[rounds + 1]: before any update and after each.
@@ -73,35 +104,40 @@ def adapt(
     Source: Finn et al. 2017, Algorithm 3, lines 5 to 8.
     """
 
-    def updated(params: Params, data: Any) -> Params:  # the learner's data
-        gradient = jax.grad(learner.loss)(params, task, data)
-        return {name: params[name] - step_sizes[name] * gradient[name] for name in params}
+    def updated(learned: tuple[Params, Any], data: Any) -> tuple[Params, Any]:  # the learner's data
+        return update(learner.loss, optimiser, step_sizes, *learned, task, data)
 
-    def unchanged(params: Params, data: Any) -> Params:  # the learner's data
-        return params
+    def unchanged(learned: tuple[Params, Any], data: Any) -> tuple[Params, Any]:  # the learner's data
+        return learned
 
-    def one_round(params: Params, each: tuple[jax.Array, jax.Array]) -> tuple[Any, Measured]:
+    def one_round(learned: tuple[Params, Any], each: tuple[jax.Array, jax.Array]) -> tuple[Any, Measured]:
         is_update, key = each
-        data = learner.collect(params, task, key)
-        measured = learner.measure(params, task, data)
-        return lax.cond(is_update, updated, unchanged, params, data), measured
+        data = learner.collect(learned[0], task, key)
+        measured = learner.measure(learned[0], task, data)
+        return lax.cond(is_update, updated, unchanged, learned, data), measured
 
     # The last pass measures without an update. One loop over all, because a program that holds the collection
     # twice takes twice as long to compile.
     is_update = jnp.arange(rounds + 1) < rounds
-    return lax.scan(one_round, dict(params), (is_update, jax.random.split(key, rounds + 1)))[1]
+    start = dict(params), optimiser.start(params)
+    return lax.scan(one_round, start, (is_update, jax.random.split(key, rounds + 1)))[1]
 
 
-def rl_learner(definition: RLTask, policy: PolicyConfig, inner: InnerConfig, std: jax.Array) -> Learner:
-    """Return learning by REINFORCE on fresh trajectories in every round.
+def rl_learner(
+    definition: RLTask, loss: Loss, policy: PolicyConfig, inner: InnerConfig, std: jax.Array, factors: jax.Array
+) -> Learner:
+    """Return learning by a policy gradient on fresh trajectories in every round.
 
     Args:
         definition: the user's task.
+        loss: what an update descends.
         policy: gives the activation.
-        inner: gives episodes, discount and normalisation.
+        inner: gives episodes and what the loss reads.
         std: float32[], of the actions.
+        factors: float32[len(inner.genes)], the evolved ones among the factors of `inner`.
     """
-    network = _network(policy)
+    network, agent = partial(learners.network, policy), learners.policy_of(policy, std)
+    settings = learners.settings_of(inner, factors)
 
     def collect(params: Params, task: Any, key: jax.Array) -> Any:  # a batch of trajectories
         def episode(key: jax.Array) -> Trajectory:
@@ -109,13 +145,15 @@ def rl_learner(definition: RLTask, policy: PolicyConfig, inner: InnerConfig, std
 
         return jax.vmap(episode)(jax.random.split(key, inner.episodes))
 
-    def loss(params: Params, task: Any, data: Any) -> jax.Array:
-        return reinforce.loss(network, params, std, data, discount=inner.discount, normalise=inner.normalise_advantages)
+    def loss_on(params: Params, task: Any, data: Any) -> jax.Array:
+        value = loss(agent, params, data, settings)
+        check_array(inner.learner, value, (), whose="inner.learner=")
+        return value
 
     def measure(params: Params, task: Any, data: Any) -> Measured:
         return Measured(jnp.mean(jnp.sum(data.rewards, axis=1)), jnp.sum(data.alive.astype(jnp.int32)))
 
-    return Learner(definition.sample, collect, loss, measure)
+    return Learner(definition.sample, collect, loss_on, measure)
 
 
 def unadapted_returns(
@@ -146,15 +184,10 @@ def unadapted_returns(
         return jax.random.split(jax.random.split(key, 1)[0], inner.episodes)
 
     keys = jax.vmap(jax.vmap(episode_keys))(keys)
-    found = returns(definition, _network(policy), params, None if policy.std == 0 else std, tasks, keys)
+    found = returns(
+        definition, partial(learners.network, policy), params, None if policy.std == 0 else std, tasks, keys
+    )
     return Measured(jnp.mean(found.total, axis=2), jnp.sum(found.steps, axis=2))
-
-
-def _network(policy: PolicyConfig) -> Network:
-    def network(params: Params, observation: jax.Array) -> jax.Array:
-        return mlp.apply(params, observation, policy.activation)
-
-    return network
 
 
 def supervised_learner(definition: SupervisedTask) -> Learner:

@@ -26,10 +26,11 @@ class InnerLoopProblem:
 
     Args:
         definition: the user's task.
-        supervised: whether it is learned by its loss; otherwise by REINFORCE.
+        supervised: whether it is learned by its own loss; otherwise by `inner.learner`.
         vector: what the parameters mean.
         initialise: makes the initial network.
         config: gives policy, inner loop and scales.
+        own_loss: the user's, where `inner.learner` names one.
     """
 
     def __init__(
@@ -39,11 +40,12 @@ class InnerLoopProblem:
         vector: ParameterVector,
         initialise: Initialiser,
         config: Config,
+        own_loss: Callable[..., Any] | None = None,
     ) -> None:
         self.num_params = vector.size
         self.num_rounds = config.inner.rounds
         self.batch_size = config.inner.batch_size
-        self.scalars: tuple[str, ...] = ("step_size",) if vector.num_step_sizes else ()
+        self.scalars = vector.scalars(config.inner)
         self.metric = "loss" if supervised else "return"
         self.scale = vector.scale(config.ga)
         self.optimal_return: float | None = getattr(definition, "optimal_return", None)
@@ -51,6 +53,7 @@ class InnerLoopProblem:
         self._vector = vector
         self._initialise = initialise
         self._config = config
+        self._own_loss = own_loss
 
     def initial(self, noise: Float32Array) -> Float32Array:
         """Turn standard normal noise, float32[num_params], into initial parameters, float32[num_params]."""
@@ -85,9 +88,7 @@ class InnerLoopProblem:
         values = np.array(measured.value, np.float32)
         sign = -1 if self.metric == "loss" else 1
         fitness, steps = (sign * values[:, -1]).tolist(), np.asarray(measured.steps).tolist()
-        scalars: list[tuple[float, ...]] = [()] * len(keys)
-        if self.scalars:
-            scalars = [(mean,) for mean in learning.step_sizes.mean(axis=1).tolist()]
+        scalars = [self._vector.evolved(learning, row) for row in range(len(keys))]
         return [Evaluation(*row) for row in zip(fitness, values, steps, scalars, strict=True)]
 
     def warm_up(self) -> None:
@@ -100,12 +101,12 @@ class InnerLoopProblem:
         # The task's identity is part of the key, so the entry keeps the task alive.
         key = (id(self._definition), self.metric, self._vector.network, policy, inner)
         if key not in _programs:
-            from gamaml.maml.program import (
-                compile_program,
-            )  # needs JAX, which starts with the first evaluation
+            # They need JAX, which starts with the first evaluation.
+            from gamaml.maml.learners import LOSSES
+            from gamaml.maml.program import compile_program
 
-            supervised = self.metric == "loss"
-            compiled = compile_program(self._definition, supervised, self._vector.network, policy, inner)
+            loss = None if self.metric == "loss" else self._own_loss or LOSSES[inner.learner]
+            compiled = compile_program(self._definition, loss, self._vector.network, policy, inner)
             _programs[key] = (self._definition, compiled)
         return _programs[key][1]
 
@@ -124,18 +125,28 @@ def supervised_problem(definition: SupervisedTask, config: Config) -> InnerLoopP
     return InnerLoopProblem(definition, True, vector, initialise, config)
 
 
-def rl_problem(definition: RLTask, config: Config) -> InnerLoopProblem:
+def rl_problem(definition: RLTask, config: Config, own_loss: Callable[..., Any] | None = None) -> InnerLoopProblem:
     """Return the problem of a JAX reinforcement-learning task.
 
     Args:
         definition: with `observation_size`, `action_size`, `horizon`, `sample`, `reset`, `step`.
         config: the run's config.
+        own_loss: the user's, where `inner.learner` names one.
     """
     policy = config.policy
     shapes: Shapes = mlp.shapes(definition.observation_size, *policy.hidden, definition.action_size)
+    if has_critic(config.inner, own_loss):
+        shapes = {**shapes, **mlp.shapes(definition.observation_size, *policy.hidden, 1, prefix=mlp.CRITIC)}
     vector = ParameterVector.of(shapes, config.inner, policy, stochastic=True)
     initialise = vector.fan_in_initialiser(policy.activation, policy.output_scale)
-    return InnerLoopProblem(definition, False, vector, initialise, config)
+    return InnerLoopProblem(definition, False, vector, initialise, config, own_loss)
+
+
+def has_critic(inner: InnerConfig, own_loss: Callable[..., Any] | None) -> bool:
+    """Return whether there is a value network among the parameters."""
+    if inner.rounds == 0:
+        return False
+    return inner.learner == "actor_critic" if own_loss is None else bool(getattr(own_loss, "critic", False))
 
 
 def _traced(config: Config) -> tuple[PolicyConfig, InnerConfig]:
@@ -143,5 +154,6 @@ def _traced(config: Config) -> tuple[PolicyConfig, InnerConfig]:
     # Of the std, a program depends on whether there is one.
     std = float(config.policy.std > 0)
     policy = dataclasses.replace(config.policy, std=std, std_gene=False, output_scale=1.0)
-    inner = dataclasses.replace(config.inner, step_size=1.0, step_size_gene="none", share_tasks=True)
+    gene = "parameter" if config.inner.step_size_gene == "parameter" else "none"
+    inner = dataclasses.replace(config.inner, step_size=1.0, step_size_gene=gene, share_tasks=True)
     return policy, inner

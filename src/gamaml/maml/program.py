@@ -15,17 +15,19 @@ import numpy as np
 
 from gamaml.config import InnerConfig, PolicyConfig
 from gamaml.maml.loop import Measured, adapt, rl_learner, supervised_learner, unadapted_returns
+from gamaml.maml.optimisers import OPTIMISERS, Params
 from gamaml.policies.flat import Layout
+from gamaml.rl.policy import Loss
 
 _KEY_TYPE = "threefry2x32"
 """Named, so that a user's `jax_default_prng_impl` cannot change a run."""
 
-_COMPILER_OPTIONS: dict[str, str | bool] = {"xla_backend_optimization_level": "2"}
+COMPILER_OPTIONS: dict[str, str | bool] = {"xla_backend_optimization_level": "2"}
 """Half the compilation time of XLA's default 3 (3.4 against 7.9 CPU-seconds for navigation), at the same speed."""
 
 
 def compile_program(
-    definition: Any, supervised: bool, network: Layout, policy: PolicyConfig, inner: InnerConfig
+    definition: Any, loss: Loss | None, network: Layout, policy: PolicyConfig, inner: InnerConfig
 ) -> Callable[..., Measured]:
     """Compile the inner loop over all tasks, for a batch of children.
 
@@ -33,45 +35,66 @@ def compile_program(
 
     Args:
         definition: the user's SupervisedTask or RLTask.
-        supervised: which of the two it is.
+        loss: what updates of an RLTask descend; None for a SupervisedTask.
         network: the layout of the flat network.
         policy: gives the activation, and by a std of 0 that actions are not drawn.
-        inner: gives rounds, num_tasks, episodes, discount, normalisation and batch_size.
+        inner: gives rounds, num_tasks, episodes, optimiser, what the loss reads, and batch_size.
 
     Returns:
-        A function of (network float32[batch_size, size], step_sizes float32[batch_size, num_arrays], std
-        float32[batch_size], task key data uint32[batch_size, 2], episode key data uint32[batch_size, 2]), giving
-        Measured: means over tasks, float32[batch_size, rounds + 1], and the number of steps, int32[batch_size].
+        A function of (network float32[batch_size, size], step_sizes float32[batch_size, num_arrays or size], std
+        float32[batch_size], factors float32[batch_size, len(inner.genes)], task key data uint32[batch_size, 2], episode
+        key data uint32[batch_size, 2]), giving Measured: means over tasks, float32[batch_size, rounds + 1], and the
+        number of steps, int32[batch_size].
     """
-    if inner.rounds == 0 and not supervised:
+    if inner.rounds == 0 and loss is not None:
         program = _unadapted(definition, network, policy, inner)
     else:
-        program = _over_batch(_adapted(definition, supervised, network, policy, inner), inner.batch_size)
-    shapes = (network.size,), (len(network.arrays),), (), (2,), (2,)
-    dtypes = np.float32, np.float32, np.float32, np.uint32, np.uint32
+        program = _over_batch(_adapted(definition, loss, network, policy, inner), inner.batch_size)
+    shapes = (network.size,), (num_step_sizes(network, inner),), (), (len(inner.genes),), (2,), (2,)
+    dtypes = (np.float32,) * 4 + (np.uint32,) * 2
     arguments = [
         jax.ShapeDtypeStruct((inner.batch_size, *shape), dtype) for shape, dtype in zip(shapes, dtypes, strict=True)
     ]
-    return jax.jit(program).lower(*arguments).compile(_COMPILER_OPTIONS)
+    return jax.jit(program).lower(*arguments).compile(COMPILER_OPTIONS)
+
+
+def num_step_sizes(network: Layout, inner: InnerConfig) -> int:
+    """Return how many step sizes a program takes."""
+    return network.size if inner.step_size_gene == "parameter" else len(network.arrays)
+
+
+def steps_by_name(step_sizes: jax.Array, network: Layout, inner: InnerConfig) -> Params:
+    """Return the step sizes of the network's arrays, float32[] each or of their shapes."""
+    if inner.step_size_gene == "parameter":
+        return network.unflatten(step_sizes)
+    return {name: step_sizes[i] for i, (name, _) in enumerate(network.arrays)}
 
 
 def _adapted(
-    definition: Any, supervised: bool, network: Layout, policy: PolicyConfig, inner: InnerConfig
+    definition: Any, loss: Loss | None, network: Layout, policy: PolicyConfig, inner: InnerConfig
 ) -> Callable[..., Measured]:
     """Return the program of one child; its arguments have no leading dimension."""
 
     def program(
-        flat: jax.Array, step_sizes: jax.Array, std: jax.Array, task_data: jax.Array, episode_data: jax.Array
+        flat: jax.Array,
+        step_sizes: jax.Array,
+        std: jax.Array,
+        factors: jax.Array,
+        task_data: jax.Array,
+        episode_data: jax.Array,
     ) -> Measured:
-        learner = supervised_learner(definition) if supervised else rl_learner(definition, policy, inner, std)
-        params = network.unflatten(flat)
-        steps = {name: step_sizes[i] for i, (name, _) in enumerate(network.arrays)}
+        if loss is None:
+            learner = supervised_learner(definition)
+        else:
+            learner = rl_learner(definition, loss, policy, inner, std, factors)
+        params, steps = network.unflatten(flat), steps_by_name(step_sizes, network, inner)
+        optimiser = OPTIMISERS[inner.optimiser]
 
         def one_task(task_key: jax.Array, key: jax.Array) -> Measured:
-            return adapt(learner, params, steps, learner.sample(task_key), key, inner.rounds)
+            return adapt(learner, params, steps, learner.sample(task_key), key, inner.rounds, optimiser)
 
         measured = jax.vmap(one_task)(_keys(task_data, inner.num_tasks), _keys(episode_data, inner.num_tasks))
-        total = jnp.sum(measured.steps[:, 0]) if supervised else jnp.sum(measured.steps)
+        total = jnp.sum(measured.steps[:, 0]) if loss is None else jnp.sum(measured.steps)
         return Measured(jnp.mean(measured.value, axis=0), total)
 
     return program
@@ -93,7 +116,12 @@ def _unadapted(definition: Any, network: Layout, policy: PolicyConfig, inner: In
     """Return the program of a batch without updates."""
 
     def program(
-        flat: jax.Array, step_sizes: jax.Array, std: jax.Array, task_data: jax.Array, episode_data: jax.Array
+        flat: jax.Array,
+        step_sizes: jax.Array,
+        std: jax.Array,
+        factors: jax.Array,
+        task_data: jax.Array,
+        episode_data: jax.Array,
     ) -> Measured:
         params = jax.vmap(network.unflatten)(flat)
         keys = jax.vmap(partial(_keys, number=inner.num_tasks))

@@ -15,9 +15,14 @@ from gamaml.types import Float32Array
 if TYPE_CHECKING:
     import jax
 
+CRITIC = "value_"
+"""Prefix of the names of a value network, which lies among the parameters beside the policy's network."""
 
-def shapes(*sizes: int) -> dict[str, tuple[int, ...]]:
+
+def shapes(*sizes: int, prefix: str = "") -> dict[str, tuple[int, ...]]:
     """Return the arrays of a network with layers of the given sizes, input first: w0, b0, w1, b1, ...
+
+    A prefix of the names tells one network from another among the same parameters.
 
     Example:
         >>> shapes(1, 40, 40, 1)["w1"]
@@ -25,18 +30,19 @@ def shapes(*sizes: int) -> dict[str, tuple[int, ...]]:
     """
     arrays: dict[str, tuple[int, ...]] = {}
     for layer, (num_inputs, num_outputs) in enumerate(zip(sizes[:-1], sizes[1:], strict=True)):
-        arrays[f"w{layer}"] = (num_inputs, num_outputs)
-        arrays[f"b{layer}"] = (num_outputs,)
+        arrays[f"{prefix}w{layer}"] = (num_inputs, num_outputs)
+        arrays[f"{prefix}b{layer}"] = (num_outputs,)
     return arrays
 
 
-def apply(params: Mapping[str, jax.Array], x: jax.Array, activation: str = "relu") -> jax.Array:
+def apply(params: Mapping[str, jax.Array], x: jax.Array, activation: str = "relu", prefix: str = "") -> jax.Array:
     """Return the network's outputs, in JAX.
 
     Args:
-        params: arrays named as by `shapes`.
+        params: arrays named as by `shapes`, perhaps among others.
         x: float32[..., num_inputs]; any number of leading dimensions.
         activation: "relu" or "tanh", after every layer but the last.
+        prefix: of the arrays' names.
 
     Returns:
         float32[..., num_outputs].
@@ -45,10 +51,12 @@ def apply(params: Mapping[str, jax.Array], x: jax.Array, activation: str = "relu
     import jax.numpy as jnp
 
     function = {"relu": jax.nn.relu, "tanh": jnp.tanh}[activation]
-    last = len(params) // 2 - 1
+    last = 0
+    while f"{prefix}w{last + 1}" in params:
+        last += 1
     for layer in range(last + 1):
-        x = x @ params[f"w{layer}"]
-        x = x + jnp.broadcast_to(params[f"b{layer}"], x.shape)
+        x = x @ params[f"{prefix}w{layer}"]
+        x = x + jnp.broadcast_to(params[f"{prefix}b{layer}"], x.shape)
         if layer < last:
             x = function(x)
     return x

@@ -1,6 +1,6 @@
 """A candidate's parameter vector: the arrays of a network, then the genes that steer its learning.
 
-The genes (log step sizes, log action std) are evolved and never touched by the inner gradient.
+The genes (log step sizes, log action std, log odds of factors) are evolved and never touched by the inner gradient.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import numpy as np
 
 from gamaml.config import GAConfig, InnerConfig, PolicyConfig
 from gamaml.policies.flat import Layout, Shapes, fan_in
+from gamaml.policies.mlp import CRITIC
 from gamaml.types import Float32Array
 
 Initialiser = Callable[[Float32Array], Float32Array]
@@ -28,13 +29,16 @@ class Learning(NamedTuple):
 
     Attributes:
         network: float32[..., num_weights], the flat network.
-        step_sizes: float32[..., num_arrays], the step size of each network array.
+        step_sizes: float32[..., num_arrays], the step size of each network array; float32[..., num_weights] where
+            each parameter has its own.
         std: float32[...], the standard deviation of the actions.
+        factors: float32[..., num_factors], the evolved factors of the inner loop, each between 0 and 1.
     """
 
     network: Float32Array
     step_sizes: Float32Array
     std: Float32Array
+    factors: Float32Array
 
 
 @dataclass(frozen=True)
@@ -43,10 +47,11 @@ class ParameterVector:
 
     Attributes:
         network: the network's arrays, at the beginning of the vector.
-        num_step_sizes: number of log step sizes that follow: 0, 1, or one per network array.
+        num_step_sizes: number of log step sizes that follow: 0, 1, one per network array, or one per parameter.
         num_stds: number of log action stds that follow: 0 or 1.
         step_size: the fixed step size, or the gene's initial value.
         std: the fixed action std, or the gene's initial value.
+        factors: the initial values of the evolved factors, whose log odds come last.
     """
 
     network: Layout
@@ -54,12 +59,13 @@ class ParameterVector:
     num_stds: int = 0
     step_size: float = 0.0
     std: float = 1.0
+    factors: tuple[float, ...] = ()
 
     @classmethod
     def of(cls, shapes: Shapes, inner: InnerConfig, policy: PolicyConfig, *, stochastic: bool) -> ParameterVector:
         """Return the vector that a config asks for.
 
-        Without inner updates there is no step size to evolve.
+        Without inner updates there is nothing of them to evolve.
 
         Args:
             shapes: the network's arrays.
@@ -67,19 +73,31 @@ class ParameterVector:
             policy: the policy.
             stochastic: whether actions are drawn, so that a std exists.
         """
-        per_gene = {"none": 0, "global": 1, "layer": len(shapes)}[inner.step_size_gene]
+        network = Layout.of(shapes)
+        per_gene = {"none": 0, "global": 1, "layer": len(shapes), "parameter": network.size}[inner.step_size_gene]
         return cls(
-            network=Layout.of(shapes),
+            network=network,
             num_step_sizes=per_gene if inner.rounds > 0 else 0,
             num_stds=int(stochastic and policy.std_gene),
             step_size=inner.step_size,
             std=policy.std,
+            factors=tuple(getattr(inner, gene) for gene in inner.genes) if inner.rounds > 0 else (),
         )
 
     @property
     def size(self) -> int:
         """Length of the whole vector."""
-        return self.network.size + self.num_step_sizes + self.num_stds
+        return self.network.size + self.num_step_sizes + self.num_stds + len(self.factors)
+
+    def scalars(self, inner: InnerConfig) -> tuple[str, ...]:
+        """Return the names of what `evolved` gives."""
+        step_size = ("step_size",) if self.num_step_sizes else ()
+        return step_size + (inner.genes if self.factors else ())
+
+    def evolved(self, learning: Learning, row: int) -> tuple[float, ...]:
+        """Return the evolved mean step size and factors of one of several vectors, as a run file records them."""
+        mean = (float(learning.step_sizes[row].mean()),) if self.num_step_sizes else ()
+        return (*mean, *learning.factors[row].tolist())
 
     def fan_in_initialiser(self, activation: str, output_scale: float = 1.0) -> Initialiser:
         """Return `fan_in_initial` for flat networks: as it only scales the noise, one product for all arrays."""
@@ -104,7 +122,8 @@ class ParameterVector:
         weights = initialise(noise[: self.network.size])
         steps = np.full(self.num_step_sizes, math.log(self.step_size) if self.num_step_sizes else 0.0, np.float32)
         stds = np.full(self.num_stds, math.log(self.std) if self.num_stds else 0.0, np.float32)
-        return np.concatenate([weights, steps, stds])
+        odds = np.array([math.log(value / (1 - value)) for value in self.factors], np.float32)
+        return np.concatenate([weights, steps, stds, odds])
 
     def scale(self, ga: GAConfig) -> Float32Array | None:
         """Return the factors on the mutation std, float32[size], or None when all are 1."""
@@ -119,13 +138,15 @@ class ParameterVector:
     def split(self, params: Float32Array) -> Learning:
         """Take parameter vectors, float32[..., size], apart."""
         network, genes = params[..., : self.network.size], params[..., self.network.size :]
-        step_sizes = np.full((*params.shape[:-1], len(self.network.arrays)), self.step_size, np.float32)
+        number = max(self.num_step_sizes, len(self.network.arrays))
+        step_sizes = np.full((*params.shape[:-1], number), self.step_size, np.float32)
         if self.num_step_sizes:
             step_sizes[...] = np.exp(genes[..., : self.num_step_sizes])
         std = np.full(params.shape[:-1], self.std, np.float32)
         if self.num_stds:
             std[...] = np.exp(genes[..., self.num_step_sizes])
-        return Learning(network, step_sizes, std)
+        odds = genes[..., self.num_step_sizes + self.num_stds :]
+        return Learning(network, step_sizes, std, (1 / (1 + np.exp(-odds))).astype(np.float32))
 
 
 def fan_in_initial(
@@ -136,16 +157,19 @@ def fan_in_initial(
     Args:
         noise: standard normal arrays by name; those with fewer than two dimensions are biases.
         activation: "relu" or "tanh".
-        output_scale: factor on the last weight array, so that a policy starts near its mean output 0.
+        output_scale: factor on the last weight array, and on the critic's, so that a policy starts near its mean
+            output 0.
 
     Source: He et al. 2015, arXiv 1502.01852, equation 10 (relu); LeCun et al. 1998, section 4.6 (tanh).
     """
     gain = 2.0 if activation == "relu" else 1.0
     weights = [name for name, array in noise.items() if array.ndim >= 2]
+    # The last of each network; a mapping keeps the last entry of a key.
+    outputs = {name.startswith(CRITIC): name for name in weights}.values()
     arrays: dict[str, Float32Array] = {}
     for name, array in noise.items():
         factor = math.sqrt(gain / fan_in(array.shape)) if name in weights else 0.0
-        if weights and name == weights[-1]:
+        if name in outputs:
             factor *= output_scale
         arrays[name] = array * np.float32(factor)
     return arrays

@@ -165,11 +165,11 @@ def _step(
     return following, action, jnp.where(now.alive, reward, 0.0)
 
 
-def check_array(subject: str, value: Any, shape: tuple[int, ...]) -> None:  # whatever the user's method returned
+def check_array(subject: str, value: Any, shape: tuple[int, ...], whose: str = "task.") -> None:  # what a user returned
     """Raise TypeError unless `value` is a float32 array of the shape; costs nothing once compiled."""
     got = (getattr(value, "shape", None), str(getattr(value, "dtype", type(value).__name__)))
     if got != (shape, "float32"):
         raise TypeError(
-            f"task.{subject}: expected float32{list(shape)}, got {got[1]} of shape {got[0]}; "
+            f"{whose}{subject}: expected float32{list(shape)}, got {got[1]} of shape {got[0]}; "
             "return a JAX array of that shape, e.g. by jnp.asarray(value, jnp.float32)"
         )

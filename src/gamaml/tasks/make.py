@@ -11,7 +11,7 @@ from gamaml.envs.make import EnvTask
 from gamaml.errors import ConfigError
 from gamaml.maml.start import prepare_environment
 from gamaml.tasks.kinds import HOST, PROBLEM, SUPERVISED, kind_of
-from gamaml.tasks.registry import task_class
+from gamaml.tasks.registry import own_loss, task_class
 from gamaml.tasks.settings import build
 from gamaml.types import Problem
 
@@ -69,7 +69,24 @@ def _problem(definition: Any, kind: str, config: Config, film: Film | None) -> P
     # Imported here so that neither host environments nor a Problem of the user's own import JAX.
     from gamaml.maml.problem import rl_problem, supervised_problem
 
-    return supervised_problem(definition, config) if kind == SUPERVISED else rl_problem(definition, config)
+    if kind == SUPERVISED:
+        _check_learner(config)
+        return supervised_problem(definition, config)
+    return rl_problem(definition, config, own_loss(config.inner))
+
+
+def _check_learner(config: Config) -> None:
+    """Refuse what a supervised task, whose loss is its learner, would ignore."""
+    if config.inner.learner != "reinforce":
+        raise ConfigError(
+            f"inner.learner={config.inner.learner!r}: expected none for task {config.task.name!r}, which is learned by "
+            "its own loss; leave it out"
+        )
+    if config.inner.genes:
+        raise ConfigError(
+            f"inner.genes={list(config.inner.genes)}: expected none for task {config.task.name!r}, whose loss has no "
+            "such factors; leave them out"
+        )
 
 
 def _check_batch_size(kind: str, config: Config) -> None:

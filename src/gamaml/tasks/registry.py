@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import importlib
+import inspect
 import sys
+from collections.abc import Callable
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
+from gamaml.config import InnerConfig
 from gamaml.errors import ConfigError, did_you_mean
 
 
@@ -62,19 +65,43 @@ def task_class(name: str) -> type:
             'a class of your own is written "module:Class"'
         )
     path = READY_MADE[name].path if name in READY_MADE else name
-    module_name, _, class_name = path.partition(":")
-    module = _import(module_name, name)
-    found = getattr(module, class_name, None)
-    if not isinstance(found, type):
-        classes = [key for key, value in vars(module).items() if isinstance(value, type)]
+    return _find(path, f"task.name={name!r}", "class", lambda value: isinstance(value, type))
+
+
+def own_loss(inner: InnerConfig) -> Callable[..., Any] | None:
+    """Return the loss of the user's own that `inner.learner` names as "module:function", or None if it names none.
+
+    Raises:
+        ConfigError: no such module or function, or it takes other arguments.
+    """
+    if ":" not in inner.learner:
+        return None
+    subject = f"inner.learner={inner.learner!r}"
+    found = _find(inner.learner, subject, "function", callable)
+    try:
+        inspect.signature(found).bind("policy", "params", "batch", "settings")
+    except TypeError:
         raise ConfigError(
-            f"task.name={name!r}: expected a class {class_name!r} in module {module_name!r}, got none; "
-            f"{did_you_mean(class_name, classes)}"
+            f"{subject}: expected a function (policy, params, batch, settings), got {inspect.signature(found)}; "
+            "change its arguments"
+        ) from None
+    return found
+
+
+def _find(path: str, subject: str, kind: str, fits: Callable[[object], bool]) -> Any:  # what "module:name" names
+    module_name, _, wanted = path.partition(":")
+    module = _import(module_name, subject)
+    found = getattr(module, wanted, None)
+    if not fits(found):
+        known = [key for key, value in vars(module).items() if fits(value)]
+        raise ConfigError(
+            f"{subject}: expected a {kind} {wanted!r} in module {module_name!r}, got none; "
+            f"{did_you_mean(wanted, known)}"
         )
     return found
 
 
-def _import(module_name: str, name: str) -> object:
+def _import(module_name: str, subject: str) -> object:
     here = str(Path.cwd())
     if here not in sys.path:
         sys.path.insert(0, here)
@@ -87,6 +114,6 @@ def _import(module_name: str, name: str) -> object:
     except ValueError:
         pass  # importlib's answer to an empty or relative name
     raise ConfigError(
-        f"task.name={name!r}: expected an importable module {module_name!r}, got none; "
+        f"{subject}: expected an importable module {module_name!r}, got none; "
         "start gamaml in the module's folder, or install it"
     )

@@ -1,0 +1,73 @@
+"""What an update does with a gradient: one step of SGD or Adam, with a step size per array or per parameter."""
+
+# pyright: reportUnknownMemberType=false
+# JAX leaves the types of array functions partly unknown.
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+Params = Mapping[str, jax.Array]
+
+_BETA_1, _BETA_2, _EPSILON = 0.9, 0.999, 1e-8
+"""Kingma & Ba 2015, Algorithm 1."""
+
+
+class Optimiser(NamedTuple):
+    """Two pure functions.
+
+    Attributes:
+        start: params -> the state before the first update; all zeros.
+        step: (params, gradient, state, step sizes) -> (params, state); a step size is float32[] or has its array's
+            shape.
+    """
+
+    start: Callable[[Params], Any]
+    step: Callable[[Params, Params, Any, Params], tuple[Params, Any]]
+
+
+class AdamState(NamedTuple):
+    """What Adam carries from update to update.
+
+    Attributes:
+        updates: float32[], the updates so far.
+        mean: of the gradients, by array.
+        square: of the squared gradients, by array.
+    """
+
+    updates: jax.Array
+    mean: Params
+    square: Params
+
+
+def _sgd_start(params: Params) -> tuple[()]:
+    return ()
+
+
+def _sgd_step(params: Params, gradient: Params, state: tuple[()], step_sizes: Params) -> tuple[Params, tuple[()]]:
+    return {name: params[name] - step_sizes[name] * gradient[name] for name in params}, state
+
+
+def _adam_start(params: Params) -> AdamState:
+    zeros = {name: jnp.zeros_like(array) for name, array in params.items()}
+    return AdamState(jnp.zeros((), jnp.float32), zeros, zeros)
+
+
+def _adam_step(params: Params, gradient: Params, state: AdamState, step_sizes: Params) -> tuple[Params, AdamState]:
+    updates = state.updates + 1
+    mean = {name: _BETA_1 * state.mean[name] + (1 - _BETA_1) * gradient[name] for name in params}
+    square = {name: _BETA_2 * state.square[name] + (1 - _BETA_2) * gradient[name] ** 2 for name in params}
+    mean_factor, square_factor = 1 / (1 - _BETA_1**updates), 1 / (1 - _BETA_2**updates)
+
+    def moved(name: str) -> jax.Array:
+        direction = mean_factor * mean[name] / (jnp.sqrt(square_factor * square[name]) + _EPSILON)
+        return params[name] - step_sizes[name] * direction
+
+    return {name: moved(name) for name in params}, AdamState(updates, mean, square)
+
+
+OPTIMISERS = {"sgd": Optimiser(_sgd_start, _sgd_step), "adam": Optimiser(_adam_start, _adam_step)}
