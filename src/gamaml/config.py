@@ -129,14 +129,14 @@ class InnerConfig:
     rounds: int = 1
     num_tasks: int = 8
     episodes: int = 20
-    learner: str = "reinforce"
-    optimiser: str = "sgd"
+    learner: str = field(default="reinforce", metadata=ADDED)
+    optimiser: str = field(default="sgd", metadata=ADDED)
     step_size: float = 0.1
     step_size_gene: str = "none"
     discount: float = 0.99
-    gae_lambda: float = 0.95
-    genes: tuple[str, ...] = ()
-    baseline: str = "mean"
+    gae_lambda: float = field(default=0.95, metadata=ADDED)
+    genes: tuple[str, ...] = field(default=(), metadata=ADDED)
+    baseline: str = field(default="mean", metadata=ADDED)
     normalise_advantages: bool = True
     share_tasks: bool = True
     batch_size: int = 1

@@ -47,10 +47,10 @@ def export(
 ) -> Exported:
     """Write a policy's arrays to an .npz file, which `numpy.load` reads without pickle.
 
-    The arrays are those of the network by name (w0, b0, w1, ...); `step_sizes`, float32[arrays], and `std`, float32[],
-    where the inner loop or the policy has them; `observation_mean` and `observation_std` where observations are
-    normalised. A problem of the user's own without a method `arrays` gives one, `parameters`. The entry `config` is the
-    run's config as JSON text.
+    The arrays are those of the network by name (w0, b0, w1, ...); `step_sizes`, float32[arrays] or one per parameter,
+    `std`, `discount` and `gae_lambda`, where the inner loop or the policy has or evolves them; `observation_mean` and
+    `observation_std` where observations are normalised. A problem of the user's own without a method `arrays` gives
+    one, `parameters`. The entry `config` is the run's config as JSON text.
 
     Args:
         run: from `gamaml.load`.

@@ -16,6 +16,9 @@ from gamaml.envs.make import make
 from gamaml.errors import ConfigError
 from gamaml.types import EvaluationKey
 
+# The library forks, and at once starts another program, which JAX, if another test has loaded it, cannot know.
+pytestmark = pytest.mark.filterwarnings("ignore:os.fork:RuntimeWarning")
+
 KEY = EvaluationKey(streams.key(1, streams.Purpose.TASKS), streams.key(1, streams.Purpose.EPISODES))
 
 

@@ -60,9 +60,11 @@ class InnerLoopProblem:
         return self._vector.initial(noise, self._initialise)
 
     def arrays(self, params: Float32Array) -> dict[str, Float32Array]:
-        """Return what parameters, float32[num_params], mean: the network's arrays, `step_sizes`, the policy's `std`."""
+        """Return what parameters, float32[num_params], mean: the network's arrays, and the genes by name."""
         learning = self._vector.split(params)
         genes = {"step_sizes": learning.step_sizes} if self.num_rounds > 0 else {}
+        if self._vector.factors:
+            genes.update(zip(self._config.inner.genes, learning.factors, strict=True))
         if self.metric == "return":
             genes["std"] = learning.std
         return {**self._vector.network.unflatten(learning.network), **genes}
