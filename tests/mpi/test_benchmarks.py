@@ -104,6 +104,6 @@ def test_rollout_tells_the_whole_and_its_parts_of_what_is_installed(mpich: Mpi) 
     assert "CartPole-v1" in result["rows"]
     assert ("ALE/Frostbite-v5" in result["left_out"]) == (find_spec("ale_py") is None)
     for name, row in result["rows"].items():
-        assert set(row) == {"together", "env", "policy", "simulator", "overhead"}
+        assert set(row) == {"together", "env", "policy", "loop", "simulator", "overhead", "of loop"}
         assert (row["simulator"] is None) != name.startswith("ALE/")
         assert all(value is None or value > 0 for value in row.values())
