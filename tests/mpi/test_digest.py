@@ -4,6 +4,7 @@ import itertools
 import os
 import random
 import signal
+import subprocess
 import time
 from pathlib import Path
 
@@ -21,6 +22,13 @@ UNEVEN = Layout((3, 2))
 COMMIT_NBYTES = 1000
 """Less than a commit of the sphere takes in the journal, more than a start does."""
 
+
+ENVIRONMENTS = {
+    "CartPole-v1": ("gymnasium", "gymnasium", []),
+    "Ant-v5": ("mujoco", "mujoco", ["env.normalise_steps=50"]),
+    "ALE/Frostbite-v5": ("ale_py", "atari", ["policy.network='nature'"]),
+}
+"""Id -> the module that it needs, the extra that brings it, and settings."""
 
 SLOW = ("--set", "task.seconds=0.01")
 """Leaves time to be killed in."""
@@ -58,6 +66,19 @@ def test_meta_learning_in_jax_gives_the_digest_of_one_rank(
 ) -> None:
     run(mpi, layout, "navigation.toml", tmp_path)
     assert digest(tmp_path) == reference["navigation"]
+
+
+@pytest.mark.parametrize("env_id", ENVIRONMENTS)
+def test_environments_give_the_digest_of_one_rank(mpich: Mpi, tmp_path: Path, env_id: str) -> None:
+    module, extra, more = ENVIRONMENTS[env_id]
+    if subprocess.run([mpich.python, "-c", f"import {module}"], capture_output=True, check=False).returncode != 0:
+        pytest.skip(f"needs {module} in {mpich.environment}: pip install 'gamaml[{extra}]'")
+    digests: set[str] = set()
+    for layout in (SINGLE, Layout((3,)), Layout((2, 1))):
+        out = tmp_path / str(layout)
+        run(mpich, layout, "environment.toml", out, *settings([f"env.id='{env_id}'", *more]))
+        digests.add(digest(out))
+    assert len(digests) == 1
 
 
 @pytest.mark.parametrize("layout", [SINGLE, UNEVEN], ids=str)
