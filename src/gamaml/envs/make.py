@@ -64,6 +64,8 @@ def make(env: EnvConfig, *, render: bool = False) -> Any:  # an environment with
     Raises:
         ConfigError: the id is unknown, a library is missing, or the environment refuses its settings.
     """
+    if render:
+        _draw_without_display()
     if env.python or env.isolate:
         return _bridged(env, render)
     if env.id.startswith(ROBOSCHOOL):
@@ -77,8 +79,6 @@ def make(env: EnvConfig, *, render: bool = False) -> Any:  # an environment with
 
 
 def _gymnasium(env: EnvConfig, render: bool) -> Any:  # an environment
-    if render:
-        _draw_without_display()
     gymnasium = _library("gymnasium", "gymnasium", env)
     sys.path.insert(0, str(Path.cwd()))
     try:
@@ -100,11 +100,13 @@ def _gymnasium(env: EnvConfig, render: bool) -> Any:  # an environment
 
 
 def _draw_without_display() -> None:
-    """Let MuJoCo draw where there is no display; it reads the variable when it is imported."""
-    if not os.environ.get("DISPLAY") and "MUJOCO_GL" not in os.environ:
-        found = [backend for backend, library in _OFF_SCREEN.items() if ctypes.util.find_library(library)]
-        if found:
-            os.environ["MUJOCO_GL"] = found[0]
+    """Let pygame and MuJoCo draw where there is no display; they read the variables when they are imported."""
+    if os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY"):
+        return
+    os.environ.setdefault("SDL_VIDEODRIVER", "dummy")
+    found = [backend for backend, library in _OFF_SCREEN.items() if ctypes.util.find_library(library)]
+    if found:
+        os.environ.setdefault("MUJOCO_GL", found[0])
 
 
 def _gym(env: EnvConfig, render: bool) -> Any:  # an environment
