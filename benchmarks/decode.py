@@ -33,9 +33,9 @@ from gamaml.population import (
     LINEAGE_DTYPE,
     ROOT,
     Candidate,
-    GAState,
     Genome,
     Lineage,
+    State,
     candidate_at,
     decode,
     decode_genome,
@@ -105,7 +105,7 @@ def measure(
     num_offsets = noise.entries.size - num_params + 1
     random = np.random.default_rng(1)
     taken: dict[str, list[float]] = {str(generation): [] for generation in (*GENERATIONS, "C")}
-    states = [GAState(1, num_offsets, generation, lineage) for generation in GENERATIONS]
+    states = [State(1, num_offsets, generation, lineage) for generation in GENERATIONS]
     children = {state.generation: ga.proposals(state, settings, repeats) for state in states}
     for index in range(repeats):
         for generation, proposed in children.items():

@@ -19,6 +19,8 @@ from gamaml.errors import ConfigError, did_you_mean
 INITIAL_STD = 1.0
 """A generation-0 child is `initial(noise)`; this std is what its lineage entry records."""
 
+STRATEGIES = ("ga", "es", "random")
+
 NETWORKS = ("mlp", "nature", "ga-dist")
 LEARNERS = ("reinforce", "actor_critic")
 GENES = ("discount", "gae_lambda")
@@ -183,6 +185,36 @@ class GAConfig:
 
 
 @dataclass(frozen=True)
+class ESConfig:
+    """Evolution strategies (Salimans et al. 2017), with strategy = "es".
+
+    `ga.mutation_scale` and `ga.gene_scale` hold here too: they scale the parameters that the noise is added to.
+
+    Attributes:
+        population_size: children per generation, in mirrored pairs.
+        std: std of the perturbation, in units of the noise table's standard normals.
+        std_final: where the std ends; equal to `std` when None.
+        step_size: step size of Adam.
+        step_size_final: where the step size ends; equal to `step_size` when None.
+        decay_generations: generations over which std and step size go exponentially from first to last.
+        beta1, beta2: decay of Adam's moments.
+        weight_decay: factor on the parameters that is subtracted from the gradient.
+        episodes: fresh evaluations of the centre in every generation, which only report.
+    """
+
+    population_size: int = 200
+    std: float = 0.05
+    std_final: float | None = None
+    step_size: float = 0.02
+    step_size_final: float | None = None
+    decay_generations: int = 100
+    beta1: float = 0.9
+    beta2: float = 0.999
+    weight_decay: float = 0.0
+    episodes: int = 8
+
+
+@dataclass(frozen=True)
 class StopConfig:
     """When the run ends: at the first criterion met. May change on resume.
 
@@ -214,7 +246,12 @@ class NoiseConfig:
 
 @dataclass(frozen=True)
 class Config:
-    """Everything that defines a run; either `task.name` or `env.id` says of what."""
+    """Everything that defines a run; either `task.name` or `env.id` says of what.
+
+    Attributes:
+        strategy: "ga", "es", or "random": the population of [ga], but every child from the root.
+        es: settings of "es"; None with another strategy.
+    """
 
     task: TaskConfig
     stop: StopConfig
@@ -223,9 +260,13 @@ class Config:
     policy: PolicyConfig = field(default_factory=PolicyConfig)
     inner: InnerConfig = field(default_factory=InnerConfig)
     ga: GAConfig = field(default_factory=GAConfig)
+    strategy: str = field(default="ga", metadata=ADDED)
+    es: ESConfig | None = field(default=None, metadata=ADDED)
     noise: NoiseConfig = field(default_factory=NoiseConfig)
 
     def __post_init__(self) -> None:
+        # A section of another strategy would be part of the run's science without being used.
+        object.__setattr__(self, "es", (self.es or ESConfig()) if self.strategy == "es" else None)
         _validate(self)
 
     @property
@@ -353,10 +394,14 @@ def _parse_numbers(option: str, noun: str, text: str) -> list[int]:
 
 def mutation_std(config: GAConfig, generation: int) -> float:
     """Return the mutation std of a generation: constant, or exponential between its two ends."""
-    if config.mutation_std_final is None:
-        return config.mutation_std
-    progress = min(generation / config.mutation_std_generations, 1.0)
-    return config.mutation_std * (config.mutation_std_final / config.mutation_std) ** progress
+    return decayed(config.mutation_std, config.mutation_std_final, config.mutation_std_generations, generation)
+
+
+def decayed(first: float, last: float | None, generations: int, generation: int) -> float:
+    """Return what stands at `first` at generation 0 and goes exponentially to `last`, if there is one."""
+    if last is None:
+        return first
+    return first * (last / first) ** min(generation / generations, 1.0)
 
 
 def _copy(mapping: Mapping[str, Any]) -> dict[str, Any]:
@@ -419,10 +464,10 @@ def _dotted(prefix: str, key: str) -> str:
 
 
 def _value(hint: Any, value: Any, name: str) -> Any:  # `hint` is a type, `value` comes from TOML
-    if dataclasses.is_dataclass(hint):
-        return _build(typing.cast(type[Any], hint), value, name)
     if isinstance(hint, types.UnionType):
         hint = next(option for option in typing.get_args(hint) if option is not type(None))
+    if dataclasses.is_dataclass(hint):
+        return _build(typing.cast(type[Any], hint), value, name)
     if typing.get_origin(hint) is tuple:
         if not isinstance(value, Sequence) or isinstance(value, str):
             raise ConfigError(f"{name}: expected a list such as [100, 100], got {value!r}; put it in brackets")
@@ -461,6 +506,14 @@ def _validate(config: Config) -> None:
     _validate_inner(config.inner)
     _validate_ga(config.ga)
     _validate_elite(config.ga)
+    _one_of("strategy", config.strategy, STRATEGIES)
+    if config.es is not None:
+        _validate_es(config.es)
+    if config.strategy == "random" and config.ga.elite.candidates == 0:
+        raise ConfigError(
+            'ga.elite.candidates=0: expected at least 2 with strategy = "random", which keeps nothing but the elite; '
+            "choose e.g. 2"
+        )
     _validate_stop(config.stop)
 
 
@@ -560,6 +613,24 @@ def _validate_elite(ga: GAConfig) -> None:
             "choose 0 (no elite) or 2"
         )
     _at_most_population("ga.elite.candidates", ga.elite.candidates, ga)
+
+
+def _validate_es(es: ESConfig) -> None:
+    _at_least("es.population_size", es.population_size, 2)
+    if es.population_size % 2:
+        raise ConfigError(
+            f"es.population_size={es.population_size}: expected an even number, since children come in mirrored pairs; "
+            f"choose {es.population_size + 1}"
+        )
+    for name in ("std", "std_final", "step_size", "step_size_final"):
+        _above_zero(f"es.{name}", getattr(es, name))
+    _at_least("es.decay_generations", es.decay_generations, 1)
+    for name in ("beta1", "beta2"):
+        value = getattr(es, name)
+        if not 0 <= value < 1:
+            raise ConfigError(f"es.{name}={value}: expected 0 <= {name} < 1; choose e.g. {getattr(ESConfig, name)}")
+    _at_least("es.weight_decay", es.weight_decay, 0)
+    _at_least("es.episodes", es.episodes, 1)
 
 
 def _validate_stop(stop: StopConfig) -> None:

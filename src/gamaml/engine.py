@@ -12,7 +12,7 @@ from types import TracebackType
 import numpy as np
 from threadpoolctl import threadpool_limits  # pyright: ignore[reportMissingTypeStubs] (it ships none)
 
-from gamaml import ga
+from gamaml import strategy
 from gamaml.config import Config
 from gamaml.errors import ResourceError
 from gamaml.evaluate import measured_constants, use_constants
@@ -27,15 +27,12 @@ from gamaml.parallel.signals import SignalWatch
 from gamaml.parallel.topology import Topology
 from gamaml.parallel.windows import SharedWindow
 from gamaml.population import (
-    GAState,
     GenerationInfo,
     JobInfo,
     Lineage,
+    Snapshot,
+    State,
     TrainResult,
-    candidate_at,
-    decode_part,
-    genomes_of,
-    lineage_dtype,
     record_dtype,
 )
 from gamaml.runlog import Header, RunLog
@@ -53,13 +50,16 @@ class _Layout:
     """Sizes and shapes that follow from one population's config and problem."""
 
     def __init__(self, config: Config, problem: Problem) -> None:
-        elite = config.ga.elite
+        chosen = self.strategy = strategy.make(config)
+        self.num_offsets = config.noise.size - problem.num_params + 1
+        self.initial = chosen.initial(config.seed, self.num_offsets)
         self.dtype = record_dtype(problem.num_rounds, problem.scalars)
-        self.capacity = max(config.ga.population_size, elite.candidates * elite.episodes, config.ga.num_parents)
-        self.table_size = max(config.ga.num_parents, elite.candidates)
-        self.table_dtype = lineage_dtype(config.ga.recombine)
+        self.table_size = max(chosen.num_entries, chosen.num_candidates)
+        self.table_dtype = chosen.lineage_dtype
+        num_parts = chosen.num_parts(problem.num_params, np.empty(self.table_size, self.table_dtype))
+        self.capacity = max(chosen.population_size, chosen.num_candidates * chosen.num_episodes, num_parts)
         self.board_nbytes = Board.nbytes(self.capacity, self.table_size, self.dtype, self.table_dtype)
-        self.parents_shape = (2, config.ga.num_parents, problem.num_params)
+        self.parents_shape = (2, chosen.num_vectors, problem.num_params)
         self.parents_nbytes = 4 * int(np.prod(self.parents_shape))
 
 
@@ -151,7 +151,7 @@ class Engine:
             for path, config, problem in zip(self._paths, self._configs, self._problems, strict=True)
         ]
 
-        def open_logs() -> list[tuple[list[Lineage], dict[str, list[float]]]]:
+        def open_logs() -> list[tuple[list[Lineage], Snapshot | None, dict[str, list[float]]]]:
             for path, header, problem in zip(self._paths, headers, self._problems, strict=True):
                 header = dataclasses.replace(header, constants=measured_constants(problem))
                 self._logs.append(
@@ -164,15 +164,17 @@ class Engine:
                         job_id=launcher.job_id(),
                     )
                 )
-            return [(log.history.lineage, log.header.constants) for log in self._logs]
+            return [(log.history.lineage, log.history.snapshot, log.header.constants) for log in self._logs]
 
         opened = self._topology.on_root(open_logs)
-        for problem, (_, constants) in zip(self._problems, opened, strict=True):
+        for problem, (*_, constants) in zip(self._problems, opened, strict=True):
             use_constants(problem, constants)
         for worker, path in zip(self._workers, self._paths, strict=True):
             worker.report_to(path.with_suffix(".run"), self._topology.node_index, self._topology.node.rank)
             self._stack.callback(worker.close)
-        self._states = [self._restore(population, lineage) for population, (lineage, _) in enumerate(opened)]
+        self._states = [
+            self._restore(population, lineage, snapshot) for population, (lineage, snapshot, _) in enumerate(opened)
+        ]
         self._parents_window.sync()
         self._topology.wait_for_all()
         self._parents_window.sync()
@@ -260,21 +262,18 @@ class Engine:
                 )
             )
 
-    def _restore(self, population: int, lineage: list[Lineage]) -> GAState:
-        """Decode a population's parents from their roots, shared by the ranks of the node; return its state.
+    def _restore(self, population: int, lineage: list[Lineage], snapshot: Snapshot | None) -> State:
+        """Compute a population's vectors from their roots, shared by the ranks of the node; return its state.
 
-        Each rank decodes a range of the parameters, of all ancestors: the ranks wait for nobody.
+        Each rank computes a range of the parameters, of all ancestors: the ranks wait for nobody.
         """
-        config, problem, node = self._configs[population], self._problems[population], self._topology.node
-        initial = ga.initial_state(config.seed, config.noise.size - problem.num_params + 1, config.ga.recombine)
-        if not lineage:
-            return initial
-        generation = len(lineage)
-        genome = genomes_of([candidate_at(lineage[-1], slot) for slot in range(len(lineage[-1]))], lineage[:-1])
+        layout, problem, node = self._layouts[population], self._problems[population], self._topology.node
         start, stop = (problem.num_params * rank // node.size for rank in (node.rank, node.rank + 1))
-        target = self._parents[population][generation % 2]
-        target[: len(lineage[-1]), start:stop] = decode_part(genome, self._noise, problem, start, stop)
-        return GAState(initial.seed, initial.num_offsets, generation, lineage[-1])
+        vectors = layout.strategy.vectors(layout.initial, lineage, self._noise, problem, start, stop, snapshot)
+        self._parents[population][len(lineage) % 2, : len(vectors), start:stop] = vectors
+        if not lineage:
+            return layout.initial
+        return dataclasses.replace(layout.initial, generation=len(lineage), parents=lineage[-1])
 
     # Running.
 
@@ -299,6 +298,7 @@ class Engine:
                         relay,
                         NodeRates(self._topology.node_of_rank),
                         writer,
+                        self._parents[population],
                     )
                 )
         self._service = Service(
@@ -381,6 +381,11 @@ class Engine:
         self._service.leave()
         # What comes now ends soon by itself; a signal should again do what it does without gamaml.
         self._watch.close()
+        self._parents_window.sync()
+        for evolution in self._evolutions:
+            # The last command was carried out, so the last vectors are there.
+            evolution.check_commit()
+            evolution.save_snapshot(evolution.num_generations)
         self._close_logs()
 
     def _close_logs(self) -> None:

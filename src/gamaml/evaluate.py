@@ -55,10 +55,10 @@ class ChildKeys:
     Args:
         config: children share tasks unless `inner.share_tasks` is false.
         generation: their generation.
+        number: of children.
     """
 
-    def __init__(self, config: Config, generation: int) -> None:
-        number = config.ga.population_size
+    def __init__(self, config: Config, generation: int, number: int) -> None:
         self._episodes = streams.keys(config.seed, Purpose.EPISODES, generation, number)
         self._tasks = streams.keys(config.seed, Purpose.TASKS, generation, 1 if config.inner.share_tasks else number)
 
@@ -68,7 +68,7 @@ class ChildKeys:
 
 def child_key(config: Config, generation: int, index: int) -> EvaluationKey:
     """Return the randomness of one child's evaluation."""
-    return ChildKeys(config, generation)[index]
+    return ChildKeys(config, generation, index + 1)[index]
 
 
 def reevaluation_key(config: Config, generation: int, episode: int) -> EvaluationKey:

@@ -13,15 +13,15 @@ from functools import partial
 
 import numpy as np
 
-from gamaml import config as cfg
-from gamaml import ga
+from gamaml import strategy
 from gamaml.config import Config, StopConfig
 from gamaml.parallel.board import Kind
 from gamaml.parallel.rates import NodeRates
 from gamaml.parallel.relay import END, Command, Relay, split
-from gamaml.population import DONE, GAState, GenerationInfo, lineage_of, record_dtype
+from gamaml.population import DONE, GenerationInfo, Snapshot, State, lineage_of, record_dtype
 from gamaml.runlog import Generation, History, RunLog, summarise
-from gamaml.types import Problem, Records
+from gamaml.strategy import Selection
+from gamaml.types import Float32Array, Problem, Records
 from gamaml.writer import Writer
 
 
@@ -41,10 +41,11 @@ class Evolution:
         config: its config.
         problem: its fitness function.
         log: its open run log, with the history to go on from.
-        state: the GA's state after that history.
+        state: the strategy's state after that history.
         relay: its relay, on rank 0.
         rates: measures the nodes' speeds, which decide their shares.
         writer: commits behind the evolution's back.
+        vectors: float32[2, num_vectors, num_params], the two buffers of this node.
     """
 
     def __init__(
@@ -53,13 +54,15 @@ class Evolution:
         config: Config,
         problem: Problem,
         log: RunLog,
-        state: GAState,
+        state: State,
         relay: Relay,
         rates: NodeRates,
         writer: Writer,
+        vectors: Float32Array,
     ) -> None:
         self._index = index
         self._config = config
+        self._strategy = strategy.make(config)
         self._problem = problem
         self._log = log
         self._state = state
@@ -67,6 +70,8 @@ class Evolution:
         self._rates = rates
         self._writer = writer
         self._dtype = record_dtype(problem.num_rounds, problem.scalars)
+        self._vectors = vectors
+        self._snapshot_period = self._period()
         self._future: Future[None] | None = None
         self._started = self._generation_started = time.monotonic()
         self._generations_before = state.generation
@@ -146,7 +151,7 @@ class Evolution:
 
     def _begin(self, history: History) -> None:
         """Set up the open generation from what an earlier job left of it."""
-        self._children = np.zeros(self._config.ga.population_size, self._dtype)
+        self._children = np.zeros(self._strategy.population_size, self._dtype)
         self._children[history.children["index"]] = history.children
         self._candidates = lineage_of([], self._state.parents.dtype)
         self._reevaluations = np.zeros(0, self._dtype)
@@ -161,10 +166,10 @@ class Evolution:
 
     def _begin_reevaluations(self) -> None:
         # Done now, so that the ranks need not wait for it between the last result and the next command.
-        self._shortlist = ga.shortlist(self._state, self._children, self._config.ga)
-        contenders = self._shortlist.contenders
+        self._selection: Selection = self._strategy.shortlist(self._state, self._children)
+        contenders = self._selection.contenders
         self._candidates = lineage_of(contenders, self._state.parents.dtype)
-        self._reevaluations = np.zeros(len(contenders) * self._config.ga.elite.episodes, self._dtype)
+        self._reevaluations = np.zeros(len(contenders) * self._strategy.num_episodes, self._dtype)
         self._phase = _Phase.REEVALUATIONS if contenders else _Phase.SELECTION
 
     def _advance(self) -> None:
@@ -186,24 +191,37 @@ class Evolution:
         children = self._phase is _Phase.CHILDREN
         records = self._children if children else self._reevaluations
         known = np.flatnonzero(records["flags"] & DONE).astype(np.int32)
-        decode = children and self._decoded_generation != state.generation
-        self._decoded_generation = state.generation
+        num_parts = self._num_parts() if children else 0
         self._relay.post(
             Command(
                 kind=Kind.CHILDREN if children else Kind.REEVALUATIONS,
                 generation=state.generation,
                 buffer=state.generation % 2,
                 table=state.parents if children else self._candidates,
-                decode=decode,
+                num_parts=num_parts,
                 num_items=len(records),
                 skip=known,
                 shares=split(len(records) - len(known), self._rates.weights()),
             )
         )
 
+    def _period(self) -> int:
+        """Return the generations between snapshots, so that these take no more room than the records."""
+        chosen = self._strategy
+        records = chosen.population_size + chosen.num_candidates * chosen.num_episodes
+        committed = records * self._dtype.itemsize + chosen.num_entries * chosen.lineage_dtype.itemsize
+        return -(-self._vectors[0].nbytes // committed)
+
+    def _num_parts(self) -> int:
+        """Return in how many parts the next command computes the state's vectors, 0 if no longer."""
+        if self._decoded_generation == self._state.generation:
+            return 0
+        self._decoded_generation = self._state.generation
+        return self._strategy.num_parts(self._problem.num_params, self._state.parents)
+
     def _select(self) -> None:
         before, children, reevaluations = self._state, self._children, self._reevaluations
-        self._state, self.elite_fitness = ga.choose(before, self._shortlist, reevaluations, self._config.ga)
+        self._state, self.elite_fitness = self._selection.finish(reevaluations)
         now = time.monotonic()
         generation = Generation(
             generation=before.generation,
@@ -211,7 +229,7 @@ class Evolution:
             candidates=self._candidates,
             reevaluations=reevaluations,
             parents=self._state.parents,
-            mutation_std=cfg.mutation_std(self._config.ga, before.generation),
+            mutation_std=self._strategy.std(before.generation),
             elite_fitness=self.elite_fitness,
             seconds=now - self._generation_started,
         )
@@ -224,9 +242,20 @@ class Evolution:
             self._end(interrupted=False)
         else:
             self._give_work()
-        # The leaders have the new parents; what follows runs behind their work.
-        self._future = self._writer.submit(partial(self._log.commit, generation))
+        # The leaders have the new parents; what follows runs behind their work. The vectors that the generation began
+        # with are overwritten only after the next selection, which waits for this commit.
+        self._future = self._writer.submit(partial(self._commit, generation))
         self.info = self._tell(generation)
+
+    def _commit(self, generation: Generation) -> None:
+        self._log.commit(generation)
+        if generation.generation % self._snapshot_period == 0:
+            self.save_snapshot(generation.generation)
+
+    def save_snapshot(self, generation: int) -> None:
+        """Store the vectors of a generation, one of the last two, if the strategy's candidates have no genomes."""
+        if not self._strategy.has_genomes and generation > 0:
+            self._log.save_snapshot(Snapshot(generation, self._vectors[generation % 2]))
 
     def _save(self) -> None:
         """Journal the open generation's finished records, then end."""
@@ -246,7 +275,7 @@ class Evolution:
                 generation=state.generation,
                 buffer=state.generation % 2,
                 table=state.parents,
-                decode=self._decoded_generation != state.generation,
+                num_parts=self._num_parts(),
             )
         )
         self._phase = _Phase.ENDED

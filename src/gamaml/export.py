@@ -13,8 +13,7 @@ import numpy as np
 from gamaml import config as cfg
 from gamaml import tasks
 from gamaml.errors import ConfigError
-from gamaml.noise import LazyNoise
-from gamaml.population import Genome, decode_genome
+from gamaml.population import Genome
 from gamaml.runlog import Run
 
 SUFFIX = ".npz"
@@ -28,13 +27,13 @@ class Exported:
         path: of the file.
         arrays: name -> array, without the config.
         num_params: length of the parameter vector.
-        genome: from which all of it was computed.
+        genome: from which all of it was computed; None where the strategy has none.
     """
 
     path: Path
     arrays: Mapping[str, Any]
     num_params: int
-    genome: Genome
+    genome: Genome | None
 
 
 def export(
@@ -60,15 +59,15 @@ def export(
         candidate: index of a re-evaluated candidate, instead of a child.
 
     Raises:
-        ConfigError: there is no such genome, or no such folder.
+        ConfigError: there is no such candidate, or no such folder.
     """
     if path.suffix != SUFFIX:
         raise ConfigError(f"file {str(path)!r}: expected a name that ends in {SUFFIX}, got {path.name!r}; rename it")
     if not path.absolute().parent.is_dir():
         raise ConfigError(f"file {str(path)!r}: expected an existing folder, got none; create it first")
-    genome = run.genome(generation, index, candidate=candidate)
+    genome = run.genome(generation, index, candidate=candidate) if run.strategy.has_genomes else None
     problem: Any = tasks.make_problem(run.config)  # `arrays` is optional
-    params = decode_genome(genome, LazyNoise(size=run.config.noise.size, seed=run.config.noise.seed), problem)
+    params = run.parameters(generation, index, candidate=candidate, problem=problem)
     arrays: dict[str, Any] = dict(problem.arrays(params)) if hasattr(problem, "arrays") else {"parameters": params}
     arrays.update({name: np.array(values, np.float32) for name, values in run.header.constants.items()})
     config = json.dumps(cfg.to_mapping(run.config))
@@ -87,8 +86,6 @@ def text(exported: Exported) -> str:
         for name, array in exported.arrays.items()
     ]
     size = exported.path.stat().st_size
-    genome = exported.genome.nbytes
-    lines.append(
-        f"{exported.path}: {exported.num_params:,} parameters, {size:,} bytes, from a genome of {genome:,} bytes"
-    )
+    source = "" if exported.genome is None else f", from a genome of {exported.genome.nbytes:,} bytes"
+    lines.append(f"{exported.path}: {exported.num_params:,} parameters, {size:,} bytes{source}")
     return "\n".join(lines)

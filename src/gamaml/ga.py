@@ -6,6 +6,7 @@ later GPU code, so that one lucky evaluation cannot rule for ever.
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 import math
 from collections.abc import Sequence
@@ -23,16 +24,25 @@ from gamaml.population import (
     ROOT,
     UNCHANGED,
     Candidate,
-    GAState,
+    Decodable,
+    Genome,
     Lineage,
+    NoiseSource,
+    Snapshot,
+    State,
     candidate_at,
+    decode,
+    decode_genome,
+    decode_part,
+    genome_of,
+    genomes_of,
     lineage_dtype,
     lineage_of,
 )
-from gamaml.types import Float64Array, Records
+from gamaml.types import Float32Array, Float64Array, Records
 
 
-def initial_state(seed: int, num_offsets: int, recombine: int = 1) -> GAState:
+def initial_state(seed: int, num_offsets: int, recombine: int = 1) -> State:
     """Return the state before generation 0.
 
     Args:
@@ -41,15 +51,15 @@ def initial_state(seed: int, num_offsets: int, recombine: int = 1) -> GAState:
         recombine: the most parents that a child has.
     """
     parents = np.empty(0, lineage_dtype(recombine))
-    return GAState(seed=seed, num_offsets=num_offsets, generation=0, parents=parents)
+    return State(seed=seed, num_offsets=num_offsets, generation=0, parents=parents)
 
 
-def propose(state: GAState, config: GAConfig, index: int) -> Candidate:
+def propose(state: State, config: GAConfig, index: int) -> Candidate:
     """Return the child `index` of the state's generation; a function of (seed, generation, index) and the parents."""
     return candidate_at(proposals(state, config, index + 1), index)
 
 
-def proposals(state: GAState, config: GAConfig, count: int | None = None) -> Lineage:
+def proposals(state: State, config: GAConfig, count: int | None = None) -> Lineage:
     """Return the first `count` children of the state's generation (all of them by default) as one array.
 
     One 64-bit word per child is scaled to the range of offsets and one to that of each parent (multiply and shift),
@@ -61,7 +71,7 @@ def proposals(state: GAState, config: GAConfig, count: int | None = None) -> Lin
     states = streams.states(state.seed, streams.Purpose.PROPOSE, state.generation, count, num_words)
     words = states.astype(np.uint64)
     children = np.empty(count, state.parents.dtype)
-    children["offset"] = _scaled(words[:, 0], words[:, 1], state.num_offsets)
+    children["offset"] = streams.scaled(words[:, 0], words[:, 1], state.num_offsets)
     if len(state.parents) == 0:
         children["slot"], children["std"] = ROOT, INITIAL_STD
         slots = np.empty((count, 0), np.int32)
@@ -88,7 +98,7 @@ def _different(words: npt.NDArray[np.uint64], number: int) -> npt.NDArray[np.uin
     drawn = np.empty((len(words), min(words.shape[1] // 2, number)), np.uint64)
     for place in range(drawn.shape[1]):
         # The n-th of those that are left: every slot drawn before, from the lowest on, moves it up by one.
-        slot = _scaled(words[:, 2 * place], words[:, 2 * place + 1], number - place)
+        slot = streams.scaled(words[:, 2 * place], words[:, 2 * place + 1], number - place)
         for earlier in range(place):
             slot += slot >= drawn[:, earlier]
         drawn[:, place] = slot
@@ -96,13 +106,7 @@ def _different(words: npt.NDArray[np.uint64], number: int) -> npt.NDArray[np.uin
     return drawn
 
 
-def _scaled(low: npt.NDArray[np.uint64], high: npt.NDArray[np.uint64], number: int) -> npt.NDArray[np.uint64]:
-    """Return `number` times the 64-bit word of two 32-bit halves, over 2**64; `number` is at most 2**32."""
-    factor, shift = np.uint64(number), np.uint64(32)
-    return (high * factor + (low * factor >> shift)) >> shift
-
-
-def candidates(state: GAState, records: Records, config: GAConfig) -> list[Candidate]:
+def candidates(state: State, records: Records, config: GAConfig) -> list[Candidate]:
     """Return who is re-evaluated: the previous elite, then the best children up to `elite.candidates` in all.
 
     Args:
@@ -113,7 +117,7 @@ def candidates(state: GAState, records: Records, config: GAConfig) -> list[Candi
     return shortlist(state, records, config).contenders
 
 
-def select(state: GAState, records: Records, reevaluations: Records, config: GAConfig) -> tuple[GAState, float]:
+def select(state: State, records: Records, reevaluations: Records, config: GAConfig) -> tuple[State, float]:
     """Choose the parents of the next generation.
 
     The elite is the candidate with the best mean over its re-evaluations; the earlier candidate wins a tie, so the
@@ -153,12 +157,19 @@ class Shortlist:
     contenders: list[Candidate]
 
 
-def shortlist(state: GAState, records: Records, config: GAConfig) -> Shortlist:
-    """Return the first part of `select`, which can be done while the re-evaluations go on."""
+def shortlist(state: State, records: Records, config: GAConfig, children: Lineage | None = None) -> Shortlist:
+    """Return the first part of `select`, which can be done while the re-evaluations go on.
+
+    Args:
+        state: as there.
+        records: as there.
+        config: as there.
+        children: the generation's children; `proposals(state, config)` by default.
+    """
     order = ranking(records["fitness"])
     number = config.elite.candidates
-    previous = [Candidate(0, UNCHANGED, 0.0)] if number and len(state.parents) else []
-    children = proposals(state, config)
+    previous = certain(state, config)
+    children = proposals(state, config) if children is None else children
     best = [candidate_at(children, index) for index in order[: max(number, config.num_parents)]]
     return Shortlist(
         order=order,
@@ -169,7 +180,12 @@ def shortlist(state: GAState, records: Records, config: GAConfig) -> Shortlist:
     )
 
 
-def choose(state: GAState, listed: Shortlist, reevaluations: Records, config: GAConfig) -> tuple[GAState, float]:
+def certain(state: State, config: GAConfig) -> list[Candidate]:
+    """Return who is re-evaluated whatever the children achieve: the previous elite."""
+    return [Candidate(0, UNCHANGED, 0.0)] if config.elite.candidates and len(state.parents) else []
+
+
+def choose(state: State, listed: Shortlist, reevaluations: Records, config: GAConfig) -> tuple[State, float]:
     """Return the second part of `select`; arguments and errors as there."""
     means = candidate_means(reevaluations, len(listed.contenders))
     ranked = ranking(means)
@@ -190,7 +206,7 @@ def choose(state: GAState, listed: Shortlist, reevaluations: Records, config: GA
             break
         if child not in parents:
             parents.append(child)
-    next_state = GAState(state.seed, state.num_offsets, state.generation + 1, lineage_of(parents, state.parents.dtype))
+    next_state = State(state.seed, state.num_offsets, state.generation + 1, lineage_of(parents, state.parents.dtype))
     return next_state, fitness
 
 
@@ -210,3 +226,153 @@ def ranking(fitness: Sequence[float] | np.ndarray) -> list[int]:
     finite = np.flatnonzero(np.isfinite(values))
     order: list[int] = finite[np.argsort(-values[finite], kind="stable")].tolist()
     return order
+
+
+@dataclass(frozen=True)
+class Selection:
+    """A selection that waits for its re-evaluations."""
+
+    state: State
+    listed: Shortlist
+    config: GAConfig
+
+    @property
+    def contenders(self) -> list[Candidate]:
+        """Who is re-evaluated."""
+        return self.listed.contenders
+
+    def finish(self, reevaluations: Records) -> tuple[State, float]:
+        """Return the next state and the elite's fitness."""
+        return choose(self.state, self.listed, reevaluations, self.config)
+
+
+@dataclass(frozen=True)
+class GeneticAlgorithm:
+    """The GA as a strategy, see `strategy.Strategy`.
+
+    Attributes:
+        config: its settings.
+        from_root: whether children have no parents: random search, which keeps the best.
+    """
+
+    config: GAConfig
+    from_root: bool = False
+
+    has_genomes = True
+
+    @property
+    def population_size(self) -> int:
+        """Children per generation."""
+        return self.config.population_size
+
+    @property
+    def num_candidates(self) -> int:
+        """The most candidates that are re-evaluated."""
+        return self.config.elite.candidates
+
+    @property
+    def num_episodes(self) -> int:
+        """Re-evaluations of each."""
+        return self.config.elite.episodes
+
+    @property
+    def num_entries(self) -> int:
+        """The most parents."""
+        return self.config.num_parents
+
+    @property
+    def num_vectors(self) -> int:
+        """Vectors that a node keeps: the parents."""
+        return self.config.num_parents
+
+    @property
+    def num_parents(self) -> int:
+        """Vectors among them that are searched around."""
+        return self.config.num_parents
+
+    @property
+    def lineage_dtype(self) -> np.dtype[np.void]:
+        """The dtype of an entry of the lineage."""
+        return lineage_dtype(self.config.recombine)
+
+    def describe(self) -> dict[str, str]:
+        """Return the settings in words."""
+        config = self.config
+        elite = f"{config.elite.candidates} candidates x {config.elite.episodes} episodes"
+        lines = {"elite": elite if config.elite.candidates else "none"}
+        if self.from_root:
+            return {"random search": f"{self.population_size} children, all from the root", **lines}
+        final = "" if config.mutation_std_final is None else f" to {config.mutation_std_final:g}"
+        mean = f" (the mean of {config.recombine} is mutated)" if config.recombine > 1 else ""
+        parents = f"{config.num_parents} parents{mean}"
+        return {"GA": f"population {config.population_size}, {parents}, std {config.mutation_std:g}{final}", **lines}
+
+    def std(self, generation: int) -> float:
+        """Return the std with which the children of a generation are made."""
+        return INITIAL_STD if self.from_root else cfg.mutation_std(self.config, generation)
+
+    def initial(self, seed: int, num_offsets: int) -> State:
+        """Return the state before generation 0."""
+        return initial_state(seed, num_offsets, self.config.recombine)
+
+    def children(self, state: State, count: int | None = None) -> Lineage:
+        """Return the first `count` children of the state's generation, all of them by default."""
+        parents = state.parents[:0] if self.from_root else state.parents
+        return proposals(dataclasses.replace(state, parents=parents), self.config, count)
+
+    def certain(self, state: State) -> list[Candidate]:
+        """Return who is re-evaluated whatever the children achieve."""
+        return certain(state, self.config)
+
+    def shortlist(self, state: State, records: Records) -> Selection:
+        """Return the selection of the next state up to where it needs re-evaluations."""
+        return Selection(state, shortlist(state, records, self.config, self.children(state)), self.config)
+
+    def num_parts(self, num_params: int, parents: Lineage) -> int:
+        """Return in how many parts the vectors of a state are computed: one per parent."""
+        return len(parents)
+
+    def compute(
+        self,
+        part: int,
+        generation: int,
+        parents: Lineage,
+        before: Float32Array,
+        after: Float32Array,
+        noise: NoiseSource,
+        problem: Decodable,
+    ) -> None:
+        """Decode one parent into its place in `after`."""
+        decode(candidate_at(parents, part), before, noise, problem, after[part])
+
+    def vectors(
+        self,
+        initial: State,
+        lineage: Sequence[Lineage],
+        noise: NoiseSource,
+        problem: Decodable,
+        start: int,
+        stop: int,
+        snapshot: Snapshot | None = None,
+    ) -> Float32Array:
+        """Return the parameters from `start` to `stop` of the last parents, float32[number of them, stop - start]."""
+        if not lineage:
+            return np.empty((0, stop - start), np.float32)
+        parents = [candidate_at(lineage[-1], slot) for slot in range(len(lineage[-1]))]
+        return decode_part(genomes_of(parents, lineage[:-1]), noise, problem, start, stop)
+
+    def parameters(
+        self,
+        candidate: Candidate,
+        initial: State,
+        lineage: Sequence[Lineage],
+        noise: NoiseSource,
+        problem: Decodable,
+        snapshot: Snapshot | None = None,
+    ) -> Float32Array:
+        """Return the parameters of a candidate whose slots refer to the last entry of `lineage`."""
+        return decode_genome(self.genome(candidate, lineage), noise, problem)
+
+    def genome(self, candidate: Candidate, lineage: Sequence[Lineage]) -> Genome:
+        """Return a candidate's genome."""
+        return genome_of(candidate, lineage)

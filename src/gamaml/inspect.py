@@ -100,22 +100,18 @@ def _address(run: Run, current: Current) -> Address:
 
 def _highlights(run: Run) -> list[str]:
     config, header = run.config, run.header
-    inner, ga = config.inner, config.ga
+    inner = config.inner
     settings = ", ".join(f"{name}={value}" for name, value in {**config.task.settings, **config.env.settings}.items())
     gene = {"none": "", "global": ", evolved", "layer": ", evolved per layer"}[inner.step_size_gene]
     loop = (
         f"{header.num_rounds} round{'s' if header.num_rounds != 1 else ''}, {inner.num_tasks} tasks x "
         f"{inner.episodes} episodes, step size {inner.step_size:g}{gene}"
     )
-    elite = f"{ga.elite.candidates} candidates x {ga.elite.episodes} episodes" if ga.elite.candidates else "none"
-    final = "" if ga.mutation_std_final is None else f" to {ga.mutation_std_final:g}"
-    mean = f" (the mean of {ga.recombine} is mutated)" if ga.recombine > 1 else ""
     lines = {
         "task": config.subject + (f" ({settings})" if settings else ""),
         "seed": str(config.seed),
-        "inner loop": loop if header.num_rounds else "none (plain deep GA)",
-        "GA": f"population {ga.population_size}, {ga.num_parents} parents{mean}, std {ga.mutation_std:g}{final}",
-        "elite": elite,
+        "inner loop": loop if header.num_rounds else "none" + (" (plain deep GA)" if config.strategy == "ga" else ""),
+        **run.strategy.describe(),
         "noise table": f"{config.noise.size:,} entries, seed {config.noise.seed}, {header.noise_digest[:16]}",
         "parameters": _sizes(run),
         "versions": ", ".join(f"{name} {version}" for name, version in sorted(header.versions.items())),
@@ -131,7 +127,7 @@ def _highlights(run: Run) -> list[str]:
 def _sizes(run: Run) -> str:
     nbytes = 4 * run.header.num_params
     text = f"{run.header.num_params:,} ({nbytes:,} bytes)"
-    if run.num_generations == 0:
+    if run.num_generations == 0 or not run.strategy.has_genomes:
         return text
     genome = run.genome()
     return f"{text}; the elite's genome: {genome.nbytes:,} bytes, {genome.num_mutations} mutations"

@@ -154,20 +154,34 @@ class Genome:
 
 
 @dataclass(frozen=True)
-class GAState:
-    """What truncation selection carries from generation to generation.
+class State:
+    """What a strategy carries from generation to generation, beside the vectors that every node keeps.
 
     Attributes:
         seed: the population's seed.
         num_offsets: number of valid noise offsets, noise.size - num_params + 1.
         generation: the generation whose children come next.
-        parents: Lineage of the present parents, in terms of the parents before them; empty before generation 0.
+        parents: how the vectors that every node keeps follow from those before them. Of a GA: Lineage of the present
+            parents, empty before generation 0.
     """
 
     seed: int
     num_offsets: int
     generation: int
     parents: Lineage
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """The vectors that a node keeps, as they stood once.
+
+    Attributes:
+        generation: the generation whose children they are for.
+        vectors: float32[num_vectors, num_params].
+    """
+
+    generation: int
+    vectors: Float32Array
 
 
 @dataclass(frozen=True)

@@ -15,9 +15,9 @@ from gamaml.envs.film import Film
 from gamaml.errors import ConfigError
 from gamaml.evaluate import Address, child_key, evaluate, reevaluation_key, use_constants
 from gamaml.noise import LazyNoise
-from gamaml.population import NOT_SCIENCE, Genome, decode_genome
+from gamaml.population import NOT_SCIENCE
 from gamaml.runlog import Run
-from gamaml.types import EvaluationKey, Problem, Records
+from gamaml.types import EvaluationKey, Float32Array, Problem, Records
 from gamaml.versions import library_versions, machine_description
 
 log = logging.getLogger(__name__)
@@ -55,35 +55,37 @@ class _Evaluator:
         """Evaluate a child; return its address and its record."""
         run = self._run
         address = Address(run.path, run.config.seed, generation, index)
-        genome = run.genome(generation, index)
-        return address, self._evaluate(genome, child_key(run.config, generation, index), index, address)
+        params = self._parameters(generation, index)
+        return address, self._evaluate(params, child_key(run.config, generation, index), index, address)
 
     def candidate(self, generation: int, candidate: int, episode: int) -> tuple[Address, Records]:
         """Re-evaluate a candidate; return the address and the record."""
         run = self._run
         if generation < run.num_generations:
-            genome = run.genome(generation, candidate=candidate)
+            params = self._parameters(generation, candidate=candidate)
         else:
-            genome = self._open_candidate(generation, candidate)
+            params = self._open_candidate(generation, candidate)
         address = Address(run.path, run.config.seed, generation, candidate, episode)
         key = reevaluation_key(run.config, generation, episode)
-        item = candidate * run.config.ga.elite.episodes + episode
-        return address, self._evaluate(genome, key, item, address)
+        item = candidate * run.strategy.num_episodes + episode
+        return address, self._evaluate(params, key, item, address)
 
-    def _open_candidate(self, generation: int, candidate: int) -> Genome:
+    def _parameters(self, generation: int, index: int | None = None, candidate: int | None = None) -> Float32Array:
+        return self._run.parameters(generation, index, candidate=candidate, problem=self._problem, noise=self._noise)
+
+    def _open_candidate(self, generation: int, candidate: int) -> Float32Array:
         """Return a candidate of the open generation, whose children have no records that say who is best."""
-        run, elites = self._run, min(generation, 1)
-        if candidate < elites:
-            return run.genome(generation - 1)
-        number = run.config.ga.population_size
+        certain = self._run.strategy.certain(self._run.state(generation))
+        if candidate < len(certain):
+            return self._parameters(generation, candidate=candidate)
+        number = self._run.strategy.population_size
         log.warning("generation %d was not finished: evaluating its %d children first", generation, number)
         fitness = [float(self.child(generation, index)[1]["fitness"]) for index in range(number)]
         best = ga.ranking(fitness)
-        _in_range("candidate", candidate, elites + len(best), "failed children are no candidates")
-        return run.genome(generation, best[candidate - elites])
+        _in_range("candidate", candidate, len(certain) + len(best), "failed children are no candidates")
+        return self._parameters(generation, best[candidate - len(certain)])
 
-    def _evaluate(self, genome: Genome, key: EvaluationKey, item: int, address: Address) -> Records:
-        params = decode_genome(genome, self._noise, self._problem)
+    def _evaluate(self, params: Float32Array, key: EvaluationKey, item: int, address: Address) -> Records:
         return evaluate(
             self._problem,
             params[np.newaxis],
@@ -176,9 +178,9 @@ def _elite(run: Run, generation: int) -> tuple[int | None, int | None]:
 
 
 def _check_reevaluation(run: Run, candidate: int, episode: int) -> None:
-    elite = run.config.ga.elite
-    _in_range("candidate", candidate, elite.candidates, "set by ga.elite.candidates")
-    _in_range("episode", episode, elite.episodes, "set by ga.elite.episodes")
+    section = "es" if run.config.es is not None else "ga.elite"
+    _in_range("candidate", candidate, run.strategy.num_candidates, f"set by {section}.candidates")
+    _in_range("episode", episode, run.strategy.num_episodes, f"set by {section}.episodes")
 
 
 def _in_range(name: str, value: int, length: int, why: str) -> None:

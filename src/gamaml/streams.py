@@ -80,6 +80,12 @@ def generator(key: npt.NDArray[np.uint32]) -> np.random.Generator:
     return np.random.Generator(np.random.SFC64(np.random.SeedSequence(key)))
 
 
+def scaled(low: npt.NDArray[np.uint64], high: npt.NDArray[np.uint64], number: int) -> npt.NDArray[np.uint64]:
+    """Return `number` times the 64-bit word of two 32-bit halves, over 2**64; `number` is at most 2**32."""
+    factor, shift = np.uint64(number), np.uint64(32)
+    return (high * factor + (low * factor >> shift)) >> shift
+
+
 def _hashed(words: npt.NDArray[np.uint32], constant: int, factor: int) -> tuple[npt.NDArray[np.uint32], int]:
     """Return the hash of each word, and the constant for the next hash."""
     following = constant * factor % 2**32

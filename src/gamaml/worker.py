@@ -11,14 +11,14 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from gamaml import ga
+from gamaml import strategy
 from gamaml.config import Config
 from gamaml.evaluate import Address, ChildKeys, batch_size, evaluate, reevaluation_key
 from gamaml.noise import NoiseTable
 from gamaml.parallel.board import Batch, Claim, Kind
 from gamaml.parallel.signals import SignalWatch, Stopped
 from gamaml.parallel.windows import SharedWindow
-from gamaml.population import Candidate, GAState, Lineage, candidate_at, decode, record_dtype
+from gamaml.population import Candidate, Lineage, State, candidate_at, decode, record_dtype
 from gamaml.runlog import CurrentFile
 from gamaml.types import Float32Array, Problem, Records
 
@@ -48,7 +48,7 @@ class Worker:
         problem: its fitness function.
         noise: the node's noise table.
         window: the window that holds `parents`.
-        parents: float32[2, num_parents, num_params], the node's two buffers of decoded parents.
+        parents: float32[2, num_vectors, num_params], the node's two buffers of decoded parents.
         watch: breaks off evaluations when the job is to end.
         path: the run file, named in errors.
         rank: world rank.
@@ -68,6 +68,7 @@ class Worker:
         host: str,
     ) -> None:
         self._config = config
+        self._strategy = strategy.make(config)
         self._problem = problem
         self._noise = noise
         self._window = window
@@ -147,8 +148,10 @@ class Worker:
     def _decode_parents(self, claim: Claim) -> None:
         target, source = self._parents[claim.batch.buffer], self._parents[1 - claim.batch.buffer]
         self._window.sync()
-        for slot in claim.items:
-            decode(candidate_at(claim.batch.table, slot), source, self._noise, self._problem, target[slot])
+        for part in claim.items.tolist():
+            self._strategy.compute(
+                part, claim.batch.generation, claim.batch.table, source, target, self._noise, self._problem
+            )
         self._window.sync()
 
     def _evaluate(self, batch: Batch, items: npt.NDArray[np.int32]) -> Records:
@@ -156,7 +159,7 @@ class Worker:
             index, episode = (item, None) if children else divmod(item, episodes)
             return Address(self._path, self._config.seed, batch.generation, index, episode)
 
-        children, episodes = batch.kind is Kind.CHILDREN, self._config.ga.elite.episodes
+        children, episodes = batch.kind is Kind.CHILDREN, self._strategy.num_episodes
         if self._current is not None:
             first = address(int(items[0]))
             phase = "child" if children else "re-evaluation"
@@ -176,9 +179,10 @@ class Worker:
     def _open(self, batch: Batch) -> _Generation:
         if self._generation is None or self._generation.number != batch.generation:
             num_offsets = self._config.noise.size - self._problem.num_params + 1
-            state = GAState(self._config.seed, num_offsets, batch.generation, batch.table)
-            children = ga.proposals(state, self._config.ga)
-            self._generation = _Generation(batch.generation, children, ChildKeys(self._config, batch.generation))
+            state = State(self._config.seed, num_offsets, batch.generation, batch.table)
+            children = self._strategy.children(state)
+            keys = ChildKeys(self._config, batch.generation, len(children))
+            self._generation = _Generation(batch.generation, children, keys)
         return self._generation
 
     def _decode(self, batch: Batch, candidates: Sequence[Candidate]) -> None:

@@ -1,5 +1,6 @@
 """One answer everywhere: the same science on every layout and MPI, alone or interleaved, killed or not."""
 
+import dataclasses
 import itertools
 import os
 import random
@@ -34,6 +35,10 @@ SLOW = ("--set", "task.seconds=0.01")
 """Leaves time to be killed in."""
 
 
+LARGE = ("--set", "task.num_params=40_000")
+"""Three parts of an update, and so many parameters that they are stored at the end only."""
+
+RANDOM = ("--set", "strategy=random")
 RECOMBINED = (*SLOW, "--set", "ga.recombine=3")
 
 
@@ -47,6 +52,9 @@ def reference(tmp_path_factory: pytest.TempPathFactory, mpich: Mpi) -> dict[str,
         "sphere": ["sphere.toml"],
         "slow sphere": ["sphere.toml", *SLOW],
         "recombined": ["sphere.toml", *RECOMBINED],
+        "es": ["es.toml", *SLOW],
+        "large es": ["es.toml", *LARGE],
+        "random": ["sphere.toml", *RANDOM],
     }.items():
         run(mpich, SINGLE, arguments[0], out / name, *arguments[1:])
         digests[name] = digest(out / name)
@@ -108,6 +116,33 @@ def test_children_of_several_parents_are_the_same_everywhere(
     assert replay.replay(loaded, generation=11, candidate=1, episode=2, problem=Sphere()).differences == ()
 
 
+@pytest.mark.parametrize(("layout", "how"), [(Layout((3,)), "large es"), (UNEVEN, "large es"), (UNEVEN, "random")])
+def test_every_strategy_gives_the_digest_of_one_rank(
+    mpi: Mpi, layout: Layout, tmp_path: Path, reference: dict[str, str], how: str
+) -> None:
+    config, more = ("sphere.toml", RANDOM) if how == "random" else ("es.toml", LARGE)
+    run(mpi, layout, config, tmp_path, *more)
+    assert digest(tmp_path) == reference[how]
+    loaded = runlog.load(tmp_path / "run.h5")
+    problem = Sphere(num_params=loaded.header.num_params)
+    assert replay.replay(loaded, generation=7, index=5, problem=problem).differences == ()
+    assert replay.replay(loaded, generation=11, candidate=0, episode=2, problem=problem).differences == ()
+
+
+def test_the_stored_centre_of_es_has_the_bits_of_the_one_computed_again(mpi: Mpi, tmp_path: Path) -> None:
+    run(mpi, UNEVEN, "es.toml", tmp_path, *LARGE)
+    loaded = runlog.load(tmp_path / "run.h5")
+    problem = Sphere(num_params=loaded.header.num_params)
+    assert [snapshot.generation for snapshot in loaded.snapshots] == [12]
+    again = dataclasses.replace(loaded, snapshots=[])
+    stored = loaded.parameters(problem=problem)
+    assert stored.tobytes() == loaded.snapshots[0].vectors[0].tobytes()
+    assert again.parameters(problem=problem).tobytes() == stored.tobytes()
+    run(mpi, UNEVEN, "es.toml", tmp_path / "small")
+    small = runlog.load(tmp_path / "small" / "run.h5")
+    assert [snapshot.generation for snapshot in small.snapshots] == list(range(1, 13))
+
+
 @pytest.mark.parametrize("recombine", [1, 4])
 def test_every_generation_takes_the_same_bytes(mpich: Mpi, tmp_path: Path, recombine: int) -> None:
     changes = ["stop.generations=40", f"ga.recombine={recombine}"]
@@ -125,7 +160,7 @@ def test_another_seed_gives_another_digest(mpich: Mpi, tmp_path: Path, reference
 
 
 def test_interleaved_populations_equal_those_that_ran_alone(mpi: Mpi, mpich: Mpi, tmp_path: Path) -> None:
-    configs, seeds = ("sphere", "navigation"), (3, 4)
+    configs, seeds = ("sphere", "navigation", "es"), (3, 4)
     words = ["gamaml", "run", *(PROGRAMS / f"{config}.toml" for config in configs), "--seeds", "3-4"]
     together = [*words, "--out", tmp_path / "together"]
     run_mpi(together, ranks=UNEVEN.ranks, nodes=UNEVEN.nodes, mpi=mpi, cwd=PROGRAMS)
@@ -157,16 +192,17 @@ def test_part_of_the_ranks_is_as_good_as_all_of_them(mpi: Mpi, tmp_path: Path) -
 
 
 @pytest.mark.parametrize(
-    ("victim", "how"), [("rank", "slow sphere"), ("everything", "slow sphere"), ("rank", "recombined")]
+    ("victim", "how"),
+    [("rank", "slow sphere"), ("everything", "slow sphere"), ("rank", "recombined"), ("everything", "es")],
 )
 def test_run_killed_three_times_equals_the_uninterrupted_one(
     mpi: Mpi, tmp_path: Path, reference: dict[str, str], victim: str, how: str
 ) -> None:
-    settings = RECOMBINED if how == "recombined" else SLOW
+    config, settings = "es.toml" if how == "es" else "sphere.toml", RECOMBINED if how == "recombined" else SLOW
     chance = random.Random(f"{mpi.name} {victim}")
     for _ in range(3):
         before = journalled(tmp_path)
-        with started(mpi, UNEVEN, "sphere.toml", tmp_path, "--resume", *settings) as job:
+        with started(mpi, UNEVEN, config, tmp_path, "--resume", *settings) as job:
             # A run killed in its first generation again and again would never end, so one commit is awaited.
             job.wait_until(lambda start=before: journalled(tmp_path) > start + COMMIT_NBYTES)
             time.sleep(chance.uniform(0.0, 0.2))
@@ -174,5 +210,5 @@ def test_run_killed_three_times_equals_the_uninterrupted_one(
                 os.kill(chance.choice(list(job.ranks().values())), signal.SIGKILL)
                 assert job.wait(30).returncode not in (0, 75)
     assert not runlog.load(tmp_path / "run.h5").finished
-    run(mpi, UNEVEN, "sphere.toml", tmp_path, "--resume", *settings)
+    run(mpi, UNEVEN, config, tmp_path, "--resume", *settings)
     assert digest(tmp_path) == reference[how]

@@ -10,9 +10,8 @@ from typing import Any
 import numpy as np
 
 from gamaml import config as cfg
-from gamaml import ga
 from gamaml.config import Config
-from gamaml.population import DONE, ROOT, Candidate, GAState, Genome, Lineage, lineage_dtype, lineage_of
+from gamaml.population import DONE, ROOT, Candidate, Genome, Lineage, lineage_of
 from gamaml.runlog import Generation, Header, RunLog
 
 NUM_PARAMS = 10
@@ -27,6 +26,19 @@ def example_config(**ga_settings: Any) -> Config:
     }
     return cfg.from_mapping(
         {"task": {"name": "navigation"}, "stop": {"generations": 5}, "ga": settings, "noise": {"size": 1000}}
+    )
+
+
+def example_es_config() -> Config:
+    settings = {"population_size": 6, "episodes": 4}
+    return cfg.from_mapping(
+        {
+            "strategy": "es",
+            "task": {"name": "navigation"},
+            "stop": {"generations": 5},
+            "es": settings,
+            "noise": {"size": 1000},
+        }
     )
 
 
@@ -54,16 +66,17 @@ def chain(root: int, *mutations: tuple[int, float]) -> Genome:
 def example_generation(lineage: Sequence[Lineage], header: Header | None = None) -> Generation:
     """Return the generation that follows on `lineage`: 10 steps per child, 1 per re-evaluation, 2 seconds."""
     header = example_header() if header is None else header
-    config, g = header.config, len(lineage)
-    parents = lineage[-1] if g else np.empty(0, lineage_dtype(config.ga.recombine))
-    state = GAState(config.seed, config.noise.size - header.num_params + 1, g, parents)
+    chosen, g = header.strategy, len(lineage)
+    state = chosen.initial(header.config.seed, header.config.noise.size - header.num_params + 1)
+    if g:
+        state = dataclasses.replace(state, generation=g, parents=lineage[-1])
     rng = np.random.default_rng(g)
-    records = _records(header, config.ga.population_size, 10, rng)
-    candidates = lineage_of(ga.candidates(state, records, config.ga), parents.dtype)
-    reevaluations = _records(header, len(candidates) * config.ga.elite.episodes, 1, rng)
-    after, elite_fitness = ga.select(state, records, reevaluations, config.ga)
-    std = cfg.mutation_std(config.ga, g)
-    return Generation(g, records, candidates, reevaluations, after.parents, std, elite_fitness, seconds=2.0)
+    records = _records(header, chosen.population_size, 10, rng)
+    selection = chosen.shortlist(state, records)
+    candidates = lineage_of(selection.contenders, chosen.lineage_dtype)
+    reevaluations = _records(header, len(candidates) * chosen.num_episodes, 1, rng)
+    after, elite_fitness = selection.finish(reevaluations)
+    return Generation(g, records, candidates, reevaluations, after.parents, chosen.std(g), elite_fitness, seconds=2.0)
 
 
 def example_generations(number: int, header: Header | None = None) -> list[Generation]:

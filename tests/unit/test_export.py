@@ -15,7 +15,7 @@ from run_examples import example_header, write_example
 from gamaml import cli, runlog, tasks
 from gamaml import config as cfg
 from gamaml.config import Config
-from gamaml.export import export
+from gamaml.export import export, text
 from gamaml.policies import cnn
 from gamaml.policies.mlp import Forward
 from gamaml.runlog import Run
@@ -63,6 +63,28 @@ def test_the_documented_loader_acts_as_the_policy(tmp_path: Path, monkeypatch: p
     actions = [int(forward(observation).argmax()) for observation in observations]
     assert [loader["act"](observation) for observation in observations] == actions
     assert set(actions) == {0, 1}
+
+
+def test_the_centre_of_an_es_run_is_exported_without_a_genome(tmp_path: Path) -> None:
+    config = cfg.from_mapping(
+        {
+            "task": {"name": "navigation"},
+            "strategy": "es",
+            "policy": {"hidden": [4]},
+            "es": {"population_size": 6, "episodes": 4},
+            "stop": {"generations": 2},
+            "noise": {"size": 10_000},
+        }
+    )
+    run = written(config, tmp_path / "run.h5")
+    exported = export(run, tmp_path / "policy.npz")
+    assert exported.genome is None
+    params = run.elite_parameters()
+    expected: Any = tasks.make_problem(config)
+    for name, array in expected.arrays(params).items():
+        assert np.asarray(array).tobytes() == np.asarray(exported.arrays[name]).tobytes()
+    assert run.parents_mean().tobytes() == params.tobytes()
+    assert "genome" not in text(exported)
 
 
 def test_the_documented_loader_of_atari_networks_gives_an_action(

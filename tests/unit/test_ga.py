@@ -10,7 +10,7 @@ import pytest
 from gamaml import ga
 from gamaml.config import Config, EliteConfig, GAConfig, StopConfig, TaskConfig
 from gamaml.errors import ConfigError, GamamlError
-from gamaml.population import ROOT, UNCHANGED, Candidate, GAState, Lineage, candidate_at, lineage_dtype, record_dtype
+from gamaml.population import ROOT, UNCHANGED, Candidate, Lineage, State, candidate_at, lineage_dtype, record_dtype
 from gamaml.types import Records
 
 NO_ELITE = EliteConfig(candidates=0)
@@ -27,17 +27,17 @@ def records(*fitness: float) -> Records:
     return array
 
 
-def later_state(num_parents: int = 2, generation: int = 3) -> GAState:
+def later_state(num_parents: int = 2, generation: int = 3) -> State:
     parents = np.zeros(num_parents, ga.initial_state(1, 9).parents.dtype)
     parents["offset"] = np.arange(num_parents)
-    return GAState(seed=1, num_offsets=1000, generation=generation, parents=parents)
+    return State(seed=1, num_offsets=1000, generation=generation, parents=parents)
 
 
 def listed(parents: Lineage) -> list[Candidate]:
     return [candidate_at(parents, slot) for slot in range(len(parents))]
 
 
-def children(state: GAState, settings: GAConfig, *indices: int) -> list[Candidate]:
+def children(state: State, settings: GAConfig, *indices: int) -> list[Candidate]:
     return [ga.propose(state, settings, index) for index in indices]
 
 
@@ -83,7 +83,7 @@ def test_with_recombination_the_first_parent_and_the_offset_are_drawn_as_without
 
 def test_bases_are_different_parents_in_the_order_of_their_slots_and_all_sets_are_as_likely() -> None:
     settings = dataclasses.replace(config(4, 2), recombine=2)
-    state = GAState(1, 1000, 3, np.zeros(4, lineage_dtype(2)))
+    state = State(1, 1000, 3, np.zeros(4, lineage_dtype(2)))
     drawn = [ga.propose(state, settings, index).bases for index in range(1200)]
     assert all(first < second for first, second in drawn)
     # Six pairs of four: 1200/6 +- 13 (one standard deviation).
@@ -94,7 +94,7 @@ def test_bases_are_different_parents_in_the_order_of_their_slots_and_all_sets_ar
 
 def test_fewer_parents_than_bases_are_all_taken() -> None:
     settings = dataclasses.replace(config(4, 3), recombine=3)
-    state = GAState(1, 1000, 3, np.zeros(2, lineage_dtype(3)))
+    state = State(1, 1000, 3, np.zeros(2, lineage_dtype(3)))
     assert {ga.propose(state, settings, index).bases for index in range(20)} == {(0, 1)}
     first = ga.initial_state(1, 1000, recombine=3)
     assert ga.propose(first, settings, 0).bases == ()

@@ -20,6 +20,8 @@ ORDER = (
     ("maml",),
     ("tasks",),
     ("ga", "evaluate", "parallel"),
+    ("es",),
+    ("strategy",),
     ("runlog",),
     ("writer", "worker"),
     ("evolve",),

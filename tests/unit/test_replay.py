@@ -18,7 +18,7 @@ from gamaml.evaluate import Address, child_key, evaluate, reevaluation_key
 from gamaml.noise import LazyNoise
 from gamaml.population import (
     Candidate,
-    GAState,
+    State,
     candidate_at,
     decode,
     decode_genome,
@@ -79,7 +79,7 @@ class Loop:
         self.problem: Problem = tasks.make_problem(config)
         self.noise = LazyNoise(size=config.noise.size, seed=config.noise.seed)
         num_offsets = config.noise.size - self.problem.num_params + 1
-        self.state: GAState = ga.initial_state(config.seed, num_offsets, config.ga.recombine)
+        self.state: State = ga.initial_state(config.seed, num_offsets, config.ga.recombine)
         self.parents: Float32Array = np.empty((0, self.problem.num_params), np.float32)
 
     def header(self) -> Header:
@@ -135,7 +135,7 @@ class Loop:
         return generation
 
 
-def candidates_of(state: GAState) -> list[Candidate]:
+def candidates_of(state: State) -> list[Candidate]:
     return [candidate_at(state.parents, slot) for slot in range(len(state.parents))]
 
 

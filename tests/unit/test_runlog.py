@@ -17,8 +17,10 @@ import h5py
 import numpy as np
 import pytest
 from run_examples import (
+    NUM_PARAMS,
     chain,
     example_config,
+    example_es_config,
     example_generation,
     example_generations,
     example_header,
@@ -28,7 +30,7 @@ from run_examples import (
 from gamaml import runlog
 from gamaml.config import Config, StopConfig
 from gamaml.errors import ConfigError, RunFileError
-from gamaml.population import DONE, FAILED
+from gamaml.population import DONE, FAILED, Snapshot
 from gamaml.runlog import PADDING, CurrentFile, RunLog, load, read_current, summarise
 from gamaml.runlog.journal import FrameType, Journal
 
@@ -218,6 +220,65 @@ def test_what_does_not_exist_is_refused(path: Path, arguments: dict[str, int], m
     write_example(path, 2)
     with pytest.raises(ConfigError, match=message):
         load(path).genome(**arguments)
+
+
+# Stored vectors
+
+
+def snapshot(generation: int) -> Snapshot:
+    vectors = np.random.default_rng(generation).normal(size=(3, NUM_PARAMS)).astype(np.float32)
+    return Snapshot(generation, vectors)
+
+
+def write_es(path: Path, *stored: int, more: int = 0) -> None:
+    header = example_header(example_es_config())
+    with RunLog.open(path, header, resume=path.exists()) as log:
+        start = log.history.num_generations
+        for generation in example_generations(4 + more, header)[start:]:
+            log.commit(generation)
+            if generation.generation in stored:
+                log.save_snapshot(snapshot(generation.generation))
+
+
+@pytest.mark.parametrize("whole", [True, False])
+def test_stored_vectors_are_those_in_file_and_journal(path: Path, whole: bool) -> None:
+    write_es(path, 1, 3)
+    if not whole:
+        path.unlink()
+    run = load(path)
+    assert [stored.generation for stored in run.snapshots] == [1, 3]
+    for stored in run.snapshots:
+        assert stored.vectors.tobytes() == snapshot(stored.generation).vectors.tobytes()
+
+
+def test_the_latest_vectors_are_there_to_go_on_from_and_none_are_stored_twice(path: Path) -> None:
+    write_es(path, 1, 3)
+    before = load(path).digest()
+    with RunLog.open(path, example_header(example_es_config()), resume=True) as log:
+        assert log.history.snapshot is not None
+        assert log.history.snapshot.vectors.tobytes() == snapshot(3).vectors.tobytes()
+        for generation in (2, 3):
+            log.save_snapshot(snapshot(generation))
+    assert [stored.generation for stored in load(path).snapshots] == [1, 3]
+    assert load(path).digest() == before
+    write_es(path, 5, more=2)
+    assert [stored.generation for stored in load(path).snapshots] == [1, 3, 5]
+
+
+def test_a_run_of_mutations_stores_no_vectors(path: Path) -> None:
+    write_example(path, 2)
+    with h5py.File(path) as file:
+        assert "vectors" not in file
+    assert load(path).snapshots == []
+
+
+def test_the_lineage_of_es_holds_the_centre_and_a_weight_per_pair(path: Path) -> None:
+    write_es(path)
+    run = load(path)
+    assert (run.lineage.shape, run.candidates.shape, run.reevaluations.shape) == ((4, 1 + 3), (4, 1), (4, 4))
+    np.testing.assert_array_equal(run.summary["elite_fitness"], run.reevaluations["fitness"].mean(axis=1, dtype=float))
+    with pytest.raises(ConfigError, match="^genome: expected a run whose candidates are lists of mutations"):
+        run.genome()
 
 
 # Digest

@@ -45,7 +45,7 @@ class Batch:
         kind: what its items are.
         generation: generation that the work belongs to.
         buffer: which of the two parent buffers holds (for DECODE: receives) the generation's parents.
-        table: the parents to decode, the present parents, or the candidates to re-evaluate.
+        table: what the vectors to decode follow from, the same of the present ones, or the candidates to re-evaluate.
     """
 
     kind: Kind
@@ -62,7 +62,7 @@ class Claim:
         number: the batch's number on this node.
         batch: its description.
         start, stop: positions, which are also the result slots.
-        items: int32[stop - start], a child's index, candidate * episodes + episode, or a parent's slot.
+        items: int32[stop - start], a child's index, candidate * episodes + episode, or a part of what is decoded.
     """
 
     number: int

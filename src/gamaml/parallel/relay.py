@@ -31,7 +31,8 @@ class Command:
         kind: CHILDREN, REEVALUATIONS, or END.
         generation: generation of the work.
         buffer: the parent buffer that holds the generation's parents.
-        decode: whether `table` holds new parents, to be decoded from the other buffer into `buffer` first.
+        num_parts: parts in which the vectors that `table` describes are computed from the other buffer into `buffer`
+            first; 0: they are there.
         num_items: items of the batch, over all nodes.
         skip: int32[...], items that are already known and not evaluated.
         shares: items per node, in relay order.
@@ -42,7 +43,7 @@ class Command:
     generation: int
     buffer: int
     table: Lineage
-    decode: bool = False
+    num_parts: int = 0
     num_items: int = 0
     skip: npt.NDArray[np.int32] | None = None
     shares: Sequence[int] = ()
@@ -81,7 +82,7 @@ class Relay:
         self._comm = comm
         self._board = board
         self._dtype = dtype
-        header = [(name, "<i4") for name in ("kind", "generation", "buffer", "decode", "items", "entries")]
+        header = [(name, "<i4") for name in ("kind", "generation", "buffer", "parts", "items", "entries")]
         self._buffer = np.zeros(
             1,
             np.dtype(
@@ -122,7 +123,7 @@ class Relay:
             command.generation,
             command.buffer,
         )
-        message["decode"] = command.decode
+        message["parts"] = command.num_parts
         message["items"], message["entries"] = command.num_items, len(command.table)
         message["shares"] = command.shares if command.kind != END else 0
         bits = np.zeros(8 * message["skip"].size, np.uint8)
@@ -178,9 +179,9 @@ class Relay:
             self._batch = Batch(Kind(kind), generation, buffer, table)
         else:
             self._batch = None
-        if message["decode"]:
-            slots = np.arange(len(table), dtype=np.int32)
-            self._publish(_State.DECODING, Batch(Kind.DECODE, generation, buffer, table), slots)
+        if message["parts"]:
+            parts = np.arange(int(message["parts"]), dtype=np.int32)
+            self._publish(_State.DECODING, Batch(Kind.DECODE, generation, buffer, table), parts)
         else:
             self._work()
 

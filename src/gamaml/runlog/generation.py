@@ -7,11 +7,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from gamaml.population import Lineage
+from gamaml.population import Lineage, Snapshot
 from gamaml.types import Records
 
 _COMMIT = struct.Struct("<QIIIIddd")
 _PARTIAL = struct.Struct("<QII")
+_SNAPSHOT = struct.Struct("<QII")
 
 
 @dataclass(frozen=True)
@@ -100,6 +101,17 @@ def decode_partial(payload: bytes, record_dtype: np.dtype[np.void]) -> Partial:
     index, *counts = _PARTIAL.unpack_from(payload)
     children, reevaluations = _split(payload, _PARTIAL.size, (record_dtype, record_dtype), counts)
     return Partial(index, children, reevaluations)
+
+
+def encode_snapshot(snapshot: Snapshot) -> bytes:
+    """Return the payload of a SNAPSHOT frame."""
+    return _SNAPSHOT.pack(snapshot.generation, *snapshot.vectors.shape) + snapshot.vectors.tobytes()
+
+
+def decode_snapshot(payload: bytes) -> Snapshot:
+    """Return the Snapshot of a SNAPSHOT frame; its array is a read-only view of `payload`."""
+    generation, *shape = _SNAPSHOT.unpack_from(payload)
+    return Snapshot(generation, np.frombuffer(payload, np.float32, offset=_SNAPSHOT.size).reshape(shape))
 
 
 def _split(

@@ -23,7 +23,7 @@ import h5py  # pyright: ignore[reportMissingTypeStubs] - it has none
 import numpy as np
 
 from gamaml.errors import RunFileError
-from gamaml.population import Lineage
+from gamaml.population import Lineage, Snapshot
 from gamaml.runlog.generation import Generation
 from gamaml.runlog.header import SCHEMA_VERSION, Header, from_json, refuse_newer, to_json
 from gamaml.runlog.summary import summarise, summary_dtype
@@ -68,6 +68,7 @@ class Contents:
         version_history: (generation, versions) wherever the versions changed.
         tables: the arrays.
         finished: whether the run ended by its stop criteria.
+        snapshots: the stored vectors, in the order of their generations.
     """
 
     created: float
@@ -75,16 +76,17 @@ class Contents:
     version_history: list[tuple[int, dict[str, str]]]
     tables: Tables
     finished: bool
+    snapshots: list[Snapshot]
 
 
 def table_shapes(header: Header) -> dict[str, tuple[int, np.dtype[np.void]]]:
     """Return length and dtype of one generation's entries in every table but the summary."""
-    ga = header.config.ga
+    chosen = header.strategy
     return {
-        "records": (ga.population_size, header.record_dtype),
-        "reevaluations": (ga.elite.candidates * ga.elite.episodes, header.record_dtype),
-        "candidates": (ga.elite.candidates, header.lineage_dtype),
-        "lineage": (ga.num_parents, header.lineage_dtype),
+        "records": (chosen.population_size, header.record_dtype),
+        "reevaluations": (chosen.num_candidates * chosen.num_episodes, header.record_dtype),
+        "candidates": (chosen.num_candidates, chosen.lineage_dtype),
+        "lineage": (chosen.num_entries, chosen.lineage_dtype),
     }
 
 
@@ -125,6 +127,7 @@ class Hdf5File:
         temporary: Path,
         header: Header,
         generations: Iterable[Generation],
+        snapshots: Iterable[Snapshot],
         *,
         created: float,
         version_history: list[tuple[int, dict[str, str]]],
@@ -137,6 +140,7 @@ class Hdf5File:
             temporary: where it is built, on the same file system.
             header: the latest header.
             generations: all committed ones; read once, a few at a time.
+            snapshots: all stored ones; read once, one at a time.
             created: seconds since 1970.
             version_history: see `Contents`.
             finished: whether the run ended by its stop criteria.
@@ -151,7 +155,7 @@ class Hdf5File:
                 file = _h5py.File(temporary, "w", libver=("v110", "v110"), locking="best-effort")
                 undo.callback(file.close)
                 built = cls(file, temporary, header)
-                built._fill(generations, created=created, version_history=version_history, finished=finished)
+                built._fill(generations, snapshots, created=created, version_history=version_history, finished=finished)
                 with temporary.open("rb") as same:
                     os.fsync(same.fileno())
                 temporary.replace(path)
@@ -170,6 +174,11 @@ class Hdf5File:
                 self._file["finished"][0] = False
             self._extend([generation])
 
+    def add_snapshot(self, snapshot: Snapshot) -> None:
+        """Append stored vectors and flush them. Raises like `append`."""
+        with _in_words(self._path):
+            self._add(snapshot)
+
     def mark_finished(self) -> None:
         """Record that the run ended by its stop criteria. Raises like `append`."""
         with _in_words(self._path):
@@ -183,6 +192,7 @@ class Hdf5File:
     def _fill(
         self,
         generations: Iterable[Generation],
+        snapshots: Iterable[Snapshot],
         *,
         created: float,
         version_history: list[tuple[int, dict[str, str]]],
@@ -195,12 +205,14 @@ class Hdf5File:
         waiting = iter(generations)
         while some := list(itertools.islice(waiting, _ROWS_AT_ONCE)):
             self._extend(some)
+        for snapshot in snapshots:
+            self._add(snapshot)
         self._file["finished"][0] = finished
         self._file.swmr_mode = True
         self._file.flush()
         self._reserved = 0  # a flush before SWMR mode may cut the file to what HDF5 knows
 
-    def _reserve(self, num_generations: int) -> None:
+    def _reserve(self, num_generations: int, more_nbytes: int = 0) -> None:
         """Make sure of disk space for more generations.
 
         A write that fails inside HDF5 fails again at every later flush, and at last the interpreter dies by a
@@ -210,6 +222,7 @@ class Hdf5File:
         # Chunks are written whole; the last 0 stands for the summary.
         chunks = sum(max(_CHUNK_NBYTES, nbytes) for nbytes in (*row_nbytes, 0))
         needed = self._file.id.get_filesize() + num_generations * sum(row_nbytes) + chunks + _METADATA_NBYTES
+        needed += more_nbytes
         if needed > self._reserved:
             with self._path.open("rb+") as same:
                 os.posix_fallocate(same.fileno(), 0, needed)
@@ -222,6 +235,15 @@ class Hdf5File:
             dataset, rows = self._file[name], getattr(tables, name)
             dataset.resize(len(dataset) + len(rows), axis=0)
             dataset[-len(rows) :] = rows
+            dataset.flush()
+
+    def _add(self, snapshot: Snapshot) -> None:
+        self._reserve(0, snapshot.vectors.nbytes + _CHUNK_NBYTES)
+        # The generation is written last: a reader takes as many vectors as there are generations.
+        for name, row in (("vectors", snapshot.vectors), ("vectors_generation", snapshot.generation)):
+            dataset = self._file[name]
+            dataset.resize(len(dataset) + 1, axis=0)
+            dataset[-1] = row
             dataset.flush()
 
 
@@ -245,7 +267,18 @@ def read(path: Path) -> Contents:
             version_history=[(generation, versions) for generation, versions in history],
             tables=tables,
             finished=bool(file["finished"][0]),
+            snapshots=_read_snapshots(file),
         )
+
+
+def _read_snapshots(file: Any) -> list[Snapshot]:  # an h5py.File
+    if "vectors" not in file:
+        return []
+    generations = file["vectors_generation"][:]
+    return [
+        Snapshot(int(generation), vectors)
+        for generation, vectors in zip(generations, file["vectors"][: len(generations)], strict=True)
+    ]
 
 
 _JSON_ATTRIBUTES = ("config", "scalars", "versions", "machine", "constants")
@@ -284,6 +317,10 @@ def _create_tables(file: Any, header: Header) -> None:
         file.create_dataset(name, (0, length), dtype, maxshape=(None, length or None), chunks=chunks)
     file.create_dataset("summary", (0,), summary_dtype(header.num_rounds), maxshape=(None,), chunks=(256,))
     file.create_dataset("finished", (1,), np.bool_)
+    if not header.strategy.has_genomes:
+        shape = (header.strategy.num_vectors, header.num_params)
+        file.create_dataset("vectors", (0, *shape), np.float32, maxshape=(None, *shape), chunks=(1, *shape))
+        file.create_dataset("vectors_generation", (0,), np.uint64, maxshape=(None,), chunks=(256,))
     for name, unit in (("steps", "environment steps"), ("seconds", "s")):
         file["records"].attrs[f"unit of {name}"] = unit
 

@@ -12,14 +12,16 @@ from typing import Any
 import numpy as np
 
 from gamaml import config as cfg
+from gamaml import strategy
 from gamaml.config import Config
 from gamaml.errors import RunFileError
-from gamaml.population import lineage_dtype, record_dtype
+from gamaml.population import record_dtype
+from gamaml.strategy import Strategy
 
 SCHEMA_VERSION = 2
 """Version of the journal's and of the HDF5 file's layout; a reader refuses newer ones.
 
-2: a lineage's entries may have a column "partners"."""
+2: a lineage's entries may have a column "partners"; runs may have snapshots."""
 
 
 @dataclass(frozen=True)
@@ -57,9 +59,14 @@ class Header:
         return record_dtype(self.num_rounds, self.scalars)
 
     @property
+    def strategy(self) -> Strategy:
+        """The strategy of this run."""
+        return strategy.make(self.config)
+
+    @property
     def lineage_dtype(self) -> np.dtype[np.void]:
         """The dtype of this run's candidates and parents."""
-        return lineage_dtype(self.config.ga.recombine)
+        return self.strategy.lineage_dtype
 
 
 def to_json(header: Header) -> dict[str, Any]:

@@ -15,8 +15,8 @@ from typing import Any
 import numpy as np
 
 from gamaml.errors import RunFileError
-from gamaml.population import Lineage
-from gamaml.runlog.generation import Generation, Partial, decode_generation, decode_partial
+from gamaml.population import Lineage, Snapshot
+from gamaml.runlog.generation import Generation, Partial, decode_generation, decode_partial, decode_snapshot
 from gamaml.runlog.header import SCHEMA_VERSION, Header, from_json, to_json
 from gamaml.runlog.journal import FrameType, read_frames
 from gamaml.types import Records
@@ -34,6 +34,7 @@ class History:
         children: finished records of the open generation, in index order, possibly none.
         reevaluations: finished re-evaluations of the open generation; they mean something only when all
             children are finished.
+        snapshot: the vectors that were stored last, if any were.
         finished: whether the run ended by its stop criteria (which may have changed since).
         fruitless_restarts: consecutive latest starts, without this one, that journalled no new record.
     """
@@ -44,6 +45,7 @@ class History:
     elite_fitness: float
     children: Records
     reevaluations: Records
+    snapshot: Snapshot | None
     finished: bool
     fruitless_restarts: int
 
@@ -115,6 +117,13 @@ def read_generations(path: Path) -> Iterator[Generation]:
             yield decode_generation(payload, header.record_dtype, header.lineage_dtype)
 
 
+def read_snapshots(path: Path) -> Iterator[Snapshot]:
+    """Yield the snapshots of a journal, one at a time."""
+    for frame_type, payload, _ in read_frames(path):
+        if frame_type is FrameType.SNAPSHOT:
+            yield decode_snapshot(payload)
+
+
 def is_finished(path: Path) -> bool:
     """Return whether a journal ends with the mark that stop criteria were met; reads no payload."""
     finished = False
@@ -132,6 +141,7 @@ class _Scan:
     version_history: list[tuple[int, dict[str, str]]] = field(default_factory=list[tuple[int, dict[str, str]]])
     lineage: list[Lineage] = field(default_factory=list[Lineage])
     partials: list[Partial] = field(default_factory=list[Partial])
+    snapshot: Snapshot | None = None
     total_steps: int = 0
     elite_fitness: float = math.nan
     finished: bool = False
@@ -145,6 +155,8 @@ class _Scan:
         elif frame_type is FrameType.PARTIAL:
             self.partials.append(decode_partial(payload, self.header.record_dtype))
             self._progress(finished=False)
+        elif frame_type is FrameType.SNAPSHOT:
+            self.snapshot = decode_snapshot(payload)
         elif frame_type is FrameType.FINISHED:
             self._progress(finished=True)
 
@@ -157,6 +169,7 @@ class _Scan:
             elite_fitness=self.elite_fitness,
             children=_union([partial.children for partial in self.partials], nothing),
             reevaluations=_union([partial.reevaluations for partial in self.partials], nothing),
+            snapshot=self.snapshot,
             finished=self.finished,
             fruitless_restarts=self.fruitless,
         )

@@ -36,6 +36,7 @@ class FrameType(enum.IntEnum):
     COMMIT = 3
     PARTIAL = 4
     FINISHED = 5
+    SNAPSHOT = 6
 
 
 class Journal:

@@ -13,10 +13,10 @@ from typing import Literal
 import numpy as np
 
 from gamaml.errors import ConfigError, RunFileError
-from gamaml.population import DONE
+from gamaml.population import DONE, Snapshot
 from gamaml.runlog import history as past
 from gamaml.runlog.current import clear_current
-from gamaml.runlog.generation import Generation, Partial, encode_generation, encode_partial
+from gamaml.runlog.generation import Generation, Partial, encode_generation, encode_partial, encode_snapshot
 from gamaml.runlog.hdf5 import Hdf5File
 from gamaml.runlog.header import Header, refuse_differences
 from gamaml.runlog.history import History, Past
@@ -91,6 +91,7 @@ class RunLog:
         self._file = file
         self._finished = before.history.finished
         self._next = before.history.num_generations
+        self._stored = before.history.snapshot.generation if before.history.snapshot is not None else 0
         self._known: tuple[set[int], set[int]] = (
             set(before.history.children["index"].tolist()),
             set(before.history.reevaluations["index"].tolist()),
@@ -161,6 +162,21 @@ class RunLog:
             self._finished = False
             self._known = (set(), set())
             self._file.append(generation)
+
+    def save_snapshot(self, snapshot: Snapshot) -> None:
+        """Store vectors: durable in the journal, then in the HDF5 file. Does nothing if later ones are stored already.
+
+        Raises:
+            RunFileError: disk full, or the lock was taken over.
+        """
+        with self._mutex:
+            if snapshot.generation <= self._stored:
+                return
+            self._lock.verify()
+            self._journal.append(FrameType.SNAPSHOT, encode_snapshot(snapshot))
+            self._finished = False
+            self._stored = snapshot.generation
+            self._file.add_snapshot(snapshot)
 
     def save_partial(self, generation: int, children: Records, reevaluations: Records) -> None:
         """Journal those finished records of the open generation that are not journalled yet.
@@ -236,16 +252,17 @@ class RunLog:
             logger.warning("%s: not closed cleanly (%s); the journal is, and --resume rebuilds it", self.path, error)
 
     def _validate(self, generation: Generation) -> None:
-        ga = self.header.config.ga
-        expected = (self._next, ga.population_size, len(generation.candidates) * ga.elite.episodes)
+        strategy = self.header.strategy
+        expected = (self._next, strategy.population_size, len(generation.candidates) * strategy.num_episodes)
         got = (generation.generation, len(generation.records), len(generation.reevaluations))
         if expected != got:
             raise ValueError(f"commit: expected (generation, children, re-evaluations) = {expected}, got {got}")
         if {generation.records.dtype, generation.reevaluations.dtype} != {self.header.record_dtype}:
             raise ValueError(f"commit: expected records of {self.header.record_dtype}, got another dtype")
-        if len(generation.candidates) > ga.elite.candidates or not 0 < len(generation.parents) <= ga.num_parents:
+        num_candidates, num_entries = strategy.num_candidates, strategy.num_entries
+        if len(generation.candidates) > num_candidates or not 0 < len(generation.parents) <= num_entries:
             raise ValueError(
-                f"commit: expected at most {ga.elite.candidates} candidates and 1 to {ga.num_parents} "
+                f"commit: expected at most {num_candidates} candidates and 1 to {num_entries} "
                 f"parents, got {len(generation.candidates)} and {len(generation.parents)}"
             )
 
@@ -292,6 +309,7 @@ def _build(path: Path, folder: Path, before: Past) -> Hdf5File:
         folder / "h5.new",
         before.header,
         past.read_generations(folder / "journal"),
+        past.read_snapshots(folder / "journal"),
         created=before.created,
         version_history=before.version_history,
         finished=before.history.finished,

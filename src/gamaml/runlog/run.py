@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import json
 import logging
@@ -11,29 +12,28 @@ from pathlib import Path
 import numpy as np
 
 from gamaml import config as cfg
-from gamaml import ga
 from gamaml.config import Config
 from gamaml.errors import ConfigError, RunFileError
 from gamaml.noise import LazyNoise
 from gamaml.population import (
     NOT_SCIENCE,
+    UNCHANGED,
     Candidate,
-    GAState,
     Genome,
     Lineage,
+    NoiseSource,
+    Snapshot,
+    State,
     candidate_at,
-    decode_genome,
-    decode_part,
-    genome_of,
-    genomes_of,
     mean,
 )
 from gamaml.runlog import hdf5
 from gamaml.runlog.hdf5 import PADDING, Contents
 from gamaml.runlog.header import Header
-from gamaml.runlog.history import read_generations, read_past
+from gamaml.runlog.history import read_generations, read_past, read_snapshots
 from gamaml.runlog.log import sidecar
-from gamaml.types import Float32Array, Float64Array, Records
+from gamaml.strategy import Strategy
+from gamaml.types import Float32Array, Float64Array, Problem, Records
 
 logger = logging.getLogger(__name__)
 
@@ -51,8 +51,10 @@ class Run:
         records: [G, population_size], the children's records.
         reevaluations: [G, candidates * episodes]; entries without the flag DONE are not there.
         candidates: [G, candidates], who was re-evaluated; entries with slot PADDING are not there.
-        lineage: [G, num_parents], the parents selected, slot 0 the elite; padded likewise.
+        lineage: [G, num_parents], the parents selected, slot 0 the elite; padded likewise. Of an "es" run: the centre,
+            and offset and weight of every mirrored pair.
         summary: [G], one `Summary` each.
+        snapshots: vectors that were stored, in the order of their generations; of an "es" run, centre and moments.
     """
 
     path: Path
@@ -65,11 +67,17 @@ class Run:
     candidates: Lineage
     lineage: Lineage
     summary: Records
+    snapshots: list[Snapshot]
 
     @property
     def config(self) -> Config:
         """The config of the latest start."""
         return self.header.config
+
+    @property
+    def strategy(self) -> Strategy:
+        """What the config's strategy does."""
+        return self.header.strategy
 
     @property
     def num_generations(self) -> int:
@@ -94,55 +102,62 @@ class Run:
             candidate: index of a re-evaluated candidate, instead of a child.
 
         Raises:
-            ConfigError: there is no such generation, child or candidate.
+            ConfigError: there is no such generation, child or candidate, or the strategy is one without genomes.
         """
-        generation = self.num_generations - 1 if generation is None else generation
-        child = index if candidate is None else None
-        _in_range("generation", generation, self.num_generations + (child is not None))
-        ancestors = [_present(parents) for parents in self.lineage[:generation]]
-        if child is not None:
-            chosen = self._child(generation, child)
-        else:
-            entries = _present(self.lineage[generation] if candidate is None else self.candidates[generation])
-            slot = 0 if candidate is None else candidate
-            _in_range("candidate", slot, len(entries))
-            chosen = candidate_at(entries, slot)
-        return genome_of(chosen, ancestors)
+        return self.strategy.genome(*self._find(generation, index, candidate))
 
     def parameters(
-        self, generation: int | None = None, index: int | None = None, *, candidate: int | None = None
+        self,
+        generation: int | None = None,
+        index: int | None = None,
+        *,
+        candidate: int | None = None,
+        problem: Problem | None = None,
+        noise: NoiseSource | None = None,
     ) -> Float32Array:
-        """Return the parameters of a genome, float32[num_params]; the arguments are those of `genome`."""
-        # Here, since a problem may bring JAX, and most readers of a run want none.
-        from gamaml import tasks
+        """Return parameters, float32[num_params].
 
-        noise = LazyNoise(size=self.config.noise.size, seed=self.config.noise.seed)
-        genome = self.genome(generation, index, candidate=candidate)
-        return decode_genome(genome, noise, tasks.make_problem(self.config))
+        Args:
+            generation: as in `genome`; of an "es" run, the elite is the centre after the generation's update.
+            index: as in `genome`.
+            candidate: as in `genome`; of the open generation, one that does not depend on its children.
+            problem: the fitness function; made from the run's config by default.
+            noise: the noise table; computed as needed by default.
+
+        Raises:
+            ConfigError: there is no such generation, child or candidate.
+        """
+        found, lineage = self._find(generation, index, candidate)
+        sources = self._sources(problem, noise)
+        return self.strategy.parameters(found, self._initial(), lineage, *sources, self._snapshot(len(lineage)))
 
     def parents_mean(self) -> Float32Array:
         """Return the mean of the last generation's parents, the elite among them, float32[num_params].
 
-        It averages out what single parents owe to luck, and is often the safer choice.
+        Of an "es" run, the centre. It averages out what single parents owe to luck, and is often the safer choice.
 
         Raises:
             ConfigError: there is no generation yet.
         """
-        from gamaml import tasks
-
-        generation = self.num_generations - 1
-        _in_range("generation", generation, self.num_generations)
-        parents = _present(self.lineage[generation])
-        ancestors = [_present(entries) for entries in self.lineage[:generation]]
-        genome = genomes_of([candidate_at(parents, slot) for slot in range(len(parents))], ancestors)
-        noise = LazyNoise(size=self.config.noise.size, seed=self.config.noise.seed)
-        num_params = self.header.num_params
-        rows = decode_part(genome, noise, tasks.make_problem(self.config), 0, num_params)
-        return mean(list(rows), np.empty(num_params, np.float32))
+        _in_range("generation", self.num_generations - 1, self.num_generations)
+        lineage, num_params = self._lineage(self.num_generations), self.header.num_params
+        sources = self._sources(None, None)
+        vectors = self.strategy.vectors(
+            self._initial(), lineage, *sources, 0, num_params, self._snapshot(self.num_generations)
+        )
+        return mean(list(vectors[: self.strategy.num_parents]), np.empty(num_params, np.float32))
 
     def elite_parameters(self) -> Float32Array:
         """Return the parameters of the last generation's elite, float32[num_params]."""
         return self.parameters()
+
+    def state(self, generation: int) -> State:
+        """Return the strategy's state from which a generation's children come; G for those of the open one."""
+        _in_range("generation", generation, self.num_generations + 1)
+        state = self._initial()
+        if generation == 0:
+            return state
+        return dataclasses.replace(state, generation=generation, parents=_present(self.lineage[generation - 1]))
 
     def digest(self) -> str:
         """Return the SHA-256 digest, in hexadecimal, of everything scientific in the run.
@@ -167,12 +182,47 @@ class Run:
                 _update(digest, table[generation])
         return digest.hexdigest()
 
-    def _child(self, generation: int, index: int) -> Candidate:
-        _in_range("index", index, self.config.ga.population_size)
-        parents = _present(self.lineage[generation - 1]) if generation else self.lineage[:0].reshape(-1)
-        num_offsets = self.config.noise.size - self.header.num_params + 1
-        state = GAState(self.config.seed, num_offsets, generation, parents)
-        return ga.propose(state, self.config.ga, index)
+    def _find(
+        self, generation: int | None, index: int | None, candidate: int | None
+    ) -> tuple[Candidate, list[Lineage]]:
+        """Return a candidate, and the lineage that its slots refer to the end of."""
+        generation = self.num_generations - 1 if generation is None else generation
+        elite = index is None and candidate is None
+        _in_range("generation", generation, self.num_generations + (not elite))
+        if candidate is not None:
+            candidates = self._candidates(generation)
+            _in_range("candidate", candidate, len(candidates))
+            return candidates[candidate], self._lineage(generation)
+        if index is not None:
+            _in_range("index", index, self.strategy.population_size)
+            children = self.strategy.children(self.state(generation), index + 1)
+            return candidate_at(children, index), self._lineage(generation)
+        return Candidate(0, UNCHANGED, 0.0), self._lineage(generation + 1)
+
+    def _candidates(self, generation: int) -> list[Candidate]:
+        if generation == self.num_generations:
+            return self.strategy.certain(self.state(generation))
+        entries = _present(self.candidates[generation])
+        return [candidate_at(entries, slot) for slot in range(len(entries))]
+
+    def _lineage(self, generation: int) -> list[Lineage]:
+        return [_present(parents) for parents in self.lineage[:generation]]
+
+    def _initial(self) -> State:
+        return self.strategy.initial(self.config.seed, self.config.noise.size - self.header.num_params + 1)
+
+    def _sources(self, problem: Problem | None, noise: NoiseSource | None) -> tuple[NoiseSource, Problem]:
+        # Here, since a problem may bring JAX, and most readers of a run want none.
+        from gamaml import tasks
+
+        if noise is None:
+            noise = LazyNoise(size=self.config.noise.size, seed=self.config.noise.seed)
+        return noise, tasks.make_problem(self.config) if problem is None else problem
+
+    def _snapshot(self, generation: int) -> Snapshot | None:
+        """Return the latest vectors that were stored up to a generation."""
+        earlier = [snapshot for snapshot in self.snapshots if snapshot.generation <= generation]
+        return earlier[-1] if earlier else None
 
 
 def load(path: Path | str) -> Run:
@@ -210,6 +260,7 @@ def load(path: Path | str) -> Run:
         candidates=tables.candidates,
         lineage=tables.lineage,
         summary=tables.summary,
+        snapshots=contents.snapshots,
     )
 
 
@@ -221,7 +272,8 @@ def digest(run: Run) -> str:
 def _from_journal(journal: Path) -> Contents:
     before = read_past(journal)
     tables = hdf5.tables_of(list(read_generations(journal)), before.header)
-    return Contents(before.created, before.header, before.version_history, tables, before.history.finished)
+    finished, snapshots = before.history.finished, list(read_snapshots(journal))
+    return Contents(before.created, before.header, before.version_history, tables, finished, snapshots)
 
 
 def _present(entries: Lineage) -> Lineage:

@@ -27,9 +27,9 @@ class Sphere:
         kill_at: the evaluation of this rank during which the process dies by SIGKILL; 0 for none.
         slowness: how many times as long an evaluation sleeps on `rank`.
         rank: the only rank that raises, exits, sleeps, dies or is slow.
+        num_params: dimensions.
     """
 
-    num_params = 40
     num_rounds = 1
     scalars: tuple[str, ...] = ("size",)
     metric = "return"
@@ -45,7 +45,9 @@ class Sphere:
         kill_at: int = 0,
         slowness: float = 1.0,
         rank: int = 0,
+        num_params: int = 40,
     ) -> None:
+        self.num_params = num_params
         self.deaf_seconds = deaf_seconds
         mine = int(os.environ.get("PMI_RANK", os.environ.get("OMPI_COMM_WORLD_RANK", "0"))) == rank
         self.seconds = seconds * (slowness if mine else 1.0)
