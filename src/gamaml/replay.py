@@ -178,9 +178,10 @@ def _elite(run: Run, generation: int) -> tuple[int | None, int | None]:
 
 
 def _check_reevaluation(run: Run, candidate: int, episode: int) -> None:
-    section = "es" if run.config.es is not None else "ga.elite"
-    _in_range("candidate", candidate, run.strategy.num_candidates, f"set by {section}.candidates")
-    _in_range("episode", episode, run.strategy.num_episodes, f"set by {section}.episodes")
+    es = run.config.es is not None
+    candidates = "the centre is the only one" if es else "set by ga.elite.candidates"
+    _in_range("candidate", candidate, run.strategy.num_candidates, candidates)
+    _in_range("episode", episode, run.strategy.num_episodes, f"set by {'es' if es else 'ga.elite'}.episodes")
 
 
 def _in_range(name: str, value: int, length: int, why: str) -> None:
