@@ -145,8 +145,10 @@ class Engine:
                 scalars=problem.scalars,
                 metric=problem.metric,
                 noise_digest=self._noise.digest,
-                versions=library_versions(getattr(problem, "libraries", ())),
+                versions=library_versions(getattr(problem, "libraries", ()))
+                | getattr(problem, "environment_versions", dict[str, str]()),
                 machine=machine_description(),
+                reproducible=getattr(problem, "reproducible", True),
             )
             for path, config, problem in zip(self._paths, self._configs, self._problems, strict=True)
         ]

@@ -116,6 +116,8 @@ def _highlights(run: Run) -> list[str]:
         "parameters": _sizes(run),
         "versions": ", ".join(f"{name} {version}" for name, version in sorted(header.versions.items())),
     }
+    if not header.reproducible:
+        lines["reproducible"] = "no: its environment gives other numbers when it is asked again, so a replay may differ"
     if run.num_generations:
         lines["consumed"] = _consumed(run)
     if len(run.version_history) > 1:

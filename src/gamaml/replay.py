@@ -32,6 +32,7 @@ class Replay:
         record: its record, a structured array of shape ().
         logged: the record in the run file, None where the generation was never finished.
         differences: names of the scientific fields whose bits differ; empty without a logged record.
+        reproducible: whether the run says that its evaluations can be repeated.
         changes: what changed since the run: libraries and CPU, as "name: was -> is".
     """
 
@@ -40,6 +41,7 @@ class Replay:
     logged: Records | None
     differences: tuple[str, ...]
     changes: tuple[str, ...]
+    reproducible: bool = True
 
 
 class _Evaluator:
@@ -47,7 +49,7 @@ class _Evaluator:
 
     def __init__(self, run: Run, problem: Problem) -> None:
         self._run = run
-        self._problem = problem
+        self.problem = problem
         use_constants(problem, run.header.constants)
         self._noise = LazyNoise(size=run.config.noise.size, seed=run.config.noise.seed)
 
@@ -71,7 +73,7 @@ class _Evaluator:
         return address, self._evaluate(params, key, item, address)
 
     def _parameters(self, generation: int, index: int | None = None, candidate: int | None = None) -> Float32Array:
-        return self._run.parameters(generation, index, candidate=candidate, problem=self._problem, noise=self._noise)
+        return self._run.parameters(generation, index, candidate=candidate, problem=self.problem, noise=self._noise)
 
     def _open_candidate(self, generation: int, candidate: int) -> Float32Array:
         """Return a candidate of the open generation, whose children have no records that say who is best."""
@@ -87,7 +89,7 @@ class _Evaluator:
 
     def _evaluate(self, params: Float32Array, key: EvaluationKey, item: int, address: Address) -> Records:
         return evaluate(
-            self._problem,
+            self.problem,
             params[np.newaxis],
             [key],
             items=np.array([item], np.int32),
@@ -146,7 +148,7 @@ def replay(
         table = run.records if candidate is None else run.reevaluations
         logged = table[generation, int(record["index"]), ...]
     differences = () if logged is None else differing_fields(record, logged)
-    return Replay(address, record, logged, differences, _changes(run))
+    return Replay(address, record, logged, differences, _changes(run, evaluator.problem), run.header.reproducible)
 
 
 def differing_fields(record: Records, logged: Records) -> tuple[str, ...]:
@@ -164,7 +166,7 @@ def text(result: Replay) -> str:
         lines.append("equal: every scientific field has the same bits")
     else:
         lines.append(f"different: {', '.join(result.differences)}")
-        lines.append(_explanation(result.changes))
+        lines.append(_explanation(result))
     return "\n".join(lines)
 
 
@@ -190,15 +192,18 @@ def _in_range(name: str, value: int, length: int, why: str) -> None:
         raise ConfigError(f"{name}={value}: expected {there} ({why}), got {value}; choose another")
 
 
-def _changes(run: Run) -> tuple[str, ...]:
+def _changes(run: Run, problem: Problem) -> tuple[str, ...]:
     was = {**run.header.versions, "cpu": run.header.machine.get("cpu", "unknown")}
-    now = {**library_versions(run.header.versions), "cpu": machine_description()["cpu"]}
+    of_environment: dict[str, str] = getattr(problem, "environment_versions", {})
+    now = {**library_versions(run.header.versions), **of_environment, "cpu": machine_description()["cpu"]}
     return tuple(f"{name}: {was[name]} -> {now[name]}" for name in was if name in now and was[name] != now[name])
 
 
-def _explanation(changes: tuple[str, ...]) -> str:
-    if changes:
-        return f"since the run, this changed: {'; '.join(changes)}; replay with what the run used"
+def _explanation(result: Replay) -> str:
+    if not result.reproducible:
+        return "the run says that it is not reproducible: its environment gives other numbers when it is asked again"
+    if result.changes:
+        return f"since the run, this changed: {'; '.join(result.changes)}; replay with what the run used"
     return "libraries and CPU are those of the run: the task is not a pure function, or it was edited"
 
 

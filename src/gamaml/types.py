@@ -65,8 +65,11 @@ class Problem(Protocol):
     A problem may have two methods more, for numbers that are measured once at the beginning of a run, on rank 0, and
     then stored in the run file as part of its science: `measure_constants()`, a function of the config that returns
     float32 arrays by name, and `use_constants(constants)`, which every rank and every replay calls before the first
-    evaluation. And an attribute `libraries`, names of distributions whose versions the run file records. A method
-    `arrays(params)` tells `gamaml export` by name what a parameter vector holds.
+    evaluation. A method `arrays(params)` tells `gamaml export` by name what a parameter vector holds.
+
+    Three attributes, if there are any, go into the run file: `libraries`, names of distributions whose versions it
+    records; `environment_versions`, other names and versions; `reproducible`, False where `evaluate` is not a pure
+    function, so that a replay cannot have the same bits.
 
     A method `warm_up()`, if there is one, is called before the first evaluation: on rank 0 first, then on the others,
     so that these find in a cache on disk what rank 0 compiled.
@@ -156,7 +159,9 @@ class RLTask(Protocol):
 class HostTask(Protocol):
     """A distribution of tasks given as Gymnasium-style environments, stepped on the CPU.
 
-    Optional: `sample(generator)`, which draws a task with a NumPy Generator; without it, `task` is None.
+    Optional: `sample(generator)`, which draws a task with a NumPy Generator; without it, `task` is None. An attribute
+    `reproducible = False`, of the task or of its environments, where a seed does not decide an episode; and of an
+    environment `library_versions`, versions by name. Both are written into the run file.
     """
 
     def make_env(self, task: Any) -> Any:  # a Gymnasium-like environment; duck-typed

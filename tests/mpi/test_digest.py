@@ -3,9 +3,11 @@
 import dataclasses
 import itertools
 import os
+import platform
 import random
 import signal
 import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -13,7 +15,7 @@ import numpy as np
 import pytest
 from harness import Layout, Mpi, run_mpi
 from programs.toys import Sphere, SphereInBatches
-from runs import PROGRAMS, SINGLE, digest, journalled, run, settings, started
+from runs import PROGRAMS, SINGLE, digest, journalled, run, settings, started, words
 
 from gamaml import replay, runlog
 from gamaml.population import NOT_SCIENCE
@@ -87,6 +89,24 @@ def test_environments_give_the_digest_of_one_rank(mpich: Mpi, tmp_path: Path, en
         run(mpich, layout, "environment.toml", out, *settings([f"env.id='{env_id}'", *more]))
         digests.add(digest(out))
     assert len(digests) == 1
+
+
+def test_the_run_file_tells_of_the_environments_interpreter_and_that_it_does_not_repeat_itself(
+    mpi: Mpi, tmp_path: Path
+) -> None:
+    careless = ["env.id='toy_env:Careless'", f"env.python='{sys.executable}'"]
+    run_mpi(
+        words("environment.toml", tmp_path, *settings([*careless, "stop.generations=1"])),
+        ranks=2,
+        mpi=mpi,
+        cwd=Path(__file__).parents[1] / "unit",
+    )
+    header = runlog.load(tmp_path / "run.h5").header
+    assert not header.reproducible
+    assert {name: header.versions[name] for name in ("env.python", "env.numpy")} == {
+        "env.python": platform.python_version(),
+        "env.numpy": np.__version__,
+    }
 
 
 @pytest.mark.parametrize("layout", [SINGLE, UNEVEN], ids=str)

@@ -16,6 +16,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -82,6 +83,36 @@ def test_the_seed_decides_the_episode_whatever_was_played_before(bridged: Make) 
     assert play(used, 5, 8) == play(fresh, 5, 8)
     used.reset()
     assert not np.array_equal(used.reset()[0], used.reset()[0])
+
+
+def test_versions_there_and_what_does_not_repeat_itself_are_told(bridged: Make) -> None:
+    toy = bridged()
+    assert toy.library_versions == {"python": platform.python_version(), "numpy": np.__version__}
+    assert toy.reproducible
+    assert not bridged("Careless").reproducible
+
+
+@pytest.mark.parametrize(
+    ("spec", "repeats"),
+    [
+        (None, True),
+        ({"id": "A-v0", "nondeterministic": False}, True),
+        ({"id": "A-v0", "nondeterministic": True}, False),
+        ({"id": "RoboschoolPong-v1", "nondeterministic": False}, False),
+    ],
+)
+def test_a_registered_environment_says_whether_it_repeats_itself(spec: dict[str, Any] | None, repeats: bool) -> None:
+    toy = Toy()
+    if spec is not None:
+        vars(toy)["spec"] = SimpleNamespace(**spec)
+    assert server.repeats(toy) == repeats
+
+
+def test_an_installed_version_is_found_by_its_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("toys-1.0.49.dist-info", "old_toys-2.1-py3.7.egg-info"):
+        (tmp_path / name).mkdir()
+    monkeypatch.syspath_prepend(tmp_path)
+    assert [server.installed_version(name) for name in ("toys", "old_toys", "new_toys")] == ["1.0.49", "2.1", None]
 
 
 def test_old_interfaces_arrive_as_the_new_one(bridged: Make) -> None:

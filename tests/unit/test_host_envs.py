@@ -270,6 +270,22 @@ def test_observations_of_another_size_than_declared_are_not_stretched() -> None:
         network(np.ones(1))
 
 
+def test_a_problem_tells_what_its_environments_say_of_themselves() -> None:
+    class Told(Faulty):
+        reproducible = False
+        library_versions = {"simulator": "1.2"}  # noqa: RUF012 - as a user's class has it
+
+    class Tells(Task):
+        def make_env(self, task: Any) -> Faulty:
+            return Told(self.way)
+
+    mapping = {"task": {"name": "m:Task"}, "inner": {"rounds": 0}, "stop": {"generations": 1}}
+    silent, telling = (tasks.make_problem(cfg.from_mapping(mapping), task("")) for task in (Task, Tells))
+    assert isinstance(silent, HostProblem) and isinstance(telling, HostProblem)
+    assert (silent.reproducible, silent.environment_versions) == (True, {})
+    assert (telling.reproducible, telling.environment_versions) == (False, {"env.simulator": "1.2"})
+
+
 def test_an_episode_is_cut_at_max_steps() -> None:
     problem, _ = faulty("endless", max_steps=7)
     found = problem.evaluate(params_of(problem), key())

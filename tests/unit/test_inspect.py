@@ -36,6 +36,13 @@ def test_table_tells_what_the_run_is(path: Path) -> None:
     assert "  consumed     204 environment steps, 42 evaluations, 0:00:06 of wall-clock time" in lines
 
 
+def test_run_that_does_not_repeat_itself_says_so(tmp_path: Path) -> None:
+    for name, reproducible in (("careful", True), ("careless", False)):
+        RunLog.open(tmp_path / f"{name}.h5", example_header(reproducible=reproducible)).close()
+        table = inspect.table(load(tmp_path / f"{name}.h5"))
+        assert ("  reproducible  no: its environment gives other numbers" in table) != reproducible
+
+
 def test_table_compares_the_elites_genome_with_its_parameters(path: Path) -> None:
     write_example(path, 3)
     run = load(path)

@@ -52,6 +52,16 @@ class Broken(Toy):
     def evaluate(self, params, key):
         raise ZeroDivisionError("the broken task")
 
+class Careless(Toy):
+    reproducible = False
+    environment_versions = {"env.simulator": "1"}
+    evaluations = 0
+
+    def evaluate(self, params, key):
+        Careless.evaluations += 1
+        found = super().evaluate(params, key)
+        return Evaluation(found.fitness + self.evaluations, found.returns, found.steps, found.scalars)
+
 class Drifting(Toy):
     def evaluate(self, params, key):
         found = super().evaluate(params, key)
@@ -94,6 +104,7 @@ class Loop:
             noise_digest="unused",
             versions=library_versions(),
             machine=machine_description(),
+            reproducible=getattr(problem, "reproducible", True),
         )
 
     def params(self, candidate: Candidate) -> Float32Array:
@@ -258,6 +269,14 @@ def test_different_records_exit_1_and_name_the_fields(
         "different: fitness",
         "libraries and CPU are those of the run: the task is not a pure function, or it was edited",
     ]
+
+
+def test_a_difference_of_what_does_not_repeat_itself_is_no_surprise(make_run: RunMaker) -> None:
+    run = runlog.load(make_run(f"task.name='{MODULE}:Careless'"))
+    assert not run.header.reproducible
+    result = replay(run, generation=1, index=2)
+    assert result.differences == ("fitness",)
+    assert "the run says that it is not reproducible: its environment gives other numbers" in text(result)
 
 
 def test_a_difference_is_explained_by_what_changed_since_the_run(

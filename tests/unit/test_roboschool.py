@@ -81,6 +81,15 @@ def test_a_bridged_episode_is_the_native_one_on_a_heap_of_zeros() -> None:
     assert trace == json.loads(done.stdout.splitlines()[-1])
 
 
+def test_versions_are_told_and_the_one_that_does_not_repeat_itself() -> None:
+    with make("RoboschoolAnt-v1") as env:
+        assert set(env.library_versions) == {"python", "numpy", "gym", "roboschool"}
+        assert env.library_versions["python"].startswith("3.7.")
+        assert env.reproducible
+    with make("RoboschoolPong-v1") as env:
+        assert not env.reproducible
+
+
 def test_a_policy_can_read_the_spaces() -> None:
     with make("RoboschoolAnt-v1") as env:
         spaces = spaces_of(env, "task")

@@ -64,6 +64,12 @@ class Toy:
             print("chatter" * 100_000, flush=True)
 
 
+class Careless(Toy):
+    """A random walk that says that its seed does not decide it."""
+
+    reproducible = False
+
+
 class OldToy:
     """A random walk with old gym's interface: discrete actions, float64 observations where float32 is declared."""
 

@@ -102,6 +102,10 @@ class BridgedEnv:
         step_seconds: time limit of one step.
         start_seconds: time limit of the start, a reset and a picture.
 
+    Attributes:
+        library_versions: of the other Python, and of the libraries there on which the environment's numbers depend.
+        reproducible: whether the seed decides an episode, by what the environment says of itself.
+
     Raises:
         ConfigError: there is no such interpreter.
         BridgeError: the environment cannot be made there; with its traceback.
@@ -140,6 +144,8 @@ class BridgedEnv:
             self.close()
             raise
         self.metadata = {"render_fps": spaces["fps"]}
+        self.library_versions: dict[str, str] = spaces["versions"]
+        self.reproducible: bool = spaces["reproducible"]
         self.observation_space = _space(spaces["observation"])
         self.action_space = action = _space(spaces["action"])
         nbytes = math.prod(action.shape) * action.dtype.itemsize

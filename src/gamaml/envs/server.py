@@ -9,7 +9,7 @@ machine's byte order, for both ends are on one machine.
 
 | request | its bytes | answer | its bytes |
 |---|---|---|---|
-| START | JSON: id, modules, kwargs, render, lifeline | DONE | JSON: the two spaces, fps of pictures or null |
+| START | JSON: id, modules, kwargs, render, lifeline | DONE | JSON: spaces, fps, versions, reproducible |
 | RESET | `SEED`: is there one, the seed | DONE | info length, observation, info |
 | STEP | the action in the dtype of its space | DONE | `STEPPED`, observation, info |
 | RENDER | none | DONE | the picture |
@@ -26,6 +26,7 @@ import inspect
 import json
 import os
 import pathlib
+import platform
 import random
 import select
 import signal
@@ -135,6 +136,7 @@ class Host:
             "action": self._describe(env.action_space, "action_space"),
             "fps": metadata.get("render_fps") or metadata.get("video.frames_per_second"),
         }
+        self.spaces["reproducible"] = repeats(env)
         action = self.spaces["action"]
         if "n" not in action and "low" not in action:
             raise TypeError(f"action_space: expected Box or Discrete, got {env.action_space!r}; wrap the environment")
@@ -301,6 +303,46 @@ _UNKNOWN = ("NameNotFound", "NamespaceNotFound", "VersionNotFound", "Unregistere
 """Names of the errors by which gym and Gymnasium say that they have no such environment."""
 
 
+_SIMULATORS = ("mujoco", "mujoco_py", "pybullet", "ale_py", "Box2D")
+
+
+def versions(env: Any, name: str, modules: List[str]) -> Dict[str, str]:
+    """Return the versions of Python, and of the imported libraries on which the environment's numbers depend."""
+    its_own = type(getattr(env, "unwrapped", env)).__module__
+    names = ["numpy", "gym", "gymnasium", *_SIMULATORS, name.rpartition(":")[0], its_own, *modules]
+    found = {"python": platform.python_version()}
+    for library in sorted({name.partition(".")[0] for name in names}):
+        module = sys.modules.get(library)
+        version = module and (getattr(module, "__version__", None) or installed_version(library))
+        if version:
+            found[library] = str(version)
+    return found
+
+
+def installed_version(library: str) -> Optional[str]:
+    """Return what an installer wrote into a folder's name; Python 3.7 has nothing quick that does this."""
+    for folder in sys.path:
+        for entry in pathlib.Path(folder).glob(f"{library}-*-info"):
+            return entry.stem.split("-")[1]
+    return None
+
+
+_NOT_REPRODUCIBLE = ("RoboschoolPong-v1",)
+"""Does not say so itself: its scene keeps the random generator of the first seed that it saw."""
+
+
+def repeats(env: Any) -> bool:
+    """Return whether the seed decides an episode.
+
+    An environment says no by an attribute `reproducible = False`, or by `nondeterministic` where it is registered.
+    """
+    innermost = getattr(env, "unwrapped", env)
+    if not getattr(env, "reproducible", True) or not getattr(innermost, "reproducible", True):
+        return False
+    spec = getattr(env, "spec", None)
+    return not getattr(spec, "nondeterministic", False) and getattr(spec, "id", None) not in _NOT_REPRODUCIBLE
+
+
 def end_with_the_client(lifeline: int) -> None:
     """Let the kernel kill this process when the other end of a pipe closes, even while foreign code spins.
 
@@ -342,6 +384,7 @@ def serve(channel: Channel) -> None:
                 end_with_the_client(start["lifeline"])
                 env = make_environment(start["id"], start["modules"], start["kwargs"], start["render"])
                 host = Host(env, channel)
+                host.spaces["versions"] = versions(env, start["id"], start["modules"])
                 message = answer(DONE, json.dumps(host.spaces).encode())
             elif host is None:
                 raise RuntimeError("the environment was not started")

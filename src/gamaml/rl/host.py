@@ -16,6 +16,7 @@ import numpy as np
 
 from gamaml import streams
 from gamaml.config import Config
+from gamaml.envs.server import repeats
 from gamaml.envs.spaces import spaces_of
 from gamaml.errors import GamamlError, OverdueError
 from gamaml.policies import networks
@@ -63,6 +64,9 @@ class HostProblem:
         self._steps = 0
         env = self._open(None if self._sample is None else self._sample(streams.generator(np.zeros(2, np.uint32))))
         self._spaces = spaces_of(env, f"task {config.subject!r}")
+        libraries: Mapping[str, str] = getattr(env, "library_versions", {})
+        self.environment_versions = {f"env.{name}": version for name, version in libraries.items()}
+        self.reproducible = bool(getattr(definition, "reproducible", True)) and repeats(env)
         self._close(env)
         self._network = networks.make(self._policy, self._spaces.observation_shape, self._spaces.num_outputs)
         stochastic = self._policy.sampled and self._spaces.first_action is None

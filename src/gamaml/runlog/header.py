@@ -24,6 +24,9 @@ SCHEMA_VERSION = 2
 2: a lineage's entries may have a column "partners"; runs may have snapshots."""
 
 
+_OPTIONAL = ("reproducible", "constants")
+
+
 @dataclass(frozen=True)
 class Header:
     """What a run is.
@@ -38,6 +41,7 @@ class Header:
         noise_digest: digest of the noise table in hexadecimal.
         versions: library -> version; a difference on resume has to be accepted.
         machine: anything that describes the machine; never compared.
+        reproducible: whether an evaluation can be repeated bit by bit, by what its problem says of itself.
         constants: arrays by name, as lists, that the run's problem measured at its beginning; part of the science, and
             taken over by every later job.
     """
@@ -51,6 +55,7 @@ class Header:
     noise_digest: str
     versions: dict[str, str]
     machine: dict[str, str]
+    reproducible: bool = True
     constants: dict[str, list[float]] = dataclasses.field(default_factory=dict[str, list[float]])
 
     @property
@@ -78,9 +83,8 @@ def to_json(header: Header) -> dict[str, Any]:
 def from_json(mapping: Mapping[str, Any]) -> Header:
     """Build a Header from `to_json`'s result; further keys are ignored."""
     names = [field.name for field in dataclasses.fields(Header)]
-    fields = {name: mapping[name] for name in names if name != "constants"}
-    # Runs from before there were constants have none.
-    fields["constants"] = mapping.get("constants", dict[str, list[float]]())
+    # Runs from before there were the optional ones have none.
+    fields = {name: mapping[name] for name in names if name not in _OPTIONAL or name in mapping}
     fields["config"] = cfg.from_mapping(fields["config"])
     fields["scalars"] = tuple(fields["scalars"])
     return Header(**fields)
