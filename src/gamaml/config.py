@@ -84,8 +84,8 @@ class PolicyConfig:
     Attributes:
         network: "mlp"; for Atari also "nature" (Mnih et al. 2015, as Such et al. 2017 use it) and "ga-dist".
         hidden: width of each hidden layer of an "mlp".
-        sampled: for host environments, whether actions are drawn: Gaussian with `std`, or by softmax where they are
-            discrete. Tasks in JAX always draw theirs.
+        sampled: for host environments without inner updates, whether actions are drawn: Gaussian with `std`, or by
+            softmax where they are discrete. Otherwise they always are.
         activation: "relu" or "tanh".
         std: initial standard deviation of a Gaussian policy's actions; 0, with std_gene = false and without inner
             updates: the action is the mean.

@@ -159,9 +159,15 @@ class RLTask(Protocol):
 class HostTask(Protocol):
     """A distribution of tasks given as Gymnasium-style environments, stepped on the CPU.
 
-    Optional: `sample(generator)`, which draws a task with a NumPy Generator; without it, `task` is None. An attribute
-    `reproducible = False`, of the task or of its environments, where a seed does not decide an episode; and of an
-    environment `library_versions`, versions by name. Both are written into the run file.
+    Optional:
+    `sample(generator)`, which draws a task with a NumPy Generator; without it, `task` is None.
+    `sample_many(generator, number)`, which draws all tasks of an evaluation together, such as every direction once.
+    `set_task(env, task)`, which makes an environment that exists already one of the task, before a reset; then one is
+    made per rank, instead of one per task.
+    `horizon`, the steps after which an episode is cut.
+
+    An attribute `reproducible = False`, of the task or of its environments, where a seed does not decide an episode;
+    and of an environment `library_versions`, versions by name. Both are written into the run file.
     """
 
     def make_env(self, task: Any) -> Any:  # a Gymnasium-like environment; duck-typed

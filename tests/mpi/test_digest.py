@@ -51,6 +51,7 @@ def reference(tmp_path_factory: pytest.TempPathFactory, mpich: Mpi) -> dict[str,
     digests: dict[str, str] = {}
     for name, arguments in {
         "navigation": ["navigation.toml"],
+        "poles": ["poles.toml"],
         "sphere": ["sphere.toml"],
         "slow sphere": ["sphere.toml", *SLOW],
         "recombined": ["sphere.toml", *RECOMBINED],
@@ -71,11 +72,12 @@ def test_every_layout_gives_the_digest_of_one_rank(
 
 
 @pytest.mark.parametrize("layout", [Layout((2,)), UNEVEN], ids=str)
-def test_meta_learning_in_jax_gives_the_digest_of_one_rank(
-    mpi: Mpi, layout: Layout, tmp_path: Path, reference: dict[str, str]
+@pytest.mark.parametrize("name", ["navigation", "poles"])
+def test_meta_learning_in_jax_and_on_the_host_gives_the_digest_of_one_rank(
+    mpi: Mpi, layout: Layout, tmp_path: Path, reference: dict[str, str], name: str
 ) -> None:
-    run(mpi, layout, "navigation.toml", tmp_path)
-    assert digest(tmp_path) == reference["navigation"]
+    run(mpi, layout, f"{name}.toml", tmp_path)
+    assert digest(tmp_path) == reference[name]
 
 
 @pytest.mark.parametrize("env_id", ENVIRONMENTS)

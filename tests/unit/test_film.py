@@ -30,6 +30,7 @@ class Lamp:
     def __init__(self, picture: str, fps: float) -> None:
         self.metadata = {"render_fps": fps}
         self._picture = picture
+        self.brightness = 1.0
 
     def reset(self, *, seed: int) -> Any:
         self._steps, self._luck = 0, seed % 10
@@ -79,6 +80,21 @@ def test_a_film_holds_every_frame_and_changes_no_result(suffix: str, tmp_path: P
     assert frames[0].shape == (34, 48, 3)  # one row more, since H.264 wants even sides
     brightness = [float(frame.mean()) for frame in frames]
     assert brightness == pytest.approx(2 * [40 * step for step in range(6)], abs=8)
+
+
+def test_a_filmed_environment_is_given_its_tasks(tmp_path: Path) -> None:
+    class Dimmable(Lamps):
+        def sample(self, generator: np.random.Generator) -> float:
+            return float(generator.random())
+
+        def set_task(self, env: Lamp, task: float) -> None:
+            env.brightness = task
+
+    film = Film(tmp_path / "lamp.mp4")
+    task = film.task(Dimmable())
+    env = task.make_env(0.5)
+    task.set_task(env, 0.5)
+    assert env.filmed.brightness == 0.5
 
 
 def test_a_gif_shows_no_more_frames_a_second_than_viewers_play(tmp_path: Path, library: Any) -> None:

@@ -17,7 +17,8 @@ from gamaml.envs.bridge import BridgeOverdueError
 from gamaml.envs.make import make
 from gamaml.errors import ConfigError, OverdueError
 from gamaml.policies import networks
-from gamaml.rl.host import EnvironmentFault, HostProblem
+from gamaml.rl.episodes import EnvironmentFault
+from gamaml.rl.host import HostProblem
 from gamaml.types import EvaluationKey
 
 

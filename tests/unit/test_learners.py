@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import textwrap
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -392,6 +393,19 @@ def test_a_learner_of_the_users_own_has_a_critic_if_it_says_so(own_module: str) 
     problem = tasks.make_problem(config(learner=f"{own_module}:valued"), Corridor())
     assert problem.num_params == 2 * 13 + 1
     assert np.isfinite(problem.evaluate(np.zeros(27, np.float32), KEY).returns).all()
+
+
+def test_the_learner_on_the_page_learns(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    page = (Path(__file__).parents[2] / "docs" / "meta-rl.md").read_text()
+    (block,) = (
+        text for text in re.findall(r"```python\n(.*?)```", page, flags=re.DOTALL) if "def whole_return" in text
+    )
+    (tmp_path / "learner_of_the_page.py").write_text(block)
+    monkeypatch.syspath_prepend(tmp_path)
+    problem = tasks.make_problem(config(learner="learner_of_the_page:whole_return", step_size=0.02), Corridor())
+    params = problem.initial(np.random.default_rng(0).standard_normal(problem.num_params, np.float32))
+    returns = problem.evaluate(params, KEY).returns
+    assert returns[-1] > returns[0] + 0.2
 
 
 @pytest.mark.parametrize(

@@ -362,16 +362,6 @@ def test_a_problem_without_all_attributes_is_told_the_usual_values() -> None:
         problem_of(Short())
 
 
-def test_host_environments_with_inner_rounds_are_refused_with_the_remedy() -> None:
-    class Host:
-        def make_env(self, task: Any) -> Any:
-            raise AssertionError("a check of the form calls nothing")
-
-    with pytest.raises(ConfigError) as caught:
-        problem_of(Host(), inner={"rounds": 2})
-    assert str(caught.value).startswith("inner.rounds=2: expected 0 for task 'my:Task', whose environments are stepped")
-
-
 def test_a_batch_size_is_refused_where_children_are_evaluated_one_by_one() -> None:
     class Host:
         def make_env(self, task: Any) -> Any:

@@ -112,31 +112,39 @@ class FilmedTask:
 
     def __getattr__(self, name: str) -> Any:
         """Return whatever else the task has, such as `sample`."""
-        return getattr(self._definition, name)
+        found = getattr(self._definition, name)
+        return _of_the_environment_itself(found) if name == "set_task" else found
+
+
+def _of_the_environment_itself(set_task: Any) -> Any:  # the user's method
+    def set_task_of_filmed(env: FilmedEnv, task: Any) -> None:
+        set_task(env.filmed, task)
+
+    return set_task_of_filmed
 
 
 class FilmedEnv:
     """An environment that is filmed after every reset and step; otherwise it is the environment that it wraps."""
 
     def __init__(self, env: Any, film: Film) -> None:
-        self._env = env
+        self.filmed = env
         self._film = film
 
     def reset(self, *, seed: int | None = None) -> Any:  # observation and info
         """Start an episode."""
-        result = self._env.reset(seed=seed)
-        self._film.take(self._env)
+        result = self.filmed.reset(seed=seed)
+        self._film.take(self.filmed)
         return result
 
     def step(self, action: Any) -> Any:  # observation, reward, terminated, truncated, info
         """Advance the episode."""
-        result = self._env.step(action)
-        self._film.take(self._env)
+        result = self.filmed.step(action)
+        self._film.take(self.filmed)
         return result
 
     def __getattr__(self, name: str) -> Any:
         """Return whatever else the environment has, such as its spaces."""
-        return getattr(self._env, name)
+        return getattr(self.filmed, name)
 
 
 def _checked(frame: Any, env: Any) -> npt.NDArray[np.uint8]:

@@ -36,6 +36,11 @@ class Spaces:
         """Entries of a flattened observation."""
         return math.prod(self.observation_shape)
 
+    @property
+    def action_size(self) -> int:
+        """Entries of a recorded action."""
+        return self.num_outputs if self.first_action is None else 1
+
     def act(self, outputs: Float32Array) -> Any:  # what `step` takes
         """Return the action: the largest output, or the outputs clipped to the bounds.
 
@@ -49,19 +54,27 @@ class Spaces:
         np.maximum(action, self.low, out=action)
         return np.minimum(action, self.high, out=action)
 
-    def draw(self, outputs: Float32Array, std: float, random: np.random.Generator) -> Any:  # what `step` takes
-        """Return a drawn action: by softmax of the outputs, or Gaussian around them and clipped to the bounds.
+    def noise(self, random: np.random.Generator, number: int, std: float) -> Float32Array:
+        """Return what makes drawn actions of outputs by being added: Gumbel noise, or Gaussian for continuous ones.
+
+        The largest of log-probability plus Gumbel noise is distributed as the softmax.
 
         Args:
-            outputs: float32[num_outputs]; may be overwritten.
+            random: the source.
+            number: of steps.
             std: of a continuous action.
-            random: the source of the draw.
+
+        Returns:
+            float32[number, num_outputs].
         """
-        if self.first_action is not None:
-            # The Gumbel-max trick: the largest of log-probability plus Gumbel noise is distributed as the softmax.
-            return self.act(outputs - np.log(random.standard_exponential(outputs.shape, np.float32)))
-        outputs += np.float32(std) * random.standard_normal(outputs.shape, np.float32)
-        return self.act(outputs)
+        shape = number, self.num_outputs
+        if self.first_action is None:
+            return np.float32(std) * random.standard_normal(shape, np.float32)
+        return -np.log(np.maximum(random.standard_exponential(shape, np.float32), np.finfo(np.float32).tiny))
+
+    def recorded(self, outputs: Float32Array) -> Any:  # what fits into float32[action_size]
+        """Return an action as it is recorded: the outputs before they are clipped, or the place of the largest."""
+        return outputs if self.first_action is None else outputs.argmax()
 
     def random_action(self, random: np.random.Generator) -> Any:  # what `step` takes
         """Return an action drawn uniformly; an entry without bounds is drawn from [-1, 1]."""

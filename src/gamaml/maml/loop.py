@@ -136,8 +136,7 @@ def rl_learner(
         std: float32[], of the actions.
         factors: float32[len(inner.genes)], the evolved ones among the factors of `inner`.
     """
-    network, agent = partial(learners.network, policy), learners.policy_of(policy, std)
-    settings = learners.settings_of(inner, factors)
+    network = partial(learners.network, policy)
 
     def collect(params: Params, task: Any, key: jax.Array) -> Any:  # a batch of trajectories
         def episode(key: jax.Array) -> Trajectory:
@@ -145,15 +144,33 @@ def rl_learner(
 
         return jax.vmap(episode)(jax.random.split(key, inner.episodes))
 
-    def loss_on(params: Params, task: Any, data: Any) -> jax.Array:
-        value = loss(agent, params, data, settings)
-        check_array(inner.learner, value, (), whose="inner.learner=")
-        return value
-
     def measure(params: Params, task: Any, data: Any) -> Measured:
         return Measured(jnp.mean(jnp.sum(data.rewards, axis=1)), jnp.sum(data.alive.astype(jnp.int32)))
 
-    return Learner(definition.sample, collect, loss_on, measure)
+    return Learner(definition.sample, collect, policy_loss(loss, policy, inner, std, factors), measure)
+
+
+def policy_loss(
+    loss: Loss, policy: PolicyConfig, inner: InnerConfig, std: jax.Array, factors: jax.Array, *, discrete: bool = False
+) -> Callable[[Params, Any, Trajectory], jax.Array]:
+    """Return what updates of a policy descend, on JAX tasks and on host tasks, as a function (params, task, batch).
+
+    Args:
+        loss: the learner.
+        policy: gives the activation.
+        inner: gives what the loss reads.
+        std: float32[], of continuous actions.
+        factors: float32[len(inner.genes)], the evolved ones among the factors of `inner`.
+        discrete: whether actions are discrete.
+    """
+    agent, settings = learners.policy_of(policy, std, discrete=discrete), learners.settings_of(inner, factors)
+
+    def loss_on(params: Params, task: Any, batch: Trajectory) -> jax.Array:
+        value = loss(agent, params, batch, settings)
+        check_array(inner.learner, value, (), whose="inner.learner=")
+        return value
+
+    return loss_on
 
 
 def unadapted_returns(

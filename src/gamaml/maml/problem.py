@@ -99,7 +99,7 @@ class InnerLoopProblem:
 
     def _program(self) -> Callable[..., Any]:  # a compiled JAX program
         start_jax()
-        policy, inner = _traced(self._config)
+        policy, inner = traced(self._config)
         # The task's identity is part of the key, so the entry keeps the task alive.
         key = (id(self._definition), self.metric, self._vector.network, policy, inner)
         if key not in _programs:
@@ -151,7 +151,7 @@ def has_critic(inner: InnerConfig, own_loss: Callable[..., Any] | None) -> bool:
     return inner.learner == "actor_critic" if own_loss is None else bool(getattr(own_loss, "critic", False))
 
 
-def _traced(config: Config) -> tuple[PolicyConfig, InnerConfig]:
+def traced(config: Config) -> tuple[PolicyConfig, InnerConfig]:
     """Return policy and inner loop, levelled in all that a program takes as an argument or not at all."""
     # Of the std, a program depends on whether there is one.
     std = float(config.policy.std > 0)

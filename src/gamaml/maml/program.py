@@ -14,15 +14,16 @@ import jax.numpy as jnp
 import numpy as np
 
 from gamaml.config import InnerConfig, PolicyConfig
-from gamaml.maml.loop import Measured, adapt, rl_learner, supervised_learner, unadapted_returns
+from gamaml.maml.loop import Measured, adapt, policy_loss, rl_learner, supervised_learner, unadapted_returns, update
 from gamaml.maml.optimisers import OPTIMISERS, Params
 from gamaml.policies.flat import Layout
 from gamaml.rl.policy import Loss
+from gamaml.rl.rollout import Trajectory
 
 _KEY_TYPE = "threefry2x32"
 """Named, so that a user's `jax_default_prng_impl` cannot change a run."""
 
-COMPILER_OPTIONS: dict[str, str | bool] = {"xla_backend_optimization_level": "2"}
+_COMPILER_OPTIONS: dict[str, str | bool] = {"xla_backend_optimization_level": "2"}
 """Half the compilation time of XLA's default 3 (3.4 against 7.9 CPU-seconds for navigation), at the same speed."""
 
 
@@ -55,7 +56,57 @@ def compile_program(
     arguments = [
         jax.ShapeDtypeStruct((inner.batch_size, *shape), dtype) for shape, dtype in zip(shapes, dtypes, strict=True)
     ]
-    return jax.jit(program).lower(*arguments).compile(COMPILER_OPTIONS)
+    return jax.jit(program).lower(*arguments).compile(_COMPILER_OPTIONS)
+
+
+def compile_update(
+    loss: Loss,
+    network: Layout,
+    policy: PolicyConfig,
+    inner: InnerConfig,
+    shapes: tuple[int, int, int, int],
+    *,
+    discrete: bool,
+) -> tuple[Callable[..., tuple[jax.Array, Any]], Any]:
+    """Compile one update by a batch of episodes that were played elsewhere.
+
+    Args:
+        loss: what it descends.
+        network: the layout of the flat network.
+        policy: gives the activation.
+        inner: gives optimiser, and what the loss reads.
+        shapes: episodes, horizon, observation_size, action_size.
+        discrete: whether actions are discrete.
+
+    Returns:
+        A function of (network float32[size], optimiser's state, step_sizes float32[num_arrays or size], std float32[],
+        factors float32[len(inner.genes)], and the arrays of a batch), giving (network, state); and the first state.
+    """
+    optimiser = OPTIMISERS[inner.optimiser]
+
+    def program(
+        flat: jax.Array, state: Any, step_sizes: jax.Array, std: jax.Array, factors: jax.Array, *batch: jax.Array
+    ) -> tuple[jax.Array, Any]:
+        objective = policy_loss(loss, policy, inner, std, factors, discrete=discrete)
+        steps = steps_by_name(step_sizes, network, inner)
+        learned = update(objective, optimiser, steps, network.unflatten(flat), state, None, Trajectory(*batch))
+        return jnp.concatenate([learned[0][name].reshape(-1) for name, _ in network.arrays]), learned[1]
+
+    def float32(*shape: int) -> jax.ShapeDtypeStruct:
+        return jax.ShapeDtypeStruct(shape, np.float32)
+
+    episodes, horizon, observation_size, action_size = shapes
+    state = jax.eval_shape(optimiser.start, network.unflatten(np.zeros(network.size, np.float32)))
+    arguments = [float32(network.size), state, float32(num_step_sizes(network, inner)), float32()]
+    arguments += [float32(len(inner.genes)), float32(episodes, horizon, observation_size)]
+    arguments += [float32(episodes, horizon, action_size), float32(episodes, horizon)]
+    arguments += [jax.ShapeDtypeStruct((episodes, horizon), np.bool_)]
+    compiled = jax.jit(program).lower(*arguments).compile(_COMPILER_OPTIONS)
+
+    def zeros(array: jax.ShapeDtypeStruct) -> Any:  # an array
+        return np.zeros(array.shape, array.dtype)
+
+    return compiled, jax.tree.map(zeros, state)
 
 
 def num_step_sizes(network: Layout, inner: InnerConfig) -> int:

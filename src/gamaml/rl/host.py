@@ -1,108 +1,159 @@
-"""Gymnasium-style environments without inner updates: the plain deep GA, in NumPy only.
+"""Gymnasium-style environments as problems, stepped on the host with a policy in NumPy.
 
-Source: Such et al. 2017 (arXiv 1712.06567); the policy is deterministic, as theirs, unless the config says otherwise.
+Without inner updates it is the plain deep GA (Such et al. 2017, arXiv 1712.06567), whose policy is deterministic, as
+theirs, unless the config says otherwise. With them, the updates come from `maml`: only they need JAX.
 """
 
 from __future__ import annotations
 
 import contextlib
-import faulthandler
 import math
-import time
-from collections.abc import Generator, Mapping
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
+import numpy.typing as npt
 
 from gamaml import streams
 from gamaml.config import Config
 from gamaml.envs.server import repeats
-from gamaml.envs.spaces import spaces_of
-from gamaml.errors import GamamlError, OverdueError
-from gamaml.policies import networks
-from gamaml.policies.vector import ParameterVector
-from gamaml.types import Evaluation, EvaluationKey, Float32Array, HostTask
+from gamaml.envs.spaces import Spaces, spaces_of
+from gamaml.errors import ConfigError
+from gamaml.policies import mlp, networks
+from gamaml.policies.flat import Layout
+from gamaml.policies.vector import Learning, ParameterVector
+from gamaml.rl.episodes import MAX_SEED, EnvironmentFault, Player, Recording, flat, reset, step
+from gamaml.types import Evaluation, EvaluationKey, Float32Array, Float64Array, HostTask
 
-_MAX_SEED = 2**31
-"""Environments take seeds below this; some still store them in 32 signed bits."""
-
-_HUNG_SECONDS = 10.0
-"""A step that goes on this long after `env.max_seconds` is taken for hung, and the process ends where it is."""
-
-_FEW = 24
-"""Entries up to which Python adds them faster than a call to NumPy begins."""
-
-_CLIP = 5.0
 _SMALLEST_STD = 1e-6
 
+_LARGEST = 1e6
+"""A parameter beyond it has diverged: the child has failed, and an environment shall not meet actions that overflow."""
 
-class EnvironmentFault(GamamlError):
-    """An environment raised, gave a number that is not finite, crashed, or went on for too long."""
+
+class Learned(NamedTuple):
+    """A network in the course of its updates.
+
+    Attributes:
+        network: float32[num_weights].
+        state: the optimiser's.
+    """
+
+    network: Float32Array
+    state: Any
+
+
+class Updates(Protocol):
+    """The inner updates."""
+
+    def start(self, learning: Learning) -> Learned:
+        """Return a candidate's network before the first update."""
+        ...
+
+    def update(self, learned: Learned, learning: Learning, recording: Recording) -> Learned:
+        """Return the network after an update by the recorded episodes."""
+        ...
+
+    def warm_up(self) -> None:
+        """Compile."""
+        ...
+
+
+class Inner(NamedTuple):
+    """What a host problem needs in order to have inner updates.
+
+    Attributes:
+        critic: whether there is a value network among the parameters.
+        updates: (the network's layout, spaces, horizon) -> the updates.
+    """
+
+    critic: bool
+    updates: Callable[[Layout, Spaces, int], Updates]
 
 
 class HostProblem:
-    """The fitness of a policy network: the mean return over `inner.num_tasks` x `inner.episodes` episodes.
+    """The fitness of a policy network: the mean return after the last round of the inner loop.
 
-    Where the task has no `sample`, one environment is made and reset with a fresh seed for every episode;
+    It is the mean over `inner.num_tasks` x `inner.episodes` episodes. Where the task has no `sample`, one environment
+    is made and reset with a fresh seed for every episode; with `sample` and `set_task`, one that is told its task;
     otherwise one is made, and closed, per sampled task.
 
     Args:
-        definition: with `make_env(task)` and optionally `sample(generator)`.
-        config: the run's config; `inner.rounds` is 0.
+        definition: with `make_env(task)`; see `HostTask` for what is optional.
+        config: the run's config.
+        inner: where `inner.rounds` is not 0, the updates.
     """
 
-    num_rounds = 0
-    scalars: tuple[str, ...] = ()
     metric = "return"
 
-    def __init__(self, definition: HostTask, config: Config) -> None:
-        self._definition = definition
-        self._sample: Any = getattr(definition, "sample", None)  # the user's optional method
-        self._env_config, self._policy, self._inner = config.env, config.policy, config.inner
-        self._subject, self._seed = config.subject, config.seed
-        self._env: Any = None  # the environment that is kept, if the task is always the same
-        self._steps = 0
-        env = self._open(None if self._sample is None else self._sample(streams.generator(np.zeros(2, np.uint32))))
-        self._spaces = spaces_of(env, f"task {config.subject!r}")
+    def __init__(self, definition: HostTask, config: Config, inner: Inner | None = None) -> None:
+        self._definition: Any = definition  # with the user's optional methods
+        self._config = config
+        self.num_rounds = config.inner.rounds
+        self._sampled_tasks = any(hasattr(definition, name) for name in ("sample", "sample_many"))
+        self._keeps_env = not self._sampled_tasks or hasattr(definition, "set_task")
+        self._env: Any = None  # the environment that is kept, if one serves all tasks
+        env = self._open(self._draw_tasks(streams.generator(np.zeros(2, np.uint32)), 1)[0])
+        self._spaces = spaces = spaces_of(env, f"task {config.subject!r}")
         libraries: Mapping[str, str] = getattr(env, "library_versions", {})
         self.environment_versions = {f"env.{name}": version for name, version in libraries.items()}
         self.reproducible = bool(getattr(definition, "reproducible", True)) and repeats(env)
+        limits = [limit for limit in (config.env.max_steps, getattr(definition, "horizon", None)) if limit is not None]
+        horizon = min(limits, default=None)
+        if horizon is None and inner is not None:
+            horizon = _own_limit(env, config)
         self._close(env)
-        self._network = networks.make(self._policy, self._spaces.observation_shape, self._spaces.num_outputs)
-        stochastic = self._policy.sampled and self._spaces.first_action is None
-        self._vector = ParameterVector.of(self._network.shapes, self._inner, self._policy, stochastic=stochastic)
+        policy = config.policy
+        self._network = networks.make(policy, spaces.observation_shape, spaces.num_outputs)
+        sampled = policy.sampled or inner is not None
+        self._player = Player(config.env, horizon, sampled, spaces, self._network, config.subject)
+        shapes = dict(self._network.shapes)
+        if inner is not None and inner.critic:
+            shapes |= mlp.shapes(spaces.observation_size, *policy.hidden, 1, prefix=mlp.CRITIC)
+        self._stochastic = stochastic = sampled and spaces.first_action is None
+        self._vector = ParameterVector.of(shapes, config.inner, policy, stochastic=stochastic)
         self._initialise = self._vector.named_initialiser(self._network.initial)
         self.num_params = self._vector.size
+        self.scalars = self._vector.scalars(config.inner)
         self.scale = self._vector.scale(config.ga)
         self.libraries: tuple[str, ...] = tuple(getattr(definition, "libraries", ()))
-        self._mean = self._inverse_std = np.float32(0)
+        self._updates: Updates | None = None
+        self._recording: Recording | None = None
+        if inner is not None and horizon is not None:
+            self._updates = inner.updates(self._vector.network, spaces, horizon)
+            self._recording = Recording.empty(config.inner.episodes, horizon, spaces)
 
     def initial(self, noise: Float32Array) -> Float32Array:
         """Turn standard normal noise, float32[num_params], into initial parameters, float32[num_params]."""
         return self._vector.initial(noise, self._initialise)
 
     def arrays(self, params: Float32Array) -> dict[str, Float32Array]:
-        """Return what a policy's parameters, float32[num_params], mean: its network's arrays, and `std` if it draws."""
+        """Return what a policy's parameters, float32[num_params], mean: the network's arrays, and the genes by name."""
         learning = self._vector.split(params)
         network: dict[str, Float32Array] = self._vector.network.unflatten(learning.network)
-        draws_around = self._policy.sampled and self._spaces.first_action is None
-        return {**network, "std": learning.std} if draws_around else network
+        genes = {"std": learning.std} if self._stochastic else {}
+        if self._updates is not None:
+            genes["step_sizes"] = learning.step_sizes
+        if self._vector.factors:
+            genes.update(zip(self._config.inner.genes, learning.factors, strict=True))
+        return {**network, **genes}
 
     def measure_constants(self) -> dict[str, Float32Array]:
         """Return what every rank has to use alike: means and stds of the observations of random steps.
 
         A function of the run's seed alone. Empty without `env.normalise_steps`.
         """
-        if self._env_config.normalise_steps == 0:
+        number = self._config.env.normalise_steps
+        if number == 0:
             return {}
-        key = streams.key(self._seed, streams.Purpose.NORMALISE)
+        key = streams.key(self._config.seed, streams.Purpose.NORMALISE)
         random, seen = streams.generator(key), list[Float32Array]()
-        while len(seen) < self._env_config.normalise_steps:
-            env = self._open(None if self._sample is None else self._sample(random))
-            observation, ended = _reset(env, int(random.integers(_MAX_SEED))), False
-            while not ended and len(seen) < self._env_config.normalise_steps:
-                seen.append(_flat(observation))
-                observation, _, ended = _step(env, self._spaces.random_action(random))
+        while len(seen) < number:
+            env = self._open(self._draw_tasks(random, 1)[0])
+            observation, ended = reset(env, int(random.integers(MAX_SEED))), False
+            while not ended and len(seen) < number:
+                seen.append(flat(observation))
+                observation, _, ended = step(env, self._spaces.random_action(random))
             self._close(env)
         observations = np.stack(seen).astype(np.float64)
         std = observations.std(axis=0)
@@ -115,72 +166,90 @@ class HostProblem:
 
     def use_constants(self, constants: Mapping[str, Float32Array]) -> None:
         """Take over the constants of the run, from `measure_constants` on rank 0 or from the run file."""
-        if constants:
-            self._mean = np.asarray(constants["observation_mean"], np.float32)
-            self._inverse_std = 1 / np.asarray(constants["observation_std"], np.float32)
+        self._player.use_constants(constants)
+
+    def warm_up(self) -> None:
+        """Compile the updates, or fetch them from the cache on disk, without evaluating anything."""
+        if self._updates is not None:
+            self._updates.warm_up()
 
     def evaluate(self, params: Float32Array, key: EvaluationKey) -> Evaluation:
         """Return the fitness of `params`, float32[num_params]; a pure function of its arguments."""
+        inner, player = self._config.inner, self._player
         learning = self._vector.split(params)
-        self._network.load(self._vector.network.unflatten(learning.network))
         random = streams.generator(key.episode)
-        tasks = None if self._sample is None else streams.generator(key.task)
         # All seeds first, so that they do not depend on how many actions are drawn.
-        seeds = random.integers(_MAX_SEED, size=(self._inner.num_tasks, self._inner.episodes))
-        rewards: list[float] = []
-        self._steps = 0
+        seeds = random.integers(MAX_SEED, size=(inner.num_tasks, inner.rounds + 1, inner.episodes))
+        found = np.empty(seeds.shape, np.float64)
+        player.steps = 0
         try:
-            for seeds_of_task in seeds.tolist():
-                env = self._open(None if self._sample is None else self._sample(tasks))
-                for seed in seeds_of_task:
-                    rewards.append(self._play(env, seed, float(learning.std), random))
+            for index, task in enumerate(self._tasks_of(key, inner.num_tasks)):
+                env = self._open(task)
+                found[index] = self._adapt(env, learning, seeds[index], random)
                 self._close(env)
         except EnvironmentFault:
             self._abandon()
-            if self._env_config.on_fault == "stop":
+            if self._config.env.on_fault == "stop":
                 raise
-            return Evaluation(math.nan, np.array([math.nan], np.float32), self._steps, fault=True)
-        mean = float(np.mean(rewards))
-        return Evaluation(mean, np.array([mean], np.float32), self._steps)
+            return self._evaluation(np.full(inner.rounds + 1, math.nan), learning, fault=True)
+        means = np.array([found[:, rounds].ravel().mean() for rounds in range(inner.rounds + 1)])
+        return self._evaluation(means, learning)
 
-    def _play(self, env: Any, seed: int, std: float, random: np.random.Generator) -> float:
-        """Play one episode, to its end or to `env.max_steps`; return the sum of its rewards."""
-        config, spaces, forward = self._env_config, self._spaces, self._network
-        sampled, normalises = self._policy.sampled, self._env_config.normalise_steps > 0
-        last = math.inf if config.max_steps is None else self._steps + config.max_steps
-        deadline = None if config.max_seconds is None else time.monotonic() + config.max_seconds
-        total_reward, ended = 0.0, False
-        with _watchdog(config.max_seconds):
-            observation = _reset(env, seed)
-            while not ended and self._steps < last:
-                if normalises:
-                    observation = np.clip((_flat(observation) - self._mean) * self._inverse_std, -_CLIP, _CLIP)
-                outputs = forward(observation)
-                action = spaces.draw(outputs, std, random) if sampled else spaces.act(outputs)
-                observation, reward, ended = _step(env, action)
-                total_reward += reward
-                self._steps += 1
-                if deadline is not None and time.monotonic() > deadline:
-                    raise OverdueError(
-                        f"{self._subject}, episode of seed {seed}: expected its end within "
-                        f"env.max_seconds={config.max_seconds}, got {self._steps} steps without it; raise the limit"
-                    )
-        if not ended and config.cut_is_fault:
-            raise EnvironmentFault(
-                f"{self._subject}, episode of seed {seed}: expected its end within env.max_steps={config.max_steps}, "
-                "got none"
-            )
-        return total_reward
+    def _adapt(
+        self, env: Any, learning: Learning, seeds: npt.NDArray[np.int64], random: np.random.Generator
+    ) -> Float64Array:
+        """Run the inner loop on one task; return float64[rounds + 1, episodes], the returns of all episodes.
+
+        Source: Finn et al. 2017, Algorithm 3, lines 5 to 8, repeated.
+        """
+        updates, std = self._updates, float(learning.std)
+        learned = Learned(learning.network, None) if updates is None else updates.start(learning)
+        found = np.empty(seeds.shape, np.float64)
+        for rounds, seeds_of_round in enumerate(seeds.tolist()):
+            if updates is not None and rounds > 0:
+                assert self._recording is not None
+                learned = updates.update(learned, learning, self._recording)
+            if updates is not None and not np.abs(learned.network).max() < _LARGEST:  # NaN too
+                found[rounds:] = math.nan
+                break
+            self._network.load(self._vector.network.unflatten(learned.network))
+            # Nothing is learned from the last round.
+            recording = self._recording if rounds < self.num_rounds else None
+            for episode, seed in enumerate(seeds_of_round):
+                found[rounds, episode] = self._player.play(env, seed, std, random, recording, episode)
+        return found
+
+    def _evaluation(self, means: Float64Array, learning: Learning, *, fault: bool = False) -> Evaluation:
+        rows = Learning(*(part[None] for part in learning))
+        scalars = self._vector.evolved(rows, 0)
+        return Evaluation(float(means[-1]), means.astype(np.float32), self._player.steps, scalars, fault)
+
+    def _tasks_of(self, key: EvaluationKey, number: int) -> Sequence[Any]:  # the user's tasks
+        # Making a generator costs as much as two steps of CartPole.
+        return self._draw_tasks(streams.generator(key.task), number) if self._sampled_tasks else [None] * number
+
+    def _draw_tasks(self, generator: np.random.Generator, number: int) -> Sequence[Any]:  # the user's tasks
+        if hasattr(self._definition, "sample_many"):
+            tasks = self._definition.sample_many(generator, number)
+            if len(tasks) != number:
+                raise ConfigError(
+                    f"task {self._config.subject!r}: expected sample_many(generator, {number}) to give {number} tasks, "
+                    f"got {len(tasks)}; correct it"
+                )
+            return tasks
+        return [self._definition.sample(generator) if self._sampled_tasks else None for _ in range(number)]
 
     def _open(self, task: Any) -> Any:  # the user's task in, an environment out
-        if self._sample is not None:
+        if not self._keeps_env:
             return self._definition.make_env(task)
         if self._env is None:
-            self._env = self._definition.make_env(None)
+            self._env = self._definition.make_env(task)
+        if self._sampled_tasks:
+            self._definition.set_task(self._env, task)
         return self._env
 
     def _close(self, env: Any) -> None:  # an environment
-        if self._sample is not None and hasattr(env, "close"):
+        if not self._keeps_env and hasattr(env, "close"):
             env.close()
 
     def _abandon(self) -> None:
@@ -190,52 +259,12 @@ class HostProblem:
             env.close()
 
 
-def _reset(env: Any, seed: int) -> Any:  # an environment in, an observation out
-    try:
-        observation, _ = env.reset(seed=seed)
-    except OverdueError:
-        raise
-    except Exception as error:
-        raise EnvironmentFault(f"the environment's reset raised {type(error).__name__}: {error}") from error
-    return _checked(observation)
-
-
-def _step(env: Any, action: Any) -> tuple[Any, float, bool]:  # observation, reward, and whether the episode is over
-    try:
-        observation, reward, terminated, truncated, _ = env.step(action)
-        reward = float(reward)
-    except OverdueError:
-        raise
-    except Exception as error:
-        raise EnvironmentFault(f"the environment's step raised {type(error).__name__}: {error}") from error
-    if not math.isfinite(reward):
-        raise EnvironmentFault(f"the environment gave a reward of {reward}")
-    return _checked(observation), reward, bool(terminated or truncated)
-
-
-def _checked(observation: Any) -> Any:  # an array, or what becomes one
-    array = np.asarray(observation)
-    if array.dtype.kind == "f":
-        # Only where a sum, which is quick, says that something may be wrong.
-        few = array.ndim == 1 and array.size <= _FEW
-        total = sum(array.tolist()) if few else np.vdot(array, array)
-        if not math.isfinite(total) and not np.isfinite(array).all():
-            raise EnvironmentFault("the environment gave an observation that is not finite")
-    return array
-
-
-def _flat(observation: Any) -> Float32Array:  # an array
-    return np.asarray(observation, np.float32).reshape(-1)
-
-
-@contextlib.contextmanager
-def _watchdog(seconds: float | None) -> Generator[None, None, None]:
-    """End the process, with a traceback of where it is, if the body hangs in one step."""
-    if seconds is None:
-        yield
-        return
-    faulthandler.dump_traceback_later(seconds + _HUNG_SECONDS, exit=True)
-    try:
-        yield
-    finally:
-        faulthandler.cancel_dump_traceback_later()
+def _own_limit(env: Any, config: Config) -> int:  # a Gymnasium-like environment
+    """Return the limit that an environment of Gymnasium's tells of itself: a batch of episodes has a fixed size."""
+    limit = getattr(getattr(env, "spec", None), "max_episode_steps", None)
+    if limit is None:
+        raise ConfigError(
+            f"inner.rounds={config.inner.rounds}: expected with task {config.subject!r} a limit on the steps of an "
+            "episode, got none; set env.max_steps, or give the class an attribute horizon"
+        )
+    return int(limit)

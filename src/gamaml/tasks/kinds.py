@@ -20,7 +20,7 @@ _METHODS: dict[str, dict[str, str]] = {
 
 _OPTIONAL: dict[str, dict[str, str]] = {
     PROBLEM: {"evaluate_batch": "params, keys"},
-    HOST: {"sample": "generator"},
+    HOST: {"sample": "generator", "sample_many": "generator, number", "set_task": "env, task"},
     SUPERVISED: {"test_loss": "params, task, key", "initial": "noise"},
 }
 """Kind -> the methods that it may have."""
@@ -30,6 +30,9 @@ _COUNTS: dict[str, tuple[str, ...]] = {
     RL: ("observation_size", "action_size", "horizon"),
 }
 """Kind -> its positive integers."""
+
+_OPTIONAL_COUNTS: dict[str, tuple[str, ...]] = {HOST: ("horizon",)}
+"""Kind -> the positive integers that it may have."""
 
 _PROBLEM_ATTRIBUTES = {"num_rounds": "0", "scalars": "()", "metric": '"return"', "scale": "None"}
 """What else a problem has -> the usual value."""
@@ -57,6 +60,9 @@ def kind_of(definition: object, name: str) -> str:
         _check_arguments(definition, method, arguments, name)
     for count in _COUNTS.get(kind, ()):
         _check_count(getattr(definition, count), count, name)
+    for count in _OPTIONAL_COUNTS.get(kind, ()):
+        if hasattr(definition, count):
+            _check_count(getattr(definition, count), count, name)
     if kind == PROBLEM:
         _check_problem(definition, name)
     if kind == SUPERVISED:

@@ -100,11 +100,12 @@ def _check_batch_size(kind: str, config: Config) -> None:
 
 
 def _host_problem(definition: Any, config: Config, film: Film | None) -> Problem:  # the user's task
-    if config.inner.rounds != 0:
-        raise ConfigError(
-            f"inner.rounds={config.inner.rounds}: expected 0 for task {config.subject!r}, whose "
-            "environments are stepped on the host without inner updates; set rounds = 0, or write it in JAX"
-        )
+    definition = definition if film is None else film.task(definition)
+    if config.inner.rounds > 0:
+        from gamaml.maml.host import host_problem
+
+        return host_problem(definition, config, own_loss(config.inner))
+    # Apart, so that no rounds import no JAX.
     from gamaml.rl.host import HostProblem
 
-    return HostProblem(definition if film is None else film.task(definition), config)
+    return HostProblem(definition, config)

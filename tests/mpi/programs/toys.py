@@ -87,3 +87,40 @@ class SphereInBatches(Sphere):
     def evaluate_batch(self, params: Float32Array, keys: Sequence[EvaluationKey]) -> list[gamaml.Evaluation]:
         assert params.shape == (self.batch_size, self.num_params)
         return [self.evaluate(row, key) for row, key in zip(params, keys, strict=True)]
+
+
+class Space:
+    """What is read of an environment's spaces."""
+
+    shape = (1,)
+    low, high = -np.ones(1, np.float32), np.ones(1, np.float32)
+
+
+class Pole:
+    """Pays for actions towards the task's side; the observation is the time."""
+
+    observation_space = action_space = Space()
+
+    def __init__(self, side: int) -> None:
+        self._side, self._steps = side, 0
+
+    def reset(self, *, seed: int) -> tuple[list[float], dict[str, object]]:
+        self._steps, self._length = 0, 4 + seed % 4
+        return [0.0], {}
+
+    def step(self, action: Float32Array) -> tuple[list[float], float, bool, bool, dict[str, object]]:
+        self._steps += 1
+        over = self._steps == self._length
+        return [self._steps / 8], self._side * float(action[0]), over, False, {}
+
+
+class Poles:
+    """A meta-task on the host."""
+
+    horizon = 6
+
+    def sample(self, generator: np.random.Generator) -> int:
+        return int(generator.choice((-1, 1)))
+
+    def make_env(self, task: int) -> Pole:
+        return Pole(task)

@@ -1,0 +1,217 @@
+"""Episodes of Gymnasium-style environments on the host: played, checked, and recorded where an update needs them.
+
+JAX is not imported: without inner updates nothing needs it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import faulthandler
+import math
+import time
+from collections.abc import Generator, Mapping
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from gamaml.config import EnvConfig
+from gamaml.envs.spaces import Spaces
+from gamaml.errors import GamamlError, OverdueError
+from gamaml.policies.networks import HostNetwork
+from gamaml.types import Float32Array
+
+MAX_SEED = 2**31
+"""Environments take seeds below this; some still store them in 32 signed bits."""
+
+_HUNG_SECONDS = 10.0
+"""A step that goes on this long after `env.max_seconds` is taken for hung, and the process ends where it is."""
+
+_FEW = 24
+"""Entries up to which Python adds them faster than a call to NumPy begins."""
+
+_CLIP = 5.0
+_NOISE_STEPS = 64
+"""Steps whose randomness is drawn at once: a draw for one step costs ten times its share of such a block."""
+
+
+class EnvironmentFault(GamamlError):
+    """An environment raised, gave a number that is not finite, crashed, or went on for too long."""
+
+
+class Recording(NamedTuple):
+    """The episodes of one update, padded to the horizon with zeros.
+
+    Attributes:
+        observations: float32[episodes, horizon, observation_size], as the network saw them.
+        actions: float32[episodes, horizon, action_size], as they were drawn, before they were clipped to the bounds; a
+            discrete one as its place among the outputs.
+        rewards: float32[episodes, horizon].
+        alive: bool[episodes, horizon], whether the step happened.
+    """
+
+    observations: Float32Array
+    actions: Float32Array
+    rewards: Float32Array
+    alive: npt.NDArray[np.bool_]
+
+    @classmethod
+    def empty(cls, episodes: int, horizon: int, spaces: Spaces) -> Recording:
+        """Return a recording of nothing."""
+        return cls(
+            np.zeros((episodes, horizon, spaces.observation_size), np.float32),
+            np.zeros((episodes, horizon, spaces.action_size), np.float32),
+            np.zeros((episodes, horizon), np.float32),
+            np.zeros((episodes, horizon), np.bool_),
+        )
+
+
+class Player:
+    """Plays episodes with one network.
+
+    Args:
+        config: step caps and time limits.
+        max_steps: steps after which an episode is cut, if any.
+        sampled: whether actions are drawn.
+        spaces: of the environments.
+        network: what acts; its parameters are loaded from outside.
+        subject: how the task is named in errors.
+
+    Attributes:
+        steps: the environment steps so far.
+    """
+
+    def __init__(
+        self,
+        config: EnvConfig,
+        max_steps: int | None,
+        sampled: bool,
+        spaces: Spaces,
+        network: HostNetwork,
+        subject: str,
+    ) -> None:
+        self.steps = 0
+        self._config, self._max_steps, self._sampled = config, max_steps, sampled
+        self._spaces, self._network, self._subject = spaces, network, subject
+        self._mean = self._inverse_std = np.float32(0)
+
+    def use_constants(self, constants: Mapping[str, Float32Array]) -> None:
+        """Normalise observations from now on, if there are constants for it."""
+        if constants:
+            self._mean = np.asarray(constants["observation_mean"], np.float32)
+            self._inverse_std = 1 / np.asarray(constants["observation_std"], np.float32)
+
+    def play(
+        self,
+        env: Any,  # a Gymnasium-like environment
+        seed: int,
+        std: float,
+        random: np.random.Generator,
+        recording: Recording | None = None,
+        episode: int = 0,
+    ) -> float:
+        """Play one episode, to its end or until it is cut; return the sum of its rewards.
+
+        Args:
+            env: the environment.
+            seed: of its reset.
+            std: of continuous actions that are drawn.
+            random: the source of the draws.
+            recording: where the steps are recorded, if anywhere.
+            episode: the row of the recording.
+        """
+        config, spaces, forward = self._config, self._spaces, self._network
+        normalises, sampled = config.normalise_steps > 0, self._sampled
+        last = math.inf if self._max_steps is None else self._max_steps
+        deadline = None if config.max_seconds is None else time.monotonic() + config.max_seconds
+        noise: Float32Array = np.empty(0, np.float32)
+        total, rewards = 0.0, list[float]()
+        ended, steps = False, 0
+        with _watchdog(config.max_seconds):
+            observation = reset(env, seed)
+            while not ended and steps < last:
+                if normalises:
+                    observation = np.clip((flat(observation) - self._mean) * self._inverse_std, -_CLIP, _CLIP)
+                outputs = forward(observation)
+                if sampled:
+                    if steps % _NOISE_STEPS == 0:
+                        noise = spaces.noise(random, _NOISE_STEPS, std)
+                    outputs += noise[steps % _NOISE_STEPS]
+                if recording is not None:
+                    recording.observations[episode, steps] = np.reshape(observation, -1)
+                    recording.actions[episode, steps] = spaces.recorded(outputs)
+                observation, reward, ended = step(env, spaces.act(outputs))
+                total += reward
+                rewards.append(reward)
+                steps += 1
+                self.steps += 1
+                if deadline is not None and time.monotonic() > deadline:
+                    raise OverdueError(
+                        f"{self._subject}, episode of seed {seed}: expected its end within "
+                        f"env.max_seconds={config.max_seconds}, got {steps} steps without it; raise the limit"
+                    )
+        if not ended and config.cut_is_fault:
+            raise EnvironmentFault(
+                f"{self._subject}, episode of seed {seed}: expected its end within env.max_steps={config.max_steps}, "
+                "got none"
+            )
+        if recording is not None:
+            recording.rewards[episode, :steps] = rewards
+            recording.alive[episode, :steps] = True
+            for array in recording:
+                array[episode, steps:] = 0
+        return total
+
+
+def reset(env: Any, seed: int) -> Any:  # an environment in, an observation out
+    """Return the first observation of an episode, checked."""
+    try:
+        observation, _ = env.reset(seed=seed)
+    except OverdueError:
+        raise
+    except Exception as error:
+        raise EnvironmentFault(f"the environment's reset raised {type(error).__name__}: {error}") from error
+    return _checked(observation)
+
+
+def step(env: Any, action: Any) -> tuple[Any, float, bool]:  # observation, reward, and whether the episode is over
+    """Do one step, checked."""
+    try:
+        observation, reward, terminated, truncated, _ = env.step(action)
+        reward = float(reward)
+    except OverdueError:
+        raise
+    except Exception as error:
+        raise EnvironmentFault(f"the environment's step raised {type(error).__name__}: {error}") from error
+    if not math.isfinite(reward):
+        raise EnvironmentFault(f"the environment gave a reward of {reward}")
+    return _checked(observation), reward, bool(terminated or truncated)
+
+
+def flat(observation: Any) -> Float32Array:  # an array
+    """Return an observation as float32[observation_size]."""
+    return np.asarray(observation, np.float32).reshape(-1)
+
+
+def _checked(observation: Any) -> Any:  # an array, or what becomes one
+    array = np.asarray(observation)
+    if array.dtype.kind == "f":
+        # Only where a sum, which is quick, says that something may be wrong.
+        few = array.ndim == 1 and array.size <= _FEW
+        total = sum(array.tolist()) if few else np.vdot(array, array)
+        if not math.isfinite(total) and not np.isfinite(array).all():
+            raise EnvironmentFault("the environment gave an observation that is not finite")
+    return array
+
+
+@contextlib.contextmanager
+def _watchdog(seconds: float | None) -> Generator[None, None, None]:
+    """End the process, with a traceback of where it is, if the body hangs in one step."""
+    if seconds is None:
+        yield
+        return
+    faulthandler.dump_traceback_later(seconds + _HUNG_SECONDS, exit=True)
+    try:
+        yield
+    finally:
+        faulthandler.cancel_dump_traceback_later()
