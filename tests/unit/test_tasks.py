@@ -265,7 +265,7 @@ def test_an_import_error_inside_the_users_module_is_not_mistaken_for_a_missing_m
     [
         (
             {"name": "navigatoin"},
-            "task.name='navigatoin': unknown task; did you mean 'navigation'? known: navigation, ",
+            "task.name='navigatoin': unknown task; did you mean 'navigation'? known: ant_direction, ",
         ),
         (
             {"name": "no_such:T"},

@@ -29,7 +29,34 @@ class ReadyMade(NamedTuple):
     settings: dict[str, object]
 
 
+_RUNNER: dict[str, object] = {"horizon": 200, "velocity_scale": 0.2}
+
 READY_MADE = {
+    "ant_direction": ReadyMade(
+        "gamaml.tasks.locomotion:AntDirection",
+        "an ant to walk forward or backward, Finn et al. 2017, section 5.3",
+        {**_RUNNER, "bonus": 0.05, "terminates": True},
+    ),
+    "ant_goal": ReadyMade(
+        "gamaml.tasks.locomotion:AntGoal",
+        "an ant to walk to an unknown goal, as in the code of Finn et al. 2017",
+        {**_RUNNER, "bonus": 4.05, "terminates": True},
+    ),
+    "ant_velocity": ReadyMade(
+        "gamaml.tasks.locomotion:AntVelocity",
+        "an ant to walk with an unknown velocity, Finn et al. 2017, section 5.3",
+        {**_RUNNER, "bonus": 1.05, "terminates": True},
+    ),
+    "cheetah_direction": ReadyMade(
+        "gamaml.tasks.locomotion:CheetahDirection",
+        "a half-cheetah to run forward or backward, Finn et al. 2017, section 5.3",
+        dict(_RUNNER),
+    ),
+    "cheetah_velocity": ReadyMade(
+        "gamaml.tasks.locomotion:CheetahVelocity",
+        "a half-cheetah to run with an unknown velocity, Finn et al. 2017, section 5.3",
+        dict(_RUNNER),
+    ),
     "navigation": ReadyMade(
         "gamaml.tasks.navigation:Navigation",
         "2-D navigation to an unknown goal, Finn et al. 2017, section 5.3",
