@@ -404,6 +404,29 @@ def decayed(first: float, last: float | None, generations: int, generation: int)
     return first * (last / first) ** min(generation / generations, 1.0)
 
 
+def seconds_left(
+    stop: StopConfig, *, generations: int, total_steps: int, steps: int, pace: float, elapsed: float | None
+) -> float:
+    """Estimate the seconds to the end of a run, by the criterion that comes first; NaN where none can be estimated.
+
+    Args:
+        stop: its criteria.
+        generations: generations so far.
+        total_steps: environment steps so far.
+        steps: environment steps of the latest generation.
+        pace: seconds per generation.
+        elapsed: seconds since the start of the job, None outside it.
+    """
+    estimates: list[float] = []
+    if stop.generations is not None:
+        estimates.append((stop.generations - generations) * pace)
+    if stop.environment_steps is not None and steps:
+        estimates.append((stop.environment_steps - total_steps) / steps * pace)
+    if stop.seconds is not None and elapsed is not None:
+        estimates.append(stop.seconds - elapsed)
+    return max(0.0, min(estimates)) if estimates else math.nan
+
+
 def _copy(mapping: Mapping[str, Any]) -> dict[str, Any]:
     return {
         key: _copy(typing.cast(Mapping[str, Any], value)) if isinstance(value, Mapping) else value

@@ -12,7 +12,6 @@ from types import TracebackType
 import numpy as np
 from threadpoolctl import threadpool_limits  # pyright: ignore[reportMissingTypeStubs] (it ships none)
 
-from gamaml import strategy
 from gamaml.config import Config
 from gamaml.errors import ResourceError
 from gamaml.evaluate import measured_constants, use_constants
@@ -20,6 +19,7 @@ from gamaml.evolve import Evolution
 from gamaml.parallel import launcher, memory, table
 from gamaml.parallel.board import Board
 from gamaml.parallel.guard import Guard
+from gamaml.parallel.layout import Layout, job_info
 from gamaml.parallel.rates import NodeRates
 from gamaml.parallel.relay import Relay
 from gamaml.parallel.service import Backoff, Service
@@ -33,7 +33,6 @@ from gamaml.population import (
     Snapshot,
     State,
     TrainResult,
-    record_dtype,
 )
 from gamaml.runlog import Header, RunLog
 from gamaml.types import Float32Array, Problem
@@ -44,23 +43,6 @@ from gamaml.writer import Writer
 _IDLE_SECONDS = 5e-3
 _LOCK_SECONDS = 10.0
 _FLAGS_NBYTES = 64
-
-
-class _Layout:
-    """Sizes and shapes that follow from one population's config and problem."""
-
-    def __init__(self, config: Config, problem: Problem) -> None:
-        chosen = self.strategy = strategy.make(config)
-        self.num_offsets = config.noise.size - problem.num_params + 1
-        self.initial = chosen.initial(config.seed, self.num_offsets)
-        self.dtype = record_dtype(problem.num_rounds, problem.scalars)
-        self.table_size = max(chosen.num_entries, chosen.num_candidates)
-        self.table_dtype = chosen.lineage_dtype
-        num_parts = chosen.num_parts(problem.num_params, np.empty(self.table_size, self.table_dtype))
-        self.capacity = max(chosen.population_size, chosen.num_candidates * chosen.num_episodes, num_parts)
-        self.board_nbytes = Board.nbytes(self.capacity, self.table_size, self.dtype, self.table_dtype)
-        self.parents_shape = (2, chosen.num_vectors, problem.num_params)
-        self.parents_nbytes = 4 * int(np.prod(self.parents_shape))
 
 
 class Engine:
@@ -90,7 +72,7 @@ class Engine:
         self._configs = configs
         self._problems = problems
         self._paths = paths
-        self._layouts = [_Layout(config, problem) for config, problem in zip(configs, problems, strict=True)]
+        self._layouts = [Layout(config, problem) for config, problem in zip(configs, problems, strict=True)]
         self._stack = ExitStack()
         self._logs: list[RunLog] = []
         self._evolutions: list[Evolution] = []
@@ -123,12 +105,8 @@ class Engine:
     @property
     def info(self) -> JobInfo:
         """What this job is about to take."""
-        return JobInfo(
-            num_ranks=self._topology.size,
-            num_nodes=self._topology.num_nodes,
-            table_nbytes=4 * self._configs[0].noise.size,
-            population_nbytes=tuple(layout.parents_nbytes + layout.board_nbytes for layout in self._layouts),
-        )
+        size, nodes = self._topology.size, self._topology.num_nodes
+        return job_info(self._configs[0].noise.size, self._layouts, num_ranks=size, num_nodes=nodes)
 
     def open_runs(self, *, resume: bool, overwrite: bool, accept_versions: bool) -> None:
         """Open the run logs on rank 0, and bring every node's parents to where the logs stand.

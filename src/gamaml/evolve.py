@@ -13,6 +13,7 @@ from functools import partial
 
 import numpy as np
 
+from gamaml import config as cfg
 from gamaml import strategy
 from gamaml.config import Config, StopConfig
 from gamaml.parallel.board import Kind
@@ -318,8 +319,13 @@ class Evolution:
             num_evaluations=summary.num_evaluations,
             mutation_std=summary.mutation_std,
             seconds=summary.seconds,
-            eta_seconds=_eta(
-                self._config.stop, done, self._state.generation, self._total_steps, summary.steps, seconds
+            eta_seconds=cfg.seconds_left(
+                self._config.stop,
+                generations=self._state.generation,
+                total_steps=self._total_steps,
+                steps=summary.steps,
+                pace=seconds / done,
+                elapsed=seconds,
             ),
             metric=self._problem.metric,
         )
@@ -337,16 +343,3 @@ def stop_reached(stop: StopConfig, *, generations: int, environment_steps: int, 
 
 def _complete(records: Records) -> bool:
     return bool(np.all(records["flags"] & DONE))
-
-
-def _eta(stop: StopConfig, done: int, generations: int, total_steps: int, steps: int, seconds: float) -> float:
-    """Estimate the seconds left from the pace of this job, by the criterion that comes first."""
-    pace = seconds / done
-    estimates: list[float] = []
-    if stop.generations is not None:
-        estimates.append((stop.generations - generations) * pace)
-    if stop.environment_steps is not None and steps:
-        estimates.append((stop.environment_steps - total_steps) / steps * pace)
-    if stop.seconds is not None:
-        estimates.append(stop.seconds - seconds)
-    return max(0.0, min(estimates)) if estimates else float("nan")

@@ -14,19 +14,17 @@ from typing import TypeVar
 import numpy as np
 import numpy.typing as npt
 
+from gamaml.parallel.layout import DESCRIPTOR, DESCRIPTOR_WORDS, LINE, aligned, board_nbytes
 from gamaml.parallel.windows import SharedWindow
 from gamaml.population import LINEAGE_DTYPE, Lineage
 from gamaml.types import Records
 
 S = TypeVar("S", bound=np.generic)
 
-_LINE = 64
 _COUNT_BITS = 32
 _COUNT_MASK = (1 << _COUNT_BITS) - 1
 
-_CLAIM, _FINISHED, _END = 0, _LINE, 2 * _LINE
-_DESCRIPTOR = 3 * _LINE
-_DESCRIPTOR_WORDS = 8
+_CLAIM, _FINISHED, _END = 0, LINE, 2 * LINE
 
 
 class Kind(enum.IntEnum):
@@ -95,27 +93,18 @@ class Board:
     ) -> None:
         self._window = window
         self._position = position
-        memory, start = window.memory(), position + _DESCRIPTOR
-        self._descriptor, start = _array(memory, start, np.dtype(np.int64), _DESCRIPTOR_WORDS)
+        memory, start = window.memory(), position + DESCRIPTOR
+        self._descriptor, start = _array(memory, start, np.dtype(np.int64), DESCRIPTOR_WORDS)
         self._table, start = _array(memory, start, table_dtype, table_size)
         self._items, start = _array(memory, start, np.dtype(np.int32), capacity)
         self._ready = start
-        start = _aligned(start + 8 * capacity)
+        start = aligned(start + 8 * capacity)
         self._records, _ = _array(memory, start, dtype, capacity)
         self._published = 0
         self._finished_before = 0
         self._claimed: int | None = None
 
-    @staticmethod
-    def nbytes(
-        capacity: int,
-        table_size: int,
-        dtype: np.dtype[np.void],
-        table_dtype: np.dtype[np.void] = LINEAGE_DTYPE,
-    ) -> int:
-        """Return the bytes that a board takes, a multiple of 64."""
-        parts = (8 * _DESCRIPTOR_WORDS, table_dtype.itemsize * table_size, 4 * capacity, 8 * capacity)
-        return _DESCRIPTOR + sum(map(_aligned, parts)) + _aligned(dtype.itemsize * capacity)
+    nbytes = staticmethod(board_nbytes)
 
     # What the leader does.
 
@@ -223,10 +212,6 @@ def _word(number: int, left: int) -> int:
     return (number << _COUNT_BITS) | left
 
 
-def _aligned(nbytes: int) -> int:
-    return -(-nbytes // _LINE) * _LINE
-
-
 def _array(memory: memoryview, start: int, dtype: np.dtype[S], count: int) -> tuple[npt.NDArray[S], int]:
     array = np.frombuffer(memory[start : start + dtype.itemsize * count], dtype)
-    return array, start + _aligned(dtype.itemsize * count)
+    return array, start + aligned(dtype.itemsize * count)

@@ -1,0 +1,43 @@
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import numpy as np
+
+from gamaml import config as cfg
+from gamaml.parallel.layout import Layout, aligned, board_nbytes, job_info
+from gamaml.population import LINEAGE_DTYPE, record_dtype
+
+
+class Problem:
+    num_params = 1000
+    num_rounds = 1
+    scalars = ()
+
+
+def a_config() -> cfg.Config:
+    ga = {"population_size": 40, "num_parents": 4, "elite": {"candidates": 2, "episodes": 30}}
+    return cfg.from_mapping({"task": {"name": "x"}, "stop": {"generations": 1}, "ga": ga, "noise": {"size": 5000}})
+
+
+def test_a_population_takes_two_buffers_of_parents_and_a_board() -> None:
+    layout = Layout(a_config(), Problem())  # type: ignore[arg-type]
+    assert layout.parents_nbytes == 2 * 4 * 1000 * 4
+    assert layout.capacity == 60  # 2 candidates x 30 episodes are more than 40 children
+    dtype = record_dtype(1, ())
+    three_words_and_descriptor, table, items, ready = 3 * 64 + 64, aligned(4 * LINEAGE_DTYPE.itemsize), 256, 512
+    records = aligned(60 * dtype.itemsize)
+    assert layout.board_nbytes == three_words_and_descriptor + table + items + ready + records
+    assert layout.board_nbytes == board_nbytes(60, 4, np.dtype(dtype))
+
+
+def test_a_node_holds_one_table_and_every_population() -> None:
+    layout = Layout(a_config(), Problem())  # type: ignore[arg-type]
+    info = job_info(5000, [layout, layout], num_ranks=6, num_nodes=2)
+    assert info.node_nbytes == 4 * 5000 + 2 * (layout.parents_nbytes + layout.board_nbytes)
+
+
+def test_sizes_are_known_without_mpi() -> None:
+    script = "import sys, gamaml.parallel.layout; sys.exit('mpi4py' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", script], check=False).returncode == 0
