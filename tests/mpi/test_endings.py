@@ -3,6 +3,7 @@
 import os
 import re
 import signal
+import subprocess
 import time
 from pathlib import Path
 
@@ -221,3 +222,14 @@ def test_train_returns_the_same_on_every_rank(mpi: Mpi, tmp_path: Path, monkeypa
     monkeypatch.chdir(PROGRAMS)
     expected = runlog.load(tmp_path / "sphere-seed1.h5")
     assert lines[0] == f"{expected.num_generations}:{expected.elite_parameters().tobytes().hex()[:64]}"
+
+
+def test_a_rank_ends_with_the_jobs_code_where_abort_only_asks_for_the_end(mpich: Mpi) -> None:
+    # As under srun with PMI-2, where MPI_Abort returns.
+    script = (
+        "from gamaml.parallel.service import abort\n"
+        "class World:\n    def Abort(self, code): pass\n"
+        "abort(World(), 75, 'why')"
+    )
+    done = subprocess.run([mpich.python, "-c", script], capture_output=True, text=True, timeout=60, check=False)
+    assert (done.returncode, done.stderr) == (75, "why\n")
