@@ -22,6 +22,7 @@ from gamaml.errors import ConfigError, EvaluationError, GamamlError
 from gamaml.parallel import launcher
 from gamaml.parallel.signals import INTERRUPTED
 from gamaml.population import TrainResult
+from gamaml.sweep import Sweep, parse_envs
 
 DONE, FAILURE, MISTAKE = 0, 1, 2
 
@@ -193,18 +194,21 @@ def _tasks(args: argparse.Namespace) -> int:
     return DONE
 
 
+def _sweep(args: argparse.Namespace) -> Sweep:
+    return Sweep(
+        paths=tuple(args.configs),
+        overrides=tuple(args.set),
+        envs=parse_envs(args.envs) if args.envs is not None else (),
+        seeds=tuple(cfg.parse_seeds(args.seeds)) if args.seeds is not None else (),
+    )
+
+
 def _populations(args: argparse.Namespace) -> tuple[list[Config], list[str]]:
-    """Return the config and the run's name of every population: each config with each seed."""
-    seeds = cfg.parse_seeds(args.seeds) if args.seeds is not None else None
-    configs: list[Config] = []
-    names: list[str] = []
-    for path in args.configs:
-        config = cfg.load(path, args.set)
-        for seed in [config.seed] if seeds is None else seeds:
-            configs.append(dataclasses.replace(config, seed=seed))
-            names.append(f"{path.stem}-seed{seed}")
+    """Return the config and the run's name of every population: each config in each environment with each seed."""
+    populations = _sweep(args).populations()
+    configs = [config for _, config in populations]
     if args.name is None:
-        return configs, names
+        return configs, [name for name, _ in populations]
     if len(configs) > 1:
         raise ConfigError(f"--name {args.name!r}: expected with one population, got {len(configs)}; leave it out")
     if not args.name or args.name != Path(args.name).name:
@@ -299,26 +303,7 @@ def _add_run(commands: argparse._SubParsersAction[_Parser]) -> None:  # pyright:
         allow_abbrev=False,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument(
-        "configs",
-        metavar="CONFIG.toml",
-        type=Path,
-        nargs="+",
-        help="the config; several run side by side, which keeps the cores busy while one waits for its last episodes",
-    )
-    parser.add_argument(
-        "--seeds", metavar="SEEDS", help="run each config once per seed, side by side, e.g. 0-9 or 1,4,10-12"
-    )
-    parser.add_argument(
-        "--set",
-        metavar="NAME=VALUE",
-        action="append",
-        default=[],
-        help="override an entry of the config by its dotted name, e.g. policy.hidden=[32,32]; repeatable",
-    )
-    parser.add_argument(
-        "--out", metavar="DIR", type=Path, default=Path("runs"), help="folder of run files (default: runs)"
-    )
+    _add_sweep(parser)
     parser.add_argument("--name", help="name of the run file, DIR/NAME.h5 (default: the config's name and -seedN)")
     existing = parser.add_mutually_exclusive_group()
     existing.add_argument(
@@ -338,6 +323,34 @@ def _add_run(commands: argparse._SubParsersAction[_Parser]) -> None:  # pyright:
         help="draw the run at its end (default file: DIR/NAME.png), as gamaml inspect --plot does",
     )
     parser.set_defaults(command=_run)
+
+
+def _add_sweep(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "configs",
+        metavar="CONFIG.toml",
+        type=Path,
+        nargs="+",
+        help="the config; several run side by side, which keeps the cores busy while one waits for its last episodes",
+    )
+    parser.add_argument(
+        "--seeds", metavar="SEEDS", help="run each config once per seed, side by side, e.g. 0-9 or 1,4,10-12"
+    )
+    parser.add_argument(
+        "--envs",
+        metavar="ENVS",
+        help="run each config once per environment: ids, or what differs from its own, e.g. Amidar,Assault",
+    )
+    parser.add_argument(
+        "--set",
+        metavar="NAME=VALUE",
+        action="append",
+        default=[],
+        help="override an entry of the config by its dotted name, e.g. policy.hidden=[32,32]; repeatable",
+    )
+    parser.add_argument(
+        "--out", metavar="DIR", type=Path, default=Path("runs"), help="folder of run files (default: runs)"
+    )
 
 
 def _add_inspect(commands: argparse._SubParsersAction[_Parser]) -> None:  # pyright: ignore[reportPrivateUsage] - its only name

@@ -83,6 +83,14 @@ def test_every_config_runs_with_every_seed(stub: Stub, folder: Path) -> None:
     assert {config.stop.generations for config in calls[0]["configs"]} == {9}
 
 
+def test_every_config_runs_in_every_environment(stub: Stub, folder: Path) -> None:
+    calls = stub([RESULT])
+    (folder / "cart.toml").write_text('[env]\nid = "CartPole-v1"\n[inner]\nrounds = 0\n[stop]\ngenerations = 1\n')
+    assert cli.main(["run", "cart.toml", "--envs", "CartPole,Acrobot", "--seeds", "3"]) == 0
+    assert calls[0]["names"] == ["cart-cartpole-seed3", "cart-acrobot-seed3"]
+    assert [config.env.id for config in calls[0]["configs"]] == ["CartPole-v1", "Acrobot-v1"]
+
+
 def test_configs_keep_their_own_seeds_unless_told_otherwise(stub: Stub, folder: Path) -> None:
     calls = stub([RESULT])
     (folder / "other.toml").write_text(MINIMAL.replace("seed = 4", "seed = 5"))

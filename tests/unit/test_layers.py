@@ -14,6 +14,7 @@ SOURCE = Path(__file__).parents[2] / "src" / "gamaml"
 ORDER = (
     ("errors", "types", "versions"),
     ("config", "streams", "pictures"),
+    ("sweep",),
     ("noise", "population"),
     ("envs", "policies"),
     ("rl",),
