@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import os
+import shlex
 import sys
 import time
 import traceback
@@ -17,11 +18,13 @@ from pathlib import Path
 from typing import NoReturn
 
 from gamaml import config as cfg
+from gamaml import site
 from gamaml.config import Config
 from gamaml.errors import ConfigError, EvaluationError, GamamlError
 from gamaml.parallel import launcher
 from gamaml.parallel.signals import INTERRUPTED
 from gamaml.population import TrainResult
+from gamaml.site import Site
 from gamaml.sweep import Sweep, parse_envs
 
 DONE, FAILURE, MISTAKE = 0, 1, 2
@@ -41,7 +44,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         The exit code. An unexpected exception passes through, so that its traceback is seen.
     """
     try:
-        args = _parser().parse_args(argv)
+        given = sys.argv[1:] if argv is None else list(argv)
+        args = _parser().parse_args(given, argparse.Namespace(argv=given))
         return args.command(args)
     except EvaluationError as error:
         return _fail(error, FAILURE, cause=error.__cause__)
@@ -194,6 +198,45 @@ def _tasks(args: argparse.Namespace) -> int:
     return DONE
 
 
+def _submit(args: argparse.Namespace) -> int:
+    from gamaml import submit
+
+    _check_folder(args.out)
+    for option in ("nodes", "ranks_per_node", "populations_per_job", "mem_per_rank"):
+        value = getattr(args, option)
+        if value is not None and value < 1:
+            raise ConfigError(f"--{option.replace('_', '-')} {value}: expected at least 1; choose a larger value")
+    own = {name: getattr(args, name) for name in ("account", "partition") if getattr(args, name) is not None}
+    submission = submit.plan(
+        submit.Request(
+            command=("gamaml", *args.argv),
+            sweep=_sweep(args),
+            nodes=args.nodes,
+            time=args.time,
+            out=args.out,
+            site=dataclasses.replace(site.find(args.site, _site_folders()) if args.site else Site(), **own),
+            name=args.name,
+            ranks_per_node=args.ranks_per_node,
+            populations_per_job=args.populations_per_job,
+            rank_mib=submit.RANK_MIB if args.mem_per_rank is None else args.mem_per_rank,
+            bin_folder=str(Path(sys.executable).parent),
+        )
+    )
+    if args.dry_run:
+        _write_error(submit.summary(submission))
+        _write(submission.script.rstrip("\n"))
+        return DONE
+    _write(submit.summary(submission))
+    number = submit.submit(submission)
+    _write(f"submitted as job {number}; see how it goes with: gamaml status {shlex.quote(str(args.out))}")
+    return DONE
+
+
+def _site_folders() -> list[Path]:
+    own = os.environ.get("XDG_CONFIG_HOME") or Path.home() / ".config"
+    return [Path("jobscripts/sites"), Path(own) / "gamaml" / "sites"]
+
+
 def _sweep(args: argparse.Namespace) -> Sweep:
     return Sweep(
         paths=tuple(args.configs),
@@ -282,6 +325,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_replay(commands)
     _add_export(commands)
     _add_adapt(commands)
+    _add_submit(commands)
     tasks = commands.add_parser("tasks", help="list what can be meta-learned", description="List the ready-made tasks.")
     tasks.set_defaults(command=_tasks)
     return parser
@@ -473,6 +517,48 @@ def _add_adapt(commands: argparse._SubParsersAction[_Parser]) -> None:  # pyrigh
     )
     parser.add_argument("--plot", metavar="FILE.png", type=Path, help="also draw it")
     parser.set_defaults(command=_adapt)
+
+
+def _add_submit(commands: argparse._SubParsersAction[_Parser]) -> None:  # pyright: ignore[reportPrivateUsage] - its only name
+    parser = commands.add_parser(
+        "submit",
+        help="submit a sweep to SLURM",
+        description=(
+            "Write a job script for what `gamaml run` would run, tell what it takes, and submit it with sbatch.\n"
+            "A job that reaches its time limit checkpoints and has itself requeued. Starts no MPI."
+        ),
+        epilog=(
+            "examples:  gamaml submit frostbite.toml --seeds 0-9 --nodes 8 --time 12:00:00 --site csd3\n"
+            "           gamaml submit atari.toml --envs Amidar,Assault --seeds 0-9 --time 90 --dry-run"
+        ),
+        allow_abbrev=False,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    _add_sweep(parser)
+    parser.add_argument("--name", help="name of the job, its script and log (default: that of the first config)")
+    parser.add_argument("--nodes", metavar="N", type=int, default=1, help="nodes per job (default: 1)")
+    parser.add_argument(
+        "--ranks-per-node", metavar="N", type=int, help="ranks on each node (default: the site's cores per node)"
+    )
+    parser.add_argument("--time", metavar="LIMIT", required=True, help="time limit of a job, as SLURM takes it")
+    parser.add_argument(
+        "--site",
+        metavar="SITE",
+        help="facts of the cluster: a file, or NAME of NAME.env in jobscripts/sites or ~/.config/gamaml/sites",
+    )
+    parser.add_argument("--account", help="account to charge (default: the site's)")
+    parser.add_argument("--partition", help="partition to use (default: the site's)")
+    parser.add_argument(
+        "--populations-per-job",
+        metavar="N",
+        type=int,
+        help="populations that a job interleaves at most (default: as many as keep its ranks busy)",
+    )
+    parser.add_argument(
+        "--mem-per-rank", metavar="MIB", type=int, help="memory per rank besides what a node shares (default: 512)"
+    )
+    parser.add_argument("--dry-run", action="store_true", help="write the script to stdout, and nothing else")
+    parser.set_defaults(command=_submit)
 
 
 def _write(text: str) -> None:

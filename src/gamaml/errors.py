@@ -4,6 +4,7 @@ GamamlError
 ├── ConfigError      a mistake in a config, an argument or a file name; nothing was started or written (exit code 2)
 ├── RunFileError     a run file or journal that cannot be used: locked, newer, damaged, or of another experiment
 ├── ResourceError    the machine has too little shared memory or disk for what was asked
+├── SchedulerError   the batch system is absent, silent, or refused a job
 ├── LaunchError      the ranks were not started as one MPI job, or the MPI cannot do what is needed
 ├── OverdueError     an environment took longer than it may, which depends on the machine, so it is never marked
 └── EvaluationError  a candidate's evaluation raised; names rank, host, population, generation, child and seed
@@ -29,6 +30,10 @@ class RunFileError(GamamlError):
 
 class ResourceError(GamamlError):
     """Too little memory, shared memory or disk for what was asked."""
+
+
+class SchedulerError(GamamlError):
+    """The batch system is not there, does not answer, or refused a job."""
 
 
 class LaunchError(GamamlError):

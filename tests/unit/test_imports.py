@@ -66,6 +66,13 @@ def test_light_commands_start_no_mpi(arguments: list[str], environment: dict[str
     assert (done.returncode, done.stderr) == (0, "")
 
 
+def test_submit_starts_no_mpi(environment: dict[str, str], tmp_path: Path) -> None:
+    (tmp_path / "good.toml").write_text('[task]\nname = "navigation"\n[stop]\ngenerations = 1\n')
+    submit = ["submit", "good.toml", "--time", "1", "--ranks-per-node", "1", "--dry-run"]
+    done = python("-m", "gamaml", *submit, environment=environment, folder=tmp_path)
+    assert done.returncode == 0, done.stderr
+
+
 def test_a_config_mistake_is_found_before_mpi_starts(environment: dict[str, str], tmp_path: Path) -> None:
     (tmp_path / "bad.toml").write_text('[task]\nname = "navigatoin"\n[stop]\ngenerations = 1\n')
     done = python("-m", "gamaml", "run", "bad.toml", environment=environment, folder=tmp_path)

@@ -13,8 +13,8 @@ SOURCE = Path(__file__).parents[2] / "src" / "gamaml"
 
 ORDER = (
     ("errors", "types", "versions"),
-    ("config", "streams", "pictures"),
-    ("sweep",),
+    ("config", "streams", "pictures", "site"),
+    ("sweep", "jobscript", "scheduler"),
     ("noise", "population"),
     ("envs", "policies"),
     ("rl",),
@@ -28,7 +28,7 @@ ORDER = (
     ("writer", "worker"),
     ("evolve",),
     ("engine",),
-    ("train", "inspect", "replay", "adapt", "export", "progress"),
+    ("train", "inspect", "replay", "adapt", "export", "progress", "submit"),
     ("cli",),
     ("__main__",),
 )
