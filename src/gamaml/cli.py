@@ -237,6 +237,13 @@ def _site_folders() -> list[Path]:
     return [Path("jobscripts/sites"), Path(own) / "gamaml" / "sites"]
 
 
+def _status(args: argparse.Namespace) -> int:
+    from gamaml import status
+
+    _write(status.table(status.status(args.folder)))
+    return DONE
+
+
 def _sweep(args: argparse.Namespace) -> Sweep:
     return Sweep(
         paths=tuple(args.configs),
@@ -326,6 +333,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_export(commands)
     _add_adapt(commands)
     _add_submit(commands)
+    _add_status(commands)
     tasks = commands.add_parser("tasks", help="list what can be meta-learned", description="List the ready-made tasks.")
     tasks.set_defaults(command=_tasks)
     return parser
@@ -559,6 +567,18 @@ def _add_submit(commands: argparse._SubParsersAction[_Parser]) -> None:  # pyrig
     )
     parser.add_argument("--dry-run", action="store_true", help="write the script to stdout, and nothing else")
     parser.set_defaults(command=_submit)
+
+
+def _add_status(commands: argparse._SubParsersAction[_Parser]) -> None:  # pyright: ignore[reportPrivateUsage] - its only name
+    parser = commands.add_parser(
+        "status",
+        help="show how the runs of a folder stand",
+        description="Show every run of a folder, going on or not, and its job in the queue. Starts no MPI.",
+        allow_abbrev=False,
+        epilog="example:  gamaml status runs",
+    )
+    parser.add_argument("folder", metavar="DIR", type=Path, help="folder of run files")
+    parser.set_defaults(command=_status)
 
 
 def _write(text: str) -> None:

@@ -44,7 +44,7 @@ def test_frames_come_back_in_order(tmp_path: Path) -> None:
 def test_skipping_payloads_tells_types_and_ends_only(tmp_path: Path) -> None:
     path = tmp_path / "journal"
     make(path)
-    skipped = list(read_frames(path, payloads=False))
+    skipped = list(read_frames(path, payloads=()))
     assert [(kind, end) for kind, _, end in skipped] == [(kind, end) for kind, _, end in read_frames(path)]
     assert {payload for _, payload, _ in skipped} == {b""}
 

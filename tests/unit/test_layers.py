@@ -29,6 +29,7 @@ ORDER = (
     ("evolve",),
     ("engine",),
     ("train", "inspect", "replay", "adapt", "export", "progress", "submit"),
+    ("status",),
     ("cli",),
     ("__main__",),
 )

@@ -1,4 +1,4 @@
-"""gamaml submit, with stand-ins for SLURM's commands."""
+"""gamaml submit and gamaml status, with stand-ins for SLURM's commands."""
 
 from __future__ import annotations
 
@@ -10,7 +10,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from gamaml import cli, scheduler, submit
+from run_examples import example_config, example_header, write_example
+
+from gamaml import cli, scheduler, status, submit
 from gamaml.errors import ConfigError, SchedulerError
 from gamaml.scheduler import QueueState
 from gamaml.site import Site
@@ -245,3 +247,63 @@ def test_a_scheduler_that_hangs_is_given_up(program: Program, monkeypatch: pytes
     with pytest.raises(SchedulerError, match="expected an answer within"):
         scheduler.submit(Path("x"))
     assert time.monotonic() - begun < 15
+
+
+def test_status_tells_every_run_also_those_not_begun(
+    folder: Path, program: Program, capsys: pytest.CaptureFixture[str]
+) -> None:
+    program("squeue", 'echo "7_0|8|RUNNING|None"; echo "7_1|9|PENDING|Priority"')
+    runs = folder / "runs"
+    runs.mkdir()
+    write_example(runs / "a-seed2.h5", 2)
+    write_example(runs / "a-seed10.h5", 5, finished=True)
+    (runs / "a-7.job.json").write_text(json.dumps({"jobs": {"7_0": ["a-seed2", "a-seed10"], "7_1": ["a-seed11"]}}))
+    assert cli.main(["status", "runs"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].split() == ["run", "gen", "return", "eta", "state", "job", "restarts"]
+    assert [line.split()[0] for line in lines[1:]] == ["a-seed2", "a-seed10", "a-seed11"]
+    # Two seconds a generation, three generations to go.
+    assert lines[1].split()[1] == "2/5"
+    assert lines[1].split()[-4:] == ["0:06", "running", "7_0", "0"]
+    assert lines[2].split()[-4:] == ["0:00", "finished", "7_0", "0"]
+    assert lines[3].split()[1:] == ["-", "-", "?", "pending", "(Priority)", "7_1", "0"]
+
+
+def test_status_counts_restarts_and_finds_the_job_of_a_run_started_by_hand(folder: Path, program: Program) -> None:
+    from gamaml.runlog import RunLog
+
+    program("squeue", 'echo "31|31|PENDING|BeginTime"')
+    write_example(folder / "a.h5", 1)
+    for job_id in ("30", "31"):
+        with RunLog.open(folder / "a.h5", example_header(), resume=True, job_id=job_id):
+            pass
+    [found] = status.status(folder)
+    assert (found.restarts, found.job, found.state) == (2, "31", "pending (BeginTime)")
+
+
+def test_status_reads_a_run_while_it_is_written(folder: Path, program: Program) -> None:
+    from gamaml.runlog import RunLog
+
+    with RunLog.open(folder / "a.h5", example_header(example_config())):
+        [found] = status.status(folder)
+    assert (found.generation, found.state) == ("0/5", "running")
+
+
+def test_status_of_a_run_that_nobody_works_on(folder: Path, program: Program) -> None:
+    write_example(folder / "a.h5", 1)
+    (folder / "b.h5").write_text("no run")
+    first, second = status.status(folder)
+    assert first.state == "stopped"
+    assert second.state.startswith("unreadable: ")
+
+
+@pytest.mark.parametrize("name", ["nothing", "."])
+def test_status_without_runs_is_a_mistake(name: str) -> None:
+    with pytest.raises(ConfigError, match=r"status '.*': expected .*; check the path"):
+        status.status(Path(name))
+
+
+def test_a_note_that_is_none_is_told(folder: Path) -> None:
+    (folder / "x.job.json").write_text("[]")
+    with pytest.raises(ConfigError, match=r"x\.job\.json: expected a note of gamaml submit"):
+        status.status(folder)

@@ -8,7 +8,7 @@ from gamaml.runlog.current import Current, CurrentFile, read_current
 from gamaml.runlog.generation import Generation
 from gamaml.runlog.hdf5 import PADDING
 from gamaml.runlog.header import SCHEMA_VERSION, Header
-from gamaml.runlog.history import History
+from gamaml.runlog.history import History, Start, read_starts
 from gamaml.runlog.lock import Holder, live_holder
 from gamaml.runlog.log import RunLog, check, sidecar
 from gamaml.runlog.run import Run, digest, load
@@ -25,12 +25,14 @@ __all__ = [
     "Holder",
     "Run",
     "RunLog",
+    "Start",
     "Summary",
     "check",
     "digest",
     "live_holder",
     "load",
     "read_current",
+    "read_starts",
     "sidecar",
     "summarise",
 ]

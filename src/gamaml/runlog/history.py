@@ -124,10 +124,34 @@ def read_snapshots(path: Path) -> Iterator[Snapshot]:
             yield decode_snapshot(payload)
 
 
+@dataclass(frozen=True)
+class Start:
+    """One start of a run.
+
+    Attributes:
+        time: in seconds since 1970.
+        job_id: the batch job, or None.
+    """
+
+    time: float
+    job_id: str | None
+
+
+def read_starts(path: Path) -> list[Start]:
+    """Return when and in which jobs the run of a journal was started, the first start first.
+
+    Raises:
+        RunFileError: not a journal, newer, or damaged.
+    """
+    frames = read_frames(path, payloads=(FrameType.START,))
+    starts = (json.loads(payload) for frame_type, payload, _ in frames if frame_type is FrameType.START)
+    return [Start(start["time"], start["job_id"]) for start in starts]
+
+
 def is_finished(path: Path) -> bool:
     """Return whether a journal ends with the mark that stop criteria were met; reads no payload."""
     finished = False
-    for frame_type, _, _ in read_frames(path, payloads=False):
+    for frame_type, _, _ in read_frames(path, payloads=()):
         if frame_type is not FrameType.START:
             finished = frame_type is FrameType.FINISHED
     return finished

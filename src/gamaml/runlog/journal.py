@@ -13,7 +13,7 @@ import errno
 import os
 import struct
 import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Container, Iterable, Iterator
 from pathlib import Path
 from typing import BinaryIO
 
@@ -26,6 +26,9 @@ _FRAME = struct.Struct("<4sIQI")
 _FRAME_MAGIC = b"\xf5gmF"
 _CHECKSUM = struct.Struct("<I")
 _FRAME_NBYTES = _FRAME.size + _CHECKSUM.size
+
+ALL: Container[int] = range(1 << 32)
+"""Every type of frame, also one that only a newer gamaml knows."""
 
 
 class FrameType(enum.IntEnum):
@@ -109,14 +112,15 @@ class Journal:
             self._fd = -1
 
 
-def read_frames(path: Path, *, payloads: bool = True) -> Iterator[tuple[FrameType, bytes, int]]:
+def read_frames(path: Path, *, payloads: Container[int] = ALL) -> Iterator[tuple[FrameType, bytes, int]]:
     """Yield (type, payload, end in bytes) of every whole frame; a torn tail is left out.
 
     Only what the file held at the call is read, so that a live journal may be read.
 
     Args:
         path: the journal.
-        payloads: False skips the payloads and their checksums, and yields b"" instead.
+        payloads: types of frames whose payloads are wanted; those of others, and their checksums, are skipped, and b""
+            is yielded instead.
 
     Raises:
         RunFileError: not a journal, newer, or damaged before its last frame.
@@ -174,7 +178,7 @@ def _read_preamble(path: Path, file: BinaryIO) -> None:
 
 
 def _read_frame(
-    path: Path, file: BinaryIO, position: int, size: int, payloads: bool
+    path: Path, file: BinaryIO, position: int, size: int, payloads: Container[int]
 ) -> tuple[FrameType, bytes, int] | None:
     """Return the frame at `position`, or None where there is no whole one."""
     file.seek(position)
@@ -185,8 +189,9 @@ def _read_frame(
     end = position + _FRAME_NBYTES + length
     if magic != _FRAME_MAGIC or end > size:
         return None
-    payload = file.read(length) if payloads else b""
-    if payloads and zlib.crc32(payload) != checksum:
+    wanted = number in payloads
+    payload = file.read(length) if wanted else b""
+    if wanted and zlib.crc32(payload) != checksum:
         return None
     try:
         return FrameType(number), payload, end
@@ -202,7 +207,7 @@ def _refuse_damage(path: Path, file: BinaryIO, position: int, size: int) -> None
     rest = file.read(size - position)
     at = rest.find(_FRAME_MAGIC, 1)
     while at >= 0:
-        if _read_frame(path, file, position + at, size, payloads=True) is not None:
+        if _read_frame(path, file, position + at, size, ALL) is not None:
             raise RunFileError(
                 f"{path}: expected whole frames, got damage at byte {position} with good frames from byte "
                 f"{position + at} on; restore the file from a copy, or start a new run"
