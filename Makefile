@@ -16,6 +16,8 @@ FIND_PYTHON = \
 # pip's own notes are noise here, its errors are not.
 PIP_INSTALL = bin/python -m pip install -qq --disable-pip-version-check --editable
 METADATA = setup.cfg pyproject.toml
+# Known by their first line: most have no extension.
+SHELL_SCRIPTS = $(shell grep -rlE '^\#!/bin/(ba)?sh' --exclude='*.py' --exclude='*.md' .ci mpi jobscripts examples)
 
 .PHONY: demo test check clean find-python
 
@@ -37,6 +39,7 @@ check: .venv/dev-ready
 	.venv/bin/ruff format --check .
 	.venv/bin/ruff check .
 	.venv/bin/pyright --pythonpath .venv/bin/python
+	.venv/bin/shellcheck $(SHELL_SCRIPTS)
 
 find-python:
 	@$(FIND_PYTHON)
