@@ -123,8 +123,6 @@ def test_an_environment_plays_as_many_fresh_episodes_as_tasks(tmp_path: Path) ->
     assert found.values.shape == (30, 1)
     assert found.steps == found.values.sum()  # CartPole pays 1 per step
     assert np.array_equal(found.values, found.values.round())
-    with pytest.raises(ConfigError, match="inner.rounds=1: expected 0"):
-        adapt(gamaml.load(tmp_path / "pole.h5"), rounds=[1])
 
 
 def test_a_run_without_rounds_can_be_given_some_by_its_fixed_step_size(tmp_path: Path) -> None:
