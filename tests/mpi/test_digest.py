@@ -185,7 +185,7 @@ def test_interleaved_populations_equal_those_that_ran_alone(mpi: Mpi, mpich: Mpi
     configs, seeds = ("sphere", "navigation", "es"), (3, 4)
     words = ["gamaml", "run", *(PROGRAMS / f"{config}.toml" for config in configs), "--seeds", "3-4"]
     together = [*words, "--out", tmp_path / "together"]
-    run_mpi(together, ranks=UNEVEN.ranks, nodes=UNEVEN.nodes, mpi=mpi, cwd=PROGRAMS)
+    run_mpi(together, ranks=UNEVEN.ranks, nodes=UNEVEN.nodes, mpi=mpi, cwd=PROGRAMS, timeout=180)
     for config, seed in itertools.product(configs, seeds):
         alone = tmp_path / f"{config}{seed}"
         run(mpich, SINGLE, f"{config}.toml", alone, "--set", f"seed={seed}")
