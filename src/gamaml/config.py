@@ -270,6 +270,11 @@ class Config:
         _validate(self)
 
     @property
+    def population_size(self) -> int:
+        """Children per generation, with whatever strategy."""
+        return self.ga.population_size if self.es is None else self.es.population_size
+
+    @property
     def subject(self) -> str:
         """The task's name or the environment's id."""
         return self.task.name or self.env.id

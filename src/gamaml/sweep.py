@@ -96,7 +96,7 @@ def with_env(config: Config, env: str) -> Config:
 
 def populations_per_job(configs: Sequence[Config], num_ranks: int) -> int:
     """Return how many populations of these configs have to interleave to keep so many ranks busy."""
-    smallest = min(config.ga.population_size for config in configs)
+    smallest = min(config.population_size for config in configs)
     return -(-CHILDREN_PER_RANK * num_ranks // smallest)
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from gamaml import config as cfg
+from gamaml.config import ESConfig
 from gamaml.errors import ConfigError
 from gamaml.sweep import Sweep, pack, parse_envs, populations_per_job, with_env, write_seeds
 
@@ -84,6 +85,8 @@ def test_enough_populations_interleave_to_keep_the_ranks_busy() -> None:
     assert populations_per_job([small], 256) == 5
     assert populations_per_job([small], 1) == 1
     assert populations_per_job([big, small], 256) == 21  # the default population is 200
+    searched = dataclasses.replace(big, strategy="es", es=ESConfig(population_size=1000))
+    assert populations_per_job([searched], 256) == 5
 
 
 def sizes(jobs: list[Sweep]) -> list[int]:
