@@ -68,6 +68,25 @@ def test_gymnasium_env_is_the_one_that_gymnasium_makes(env_id: str, action: Any)
     assert [by_hand(ours, seed, action) for seed in (3, 4)] == [by_hand(theirs, seed, action) for seed in (3, 4)]
 
 
+def test_mujoco_writes_no_log_file_and_its_warnings_are_logged(tmp_path: Path) -> None:
+    pytest.importorskip("mujoco", reason="needs mujoco")
+    program = """
+        import logging
+        logging.basicConfig(format="%(name)s %(levelname)s")
+        import mujoco
+        from gamaml import config
+        from gamaml.envs.make import make
+        env = make(config.EnvConfig(id="HalfCheetah-v5"))
+        env.reset(seed=0)
+        env.unwrapped.data.qpos[:] = float("nan")
+        mujoco.mj_step(env.unwrapped.model, env.unwrapped.data)
+    """
+    command = [sys.executable, "-c", textwrap.dedent(program)]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=120)
+    assert (done.returncode, done.stderr) == (0, "gamaml.envs.make WARNING\n")
+    assert not list(tmp_path.iterdir())
+
+
 @pytest.mark.parametrize("action", [0, None])
 def test_gym_env_is_the_one_that_gym_makes(action: Any) -> None:
     pytest.importorskip("gym", reason="needs gym")

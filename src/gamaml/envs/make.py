@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes.util
 import difflib
 import importlib
+import logging
 import os
 import re
 import sys
@@ -15,6 +16,8 @@ from typing import Any
 
 from gamaml.config import EnvConfig
 from gamaml.errors import ConfigError
+
+log = logging.getLogger(__name__)
 
 _OFF_SCREEN = {"egl": "EGL", "osmesa": "OSMesa"}
 """MuJoCo's ways to draw without a display -> the system library that each needs."""
@@ -80,6 +83,9 @@ def make(env: EnvConfig, *, render: bool = False) -> Any:  # an environment with
 
 def _gymnasium(env: EnvConfig, render: bool) -> Any:  # an environment
     gymnasium = _library("gymnasium", "gymnasium", env)
+    spec = gymnasium.registry.get(env.id)
+    if spec is not None and str(spec.entry_point).startswith("gymnasium.envs.mujoco"):
+        _take_mujocos_warnings()
     sys.path.insert(0, str(Path.cwd()))
     try:
         return gymnasium.make(env.id, disable_env_checker=True, **_settings(env, render))
@@ -107,6 +113,21 @@ def _draw_without_display() -> None:
     found = [backend for backend, library in _OFF_SCREEN.items() if ctypes.util.find_library(library)]
     if found:
         os.environ.setdefault("MUJOCO_GL", found[0])
+
+
+def _take_mujocos_warnings() -> None:
+    """Log MuJoCo's warnings: it would write a file MUJOCO_LOG.TXT into the working directory, from every rank."""
+    try:
+        mujoco = importlib.import_module("mujoco")
+    except ImportError:
+        return  # gymnasium.make says what is missing
+    if mujoco.get_mju_user_warning() is None:
+        mujoco.set_mju_user_warning(_log_mujocos_warning)
+
+
+def _log_mujocos_warning(text: str) -> None:
+    # Its models are Gymnasium's, so that what is deprecated in them is no news to a user.
+    log.log(logging.DEBUG if "deprecated" in text else logging.WARNING, "MuJoCo: %s", text)
 
 
 def _gym(env: EnvConfig, render: bool) -> Any:  # an environment
