@@ -11,8 +11,12 @@ from typing import Any
 import numpy as np
 import pytest
 
+from gamaml import config as cfg
+from gamaml import streams, tasks
 from gamaml.envs.bridge import BridgedEnv
 from gamaml.envs.spaces import spaces_of
+from gamaml.tasks.roboschool import RoboschoolAntDirection
+from gamaml.types import EvaluationKey
 
 FOLDER = Path(__file__).parents[2] / ".venv-roboschool"
 PYTHON = FOLDER / "bin" / "python"
@@ -95,3 +99,34 @@ def test_a_policy_can_read_the_spaces() -> None:
         spaces = spaces_of(env, "task")
         assert (spaces.observation_size, spaces.num_outputs) == (28, 8)
         assert env.reset(seed=0)[0].dtype == np.float32
+
+
+def test_the_directed_ant_is_paid_for_its_velocity_in_the_tasks_direction() -> None:
+    task = RoboschoolAntDirection(str(PYTHON))
+    actions = np.random.default_rng(0).uniform(-1, 1, (60, 8)).astype(np.float32)
+    rewards: dict[float, list[float]] = {}
+    with make("RoboschoolAnt-v1") as plain:
+        plain.reset(seed=3)
+        played = [plain.step(action) for action in actions]
+    env = task.make_env(None)
+    for direction in (1.0, -1.0):
+        task.set_task(env, direction)
+        env.reset(seed=3)
+        rewards[direction] = [env.step(action)[1] for action in actions]
+    env.close()
+    assert rewards[1.0] == [reward for _, reward, _, _, _ in played]
+    half = (np.array(rewards[1.0]) - rewards[-1.0]) / 2
+    for (seen, *_), velocity in zip(played, half, strict=True):
+        assert velocity == pytest.approx((seen[2] * seen[3] + seen[1] * seen[4]) / 0.3, abs=1e-5)
+
+
+def test_the_ant_adapts_through_the_bridge() -> None:
+    mapping = {"task": {"name": "roboschool_ant_direction", "python": str(PYTHON), "horizon": 10}}
+    inner = {"rounds": 2, "num_tasks": 2, "episodes": 2}
+    config = cfg.from_mapping({**mapping, "inner": inner, "stop": {"generations": 1}})
+    problem = tasks.make_problem(config)
+    key = EvaluationKey(streams.key(1, streams.Purpose.TASKS), streams.key(1, streams.Purpose.EPISODES))
+    params = problem.initial(np.random.default_rng(0).standard_normal(problem.num_params, np.float32))
+    result = problem.evaluate(params, key)
+    assert result.returns.shape == (3,) and np.isfinite(result.returns).all()
+    assert problem.evaluate(params, key).returns.tobytes() == result.returns.tobytes()

@@ -97,6 +97,12 @@ class GoalRunner(Runner):
         return -abs(info["x_position"] - self.task[0]) - abs(info["y_position"] - self.task[1])
 
 
+def directions(generator: np.random.Generator, number: int) -> list[float]:
+    """Return 1 and -1 in turn, with a random one first."""
+    first = float(generator.choice((-1.0, 1.0)))
+    return [first if index % 2 == 0 else -first for index in range(number)]
+
+
 class _Locomotion:
     """What the tasks share: one model serves all of them, by being told its task."""
 
@@ -115,8 +121,7 @@ class _Locomotion:
 class _Direction(_Locomotion):
     def sample_many(self, generator: np.random.Generator, number: int) -> list[float]:
         """Return directions, 1 and -1 equally often, with a random one first."""
-        first = float(generator.choice((-1.0, 1.0)))
-        return [first if index % 2 == 0 else -first for index in range(number)]
+        return directions(generator, number)
 
 
 class CheetahDirection(_Direction):

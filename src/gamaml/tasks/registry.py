@@ -62,6 +62,11 @@ READY_MADE = {
         "2-D navigation to an unknown goal, Finn et al. 2017, section 5.3",
         {"horizon": 100},
     ),
+    "roboschool_ant_direction": ReadyMade(
+        "gamaml.tasks.roboschool:RoboschoolAntDirection",
+        "roboschool's ant to walk forward or backward, in a Python 3.7 (docs/roboschool.md)",
+        {"python": ".venv-roboschool/bin/python", "horizon": 200},
+    ),
     "sinusoid": ReadyMade(
         "gamaml.tasks.sinusoid:Sinusoid",
         "few-shot regression of sine waves, Finn et al. 2017, section 5.1",
