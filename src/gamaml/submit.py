@@ -25,6 +25,9 @@ RANK_MIB = 512
 """Memory per rank besides the windows: 60 to 150 MiB were measured in long runs (Atari, MuJoCo, JAX), and up to 400 MiB
 while JAX compiles."""
 
+_EARLY_SECONDS = 60
+"""By so much SLURM may send its signal too early."""
+
 
 @dataclass(frozen=True)
 class Request:
@@ -99,8 +102,8 @@ def plan(request: Request) -> Submission:
         ConfigError: a mistake in the config, the sweep or what is asked of the site.
         RunFileError: a run file that cannot be continued.
     """
-    seconds_of(request.time)
     sweep, site = request.sweep, request.site
+    _check_time(request.time, site)
     ranks_per_node = request.ranks_per_node or site.cores_per_node
     if ranks_per_node is None:
         where = site.source or "the site file"
@@ -131,23 +134,24 @@ def plan(request: Request) -> Submission:
 def summary(submission: Submission) -> str:
     """Return in words what a submission takes."""
     job, runs = submission.job, submission.runs
+    each = " in each" if len(runs) > 1 else ""
     sizes = sorted({len(some) for some in runs})
-    number = sum(map(len, runs))
+    names = list(itertools.chain.from_iterable(runs))
     interleaved = "-".join(map(str, dict.fromkeys((sizes[0], sizes[-1]))))
+    together = f", {interleaved} interleaved{each}" if sizes[-1] > 1 else ""
     known = {"partial": "to be continued", "finished": "finished already"}
     states = [f"{submission.states[state]} {words}" for state, words in known.items() if submission.states[state]]
     jobs = "1 job" if len(runs) == 1 else f"an array of {len(runs)} jobs"
-    each = "" if len(runs) == 1 else " each"
     return "\n".join(
         [
-            f"{job.name}: {number} run{'s' if number != 1 else ''} in {jobs}, {interleaved} interleaved{each}",
+            f"{job.name}: {len(names)} run{'s' if len(names) != 1 else ''} in {jobs}{together}",
             f"  a job: {job.nodes} node{'s' if job.nodes != 1 else ''} x {job.ranks_per_node} ranks, {job.time}, "
             f"{job.memory_mib} MiB per node, {submission.window_mib} of them shared",
             f"  at most {submission.core_hours:,.1f} core-hours until every job was started once; one that needs more "
             "time goes on in a further start",
             f"  script: {submission.path}",
             f"  logs: {job.log}",
-            f"  run files: {job.out / runs[0][0]}.h5" + (f" to {runs[-1][-1]}.h5" if number > 1 else ""),
+            f"  run files: {job.out / names[0]}.h5" + (f" to {names[-1]}.h5" if len(names) > 1 else ""),
             *(["  of the runs " + ", ".join(states)] if states else []),
         ]
     )
@@ -205,6 +209,15 @@ def seconds_of(time: str) -> int:
         if total > 0:
             return total
     raise ConfigError(f"--time {time!r}: expected a limit like 12:00:00, 90 (minutes) or 1-12; correct it")
+
+
+def _check_time(time: str, site: Site) -> None:
+    shortest = site.signal_seconds + _EARLY_SECONDS
+    if seconds_of(time) <= shortest:
+        raise ConfigError(
+            f"--time {time!r}: expected more than {shortest} s, got {seconds_of(time)}; the job would be told to "
+            "checkpoint before it has begun: choose a longer limit, or a smaller SITE_SIGNAL_SECONDS"
+        )
 
 
 def _job_name(request: Request) -> str:

@@ -68,7 +68,7 @@ def test_light_commands_start_no_mpi(arguments: list[str], environment: dict[str
 
 def test_submit_and_status_start_no_mpi(environment: dict[str, str], tmp_path: Path) -> None:
     (tmp_path / "good.toml").write_text('[task]\nname = "navigation"\n[stop]\ngenerations = 1\n')
-    submit = ["submit", "good.toml", "--time", "1", "--ranks-per-node", "1", "--dry-run"]
+    submit = ["submit", "good.toml", "--time", "10", "--ranks-per-node", "1", "--dry-run"]
     done = python("-m", "gamaml", *submit, environment=environment, folder=tmp_path)
     assert done.returncode == 0, done.stderr
     (tmp_path / "good-seed1.h5").write_bytes(b"no run")

@@ -130,6 +130,12 @@ def test_time_limits_are_read_as_slurm_reads_them(text: str, seconds: int) -> No
     assert seconds_of(text) == seconds
 
 
+def test_a_limit_that_ends_before_the_signal_is_refused() -> None:
+    with pytest.raises(ConfigError, match="--time '3': expected more than 180 s, got 180; the job would be told to"):
+        submit.plan(request(time="3"))
+    assert submit.plan(request(time="2", site=Site(signal_seconds=30))).job.time == "2"
+
+
 @pytest.mark.parametrize("text", ["", "0", "12h", "1:2:3:4", "-1", "UNLIMITED", "1-"])
 def test_other_time_limits_are_refused(text: str) -> None:
     with pytest.raises(ConfigError, match="expected a limit like 12:00:00"):
@@ -146,7 +152,7 @@ def test_a_dry_run_writes_the_script_to_stdout_and_nothing_else(
     output = capsys.readouterr()
     assert output.out.startswith("#!/bin/bash\n# gamaml submit nav.toml --seeds 0-3")
     assert "#SBATCH --account=us\n" in output.out
-    assert "nav: 4 runs in an array of 2 jobs, 2 interleaved each\n" in output.err
+    assert "nav: 4 runs in an array of 2 jobs, 2 interleaved in each\n" in output.err
     assert "at most 4.0 core-hours" in output.err
     assert sorted(path.name for path in folder.iterdir()) == ["nav.toml"]
 
@@ -158,7 +164,7 @@ def test_submitting_says_what_it_takes_before_sbatch_sees_the_script(
     assert cli.main(SUBMIT) == 0
     assert (folder / "called").read_text() == "--parsable runs/nav.sbatch\n"
     output = capsys.readouterr().out.splitlines()
-    assert output[0] == "nav: 4 runs in an array of 2 jobs, 2 interleaved each"
+    assert output[0] == "nav: 4 runs in an array of 2 jobs, 2 interleaved in each"
     assert output[-1] == "submitted as job 77; see how it goes with: gamaml status runs"
     assert 'case "$SLURM_ARRAY_TASK_ID" in' in (folder / "runs" / "nav.sbatch").read_text()
     note = json.loads((folder / "runs" / "nav-77.job.json").read_text())
@@ -203,7 +209,7 @@ MISTAKES = {
     "bad time": ([*SUBMIT[:-1], "soon"], "--time 'soon': expected a limit like"),
     "no nodes": ([*SUBMIT, "--nodes", "0"], "--nodes 0: expected at least 1"),
     "no such config": (
-        ["submit", "x.toml", "--time", "1", "--ranks-per-node", "1"],
+        ["submit", "x.toml", "--time", "10", "--ranks-per-node", "1"],
         "expected a TOML file, got no such file",
     ),
     "name with folder": ([*SUBMIT, "--name", "a/b"], "--name 'a/b': expected a file name without folders"),
