@@ -565,6 +565,13 @@ def _validate_policy(policy: PolicyConfig) -> None:
     _one_of("policy.network", policy.network, NETWORKS)
     _one_of("policy.activation", policy.activation, ("relu", "tanh"))
     _above_zero("policy.output_scale", policy.output_scale)
+    for name in ("hidden", "activation", "output_scale"):
+        value, default = getattr(policy, name), getattr(PolicyConfig, name)
+        if policy.network != "mlp" and value != default:
+            raise ConfigError(
+                f'policy.{name}={value!r}: expected only with policy.network="mlp", since {policy.network!r} has '
+                "layers and initial weights of its own; leave it out"
+            )
 
 
 def _validate_std(policy: PolicyConfig, inner: InnerConfig) -> None:

@@ -187,6 +187,20 @@ def test_normalised_observations_have_the_constants_of_the_run() -> None:
     assert problem.evaluate(params, key()).fitness != first
 
 
+def test_pictures_are_not_normalised() -> None:
+    class Seen(Faulty):
+        observation_space = Space(shape=(4, 84, 84))
+
+    class Sees(Task):
+        def make_env(self, task: Any) -> Faulty:
+            return Seen(self.way)
+
+    mapping = {"task": {"name": "m:Task"}, "inner": {"rounds": 0}, "stop": {"generations": 1}}
+    mapping |= {"env": {"normalise_steps": 10}, "policy": {"network": "nature"}}
+    with pytest.raises(ConfigError, match=r"^env.normalise_steps=10: expected observations that are no pictures, got "):
+        tasks.make_problem(cfg.from_mapping(mapping), Sees(""))
+
+
 class Space:
     def __init__(self, **attributes: Any) -> None:
         self.__dict__.update(attributes)

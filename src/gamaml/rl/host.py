@@ -103,6 +103,11 @@ class HostProblem:
         if horizon is None and inner is not None:
             horizon = _own_limit(env, config)
         self._close(env)
+        if config.env.normalise_steps and len(spaces.observation_shape) > 2:
+            raise ConfigError(
+                f"env.normalise_steps={config.env.normalise_steps}: expected observations that are no pictures, "
+                f"got arrays of shape {spaces.observation_shape}; leave it out"
+            )
         policy = config.policy
         self._network = networks.make(policy, spaces.observation_shape, spaces.num_outputs)
         sampled = policy.sampled or inner is not None
