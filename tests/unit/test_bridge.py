@@ -263,7 +263,7 @@ def test_signals_to_the_whole_job_leave_the_server_alone(bridged: Make) -> None:
     env = bridged()
     for number in server.IGNORED_SIGNALS:
         os.kill(env.pid, number)
-    play(env, 1, 2)
+    assert play(env, 1, 2) == play(bridged(), 1, 2)
 
 
 def test_an_interrupted_call_ends_the_server(bridged: Make) -> None:
