@@ -15,7 +15,7 @@ from gamaml import pictures, streams
 from gamaml.config import Config
 from gamaml.errors import ConfigError
 from gamaml.evaluate import batch_size, use_constants
-from gamaml.pictures import BLUE, GREEN, ORANGE
+from gamaml.pictures import BLUE, ORANGE
 from gamaml.streams import Purpose
 from gamaml.types import BatchProblem, Evaluation, EvaluationKey, Float32Array, Float64Array, Problem
 
@@ -249,12 +249,10 @@ def plot(result: Adaptation, against: Adaptation | None = None, *, path: Path | 
     both = [(result, BLUE, "o")] if against is None else [(result, BLUE, "o"), (against, ORANGE, "s")]
     for place, (each, colour, marker) in enumerate(both):
         _draw(axes, each, colour, marker, shift=0.08 * place)
-    optimum = result.optimal_return
-    if optimum is not None:
-        axes.axhline(optimum, color=GREEN, linestyle=":", linewidth=1.8, label=f"optimum {optimum:.4f}")
     cut = _cut_off(axes, [each for each, *_ in both])
     beyond = result.rounds[-1] > min(each.trained_rounds for each, *_ in both)
     dashed = "; dashed: more than trained for" if beyond else ""
+    pictures.draw_optimum(axes, result.optimal_return)
     axes.set(
         xlabel=f"inner rounds completed (0: before adaptation{dashed})", ylabel=f"{result.metric}, mean over tasks"
     )
@@ -374,8 +372,10 @@ def _notes(both: Sequence[Adaptation]) -> list[str]:
     if both[0].rounds[-1] > min(each.trained_rounds for each in both):
         trained = ", ".join(f"{each.name} {each.trained_rounds}" for each in both)
         lines.append(f"* more rounds than were trained for ({trained})")
-    if both[0].optimal_return is not None:
-        lines.append(f"the best possible mean is {both[0].optimal_return:.4f}")
+    best = both[0].optimal_return
+    if best is not None:
+        known = "not known, out of reach of exact computation" if np.isnan(best) else f"{best:.4f}, exactly computed"
+        lines.append(f"best possible mean: {known}")
     return lines
 
 

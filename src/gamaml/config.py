@@ -21,7 +21,13 @@ INITIAL_STD = 1.0
 
 STRATEGIES = ("ga", "es", "random")
 
-NETWORKS = ("mlp", "nature", "ga-dist")
+CONVOLUTIONAL = ("nature", "ga-dist")
+
+MEMORIES = ("gru", "tcn")
+"""The networks that remember the steps of an episode."""
+
+NETWORKS = ("mlp", *CONVOLUTIONAL, *MEMORIES)
+
 LEARNERS = ("reinforce", "actor_critic")
 GENES = ("discount", "gae_lambda")
 
@@ -82,8 +88,10 @@ class PolicyConfig:
     """The network, for tasks that do not bring their own parameters.
 
     Attributes:
-        network: "mlp"; for Atari also "nature" (Mnih et al. 2015, as Such et al. 2017 use it) and "ga-dist".
-        hidden: width of each hidden layer of an "mlp".
+        network: "mlp"; for Atari also "nature" (Mnih et al. 2015, as Such et al. 2017 use it) and "ga-dist"; for
+            reinforcement learning in JAX without inner updates also two with memory: "gru" (gated recurrent units) and
+            "tcn" (causal dilated convolutions over the last 2^len(hidden) steps).
+        hidden: width of each hidden layer; of a "gru" the units, of a "tcn" the channels.
         sampled: for host environments without inner updates, whether actions are drawn: Gaussian with `std`, or by
             softmax where they are discrete. Otherwise they always are.
         activation: "relu" or "tanh".
@@ -531,6 +539,7 @@ def _validate(config: Config) -> None:
     _validate_env(config.env)
     _validate_policy(config.policy)
     _validate_std(config.policy, config.inner)
+    _validate_memory(config.policy, config.inner)
     _validate_inner(config.inner)
     _validate_ga(config.ga)
     _validate_elite(config.ga)
@@ -567,11 +576,15 @@ def _validate_policy(policy: PolicyConfig) -> None:
     _above_zero("policy.output_scale", policy.output_scale)
     for name in ("hidden", "activation", "output_scale"):
         value, default = getattr(policy, name), getattr(PolicyConfig, name)
-        if policy.network != "mlp" and value != default:
+        if policy.network in CONVOLUTIONAL and value != default:
             raise ConfigError(
-                f'policy.{name}={value!r}: expected only with policy.network="mlp", since {policy.network!r} has '
+                f"policy.{name}={value!r}: expected only with other networks, since {policy.network!r} has "
                 "layers and initial weights of its own; leave it out"
             )
+    if policy.network in MEMORIES and not policy.hidden:
+        raise ConfigError(
+            f"policy.hidden=[]: expected at least one layer with policy.network={policy.network!r}; write e.g. [32]"
+        )
 
 
 def _validate_std(policy: PolicyConfig, inner: InnerConfig) -> None:
@@ -585,6 +598,14 @@ def _validate_std(policy: PolicyConfig, inner: InnerConfig) -> None:
         raise ConfigError(
             f"policy.std=0.0: expected a number above 0 with inner.rounds={inner.rounds}, since policy gradients "
             "need random actions; choose e.g. 0.5"
+        )
+
+
+def _validate_memory(policy: PolicyConfig, inner: InnerConfig) -> None:
+    if policy.network in MEMORIES and inner.rounds > 0:
+        raise ConfigError(
+            f"inner.rounds={inner.rounds}: expected 0 with policy.network={policy.network!r}, which adapts by its "
+            'memory in place of updates; set rounds = 0, or choose "mlp"'
         )
 
 

@@ -134,6 +134,7 @@ class Engine:
         def open_logs() -> list[tuple[list[Lineage], Snapshot | None, dict[str, list[float]]]]:
             for path, header, problem in zip(self._paths, headers, self._problems, strict=True):
                 header = dataclasses.replace(header, constants=measured_constants(problem))
+                header = dataclasses.replace(header, optimal_return=getattr(problem, "optimal_return", None))
                 self._logs.append(
                     RunLog.open(
                         path,

@@ -107,10 +107,13 @@ def _highlights(run: Run) -> list[str]:
         f"{header.num_rounds} round{'s' if header.num_rounds != 1 else ''}, {inner.num_tasks} tasks x "
         f"{inner.episodes} episodes, step size {inner.step_size:g}{gene}"
     )
+    plain = " (plain deep GA)" if config.strategy == "ga" else ""
     lines = {
         "task": config.subject + (f" ({settings})" if settings else ""),
         "seed": str(config.seed),
-        "inner loop": loop if header.num_rounds else "none" + (" (plain deep GA)" if config.strategy == "ga" else ""),
+        "inner loop": loop
+        if header.num_rounds
+        else f"none{plain}, {inner.num_tasks} tasks x {inner.episodes} episodes",
         **run.strategy.describe(),
         "noise table": f"{config.noise.size:,} entries, seed {config.noise.seed}, {header.noise_digest[:16]}",
         "parameters": _sizes(run),
@@ -120,10 +123,16 @@ def _highlights(run: Run) -> list[str]:
         lines["reproducible"] = "no: its environment gives other numbers when it is asked again, so a replay may differ"
     if run.num_generations:
         lines["consumed"] = _consumed(run)
+    if header.optimal_return is not None:
+        lines["best possible"] = _optimum(header.optimal_return)
     if len(run.version_history) > 1:
         lines["other versions from"] = ", ".join(f"generation {start}" for start, _ in run.version_history[1:])
     width = max(map(len, lines))
     return [f"  {name:<{width}}  {text}" for name, text in lines.items()]
+
+
+def _optimum(value: float) -> str:
+    return "not known, out of reach of exact computation" if np.isnan(value) else f"{value:.4f}, exactly computed"
 
 
 def _sizes(run: Run) -> str:
@@ -176,6 +185,7 @@ def _learning_curve(run: Run) -> Any:  # a matplotlib Figure
         for line in axes.lines:
             line.set_marker("o")
     cut = _cut_off(axes, curves)
+    pictures.draw_optimum(axes, run.header.optimal_return)
     axes.set(xlabel="generation", ylabel="fitness")
     axes.xaxis.get_major_locator().set_params(integer=True)
     top = axes.secondary_xaxis("top")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +35,14 @@ def figure() -> tuple[Any, Any]:  # a matplotlib Figure and its Axes
     figure: Any = Figure(figsize=(7.5, 4.8), layout="constrained")
     FigureCanvasAgg(figure)
     return figure, figure.add_subplot()
+
+
+def draw_optimum(axes: Any, value: float | None) -> None:  # matplotlib Axes
+    """Draw the best possible mean return, if it is known."""
+    if value is not None and math.isfinite(value):
+        axes.axhline(
+            value, color="0.3", linestyle=(0, (5, 1, 1, 1)), linewidth=1.2, label=f"best possible, {value:.4f}"
+        )
 
 
 def finish(figure: Any, axes: Any, title: str) -> None:

@@ -133,6 +133,9 @@ class SupervisedTask(Protocol):
 class RLTask(Protocol):
     """A distribution of reinforcement-learning tasks, written in JAX.
 
+    Optional: `optimal_return`, the greatest mean return that any policy can reach, NaN where it is not known, shown
+    beside every result; `deterministic = True`, where an episode follows from the task and the actions alone.
+
     Attributes:
         observation_size: length of an observation.
         action_size: length of a continuous action.

@@ -98,17 +98,17 @@ MALFORMED = {
     ),
     "convolutions_with_layers": (
         MINIMAL + '[policy]\nnetwork = "nature"\nhidden = [64]\n',
-        "policy.hidden=(64,): expected only with policy.network=\"mlp\", since 'nature' has layers and initial weights "
+        "policy.hidden=(64,): expected only with other networks, since 'nature' has layers and initial weights "
         "of its own; leave it out",
     ),
     "convolutions_with_activation": (
         MINIMAL + '[policy]\nnetwork = "ga-dist"\nactivation = "tanh"\n',
-        "policy.activation='tanh': expected only with policy.network=\"mlp\", since 'ga-dist' has layers and initial "
+        "policy.activation='tanh': expected only with other networks, since 'ga-dist' has layers and initial "
         "weights of its own; leave it out",
     ),
     "convolutions_with_output_scale": (
         MINIMAL + '[policy]\nnetwork = "nature"\noutput_scale = 1.0\n',
-        "policy.output_scale=1.0: expected only with policy.network=\"mlp\", since 'nature' has layers and initial "
+        "policy.output_scale=1.0: expected only with other networks, since 'nature' has layers and initial "
         "weights of its own; leave it out",
     ),
     "unknown_activation": (

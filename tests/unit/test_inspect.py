@@ -89,6 +89,21 @@ def test_run_without_a_generation_or_rounds_has_a_table(path: Path) -> None:
     assert inspect.table(load(path)).startswith("run: 0 generations, not finished; continue it with --resume")
 
 
+@pytest.mark.parametrize(
+    ("optimum", "words"), [(6.66, "6.6600, exactly computed"), (np.nan, "not known, out of reach of exact computation")]
+)
+def test_best_possible_return_is_told_and_drawn(path: Path, optimum: float, words: str) -> None:
+    write_example(path, 2, header=example_header(optimal_return=optimum))
+    assert f"  best possible  {words}" in inspect.table(load(path)).splitlines()
+    labels = [line.get_label() for line in inspect._learning_curve(load(path)).axes[0].lines]
+    assert ("best possible, 6.6600" in labels) == np.isfinite(optimum)
+
+
+def test_run_whose_task_knows_of_no_best_return_tells_none(path: Path) -> None:
+    write_example(path, 2)
+    assert "best possible" not in inspect.table(load(path))
+
+
 def test_changed_versions_are_told(path: Path) -> None:
     write_example(path, 2)
     RunLog.open(path, example_header(versions={"numpy": "3"}), resume=True, accept_versions=True).close()

@@ -125,6 +125,9 @@ def test_the_tops_of_modules_import_no_jax_but_where_it_is_at_home() -> None:
     light = (
         "policies.cnn",
         "policies.flat",
+        "policies.gru",
+        "policies.memory",
+        "policies.tcn",
         "policies.vector",
         "tasks.registry",
         "tasks.kinds",

@@ -32,6 +32,7 @@ from gamaml.config import Config, StopConfig
 from gamaml.errors import ConfigError, RunFileError
 from gamaml.population import DONE, FAILED, Snapshot
 from gamaml.runlog import PADDING, CurrentFile, RunLog, load, read_current, summarise
+from gamaml.runlog.header import from_json, to_json
 from gamaml.runlog.journal import FrameType, Journal
 
 
@@ -165,6 +166,20 @@ def test_unreadable_file_is_replaced_by_the_journal(path: Path, content: bytes) 
     whole = load(path).digest()
     path.write_bytes(content)
     assert load(path).digest() == whole
+
+
+@pytest.mark.parametrize("optimum", [None, 6.66, float("nan")])
+def test_best_possible_return_comes_back(path: Path, optimum: float | None) -> None:
+    write_example(path, 1, header=example_header(optimal_return=optimum))
+    assert repr(load(path).header.optimal_return) == repr(optimum)
+    path.unlink()
+    assert repr(load(path).header.optimal_return) == repr(optimum)
+
+
+def test_header_from_before_there_were_constants_is_read() -> None:
+    header = example_header()
+    old = {name: value for name, value in to_json(header).items() if name not in ("constants", "optimal_return")}
+    assert from_json(old) == header
 
 
 def test_file_copied_without_its_folder_is_enough_to_read(path: Path, tmp_path: Path) -> None:

@@ -13,9 +13,10 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from gamaml.config import InnerConfig, PolicyConfig
+from gamaml.config import MEMORIES, InnerConfig, PolicyConfig
 from gamaml.maml import learners
 from gamaml.maml.optimisers import OPTIMISERS, Optimiser, Params
+from gamaml.policies import memory
 from gamaml.rl.policy import Loss
 from gamaml.rl.rollout import Trajectory, check_array, returns, rollout
 from gamaml.types import RLTask, SupervisedTask
@@ -186,7 +187,7 @@ def unadapted_returns(
 
     Args:
         definition: the user's task.
-        policy: gives the activation, and by a std of 0 that actions are not drawn.
+        policy: gives the network, and by a std of 0 that actions are not drawn.
         inner: gives episodes.
         params: the network's arrays, each with a leading dimension [batch].
         std: float32[batch], of the actions.
@@ -201,9 +202,10 @@ def unadapted_returns(
         return jax.random.split(jax.random.split(key, 1)[0], inner.episodes)
 
     keys = jax.vmap(jax.vmap(episode_keys))(keys)
-    found = returns(
-        definition, partial(learners.network, policy), params, None if policy.std == 0 else std, tasks, keys
-    )
+    network = partial(learners.network, policy)
+    if policy.network in MEMORIES:
+        network = memory.recurrent(policy, definition.observation_size)
+    found = returns(definition, network, params, None if policy.std == 0 else std, tasks, keys)
     return Measured(jnp.mean(found.total, axis=2), jnp.sum(found.steps, axis=2))
 
 

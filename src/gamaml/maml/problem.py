@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from gamaml.config import Config, InnerConfig, PolicyConfig
+from gamaml.config import MEMORIES, Config, InnerConfig, PolicyConfig
 from gamaml.maml.start import start_jax
-from gamaml.policies import mlp
+from gamaml.policies import memory, mlp
 from gamaml.policies.flat import Shapes
 from gamaml.policies.vector import Initialiser, ParameterVector
 from gamaml.types import Evaluation, EvaluationKey, Float32Array, RLTask, SupervisedTask
@@ -48,12 +48,16 @@ class InnerLoopProblem:
         self.scalars = vector.scalars(config.inner)
         self.metric = "loss" if supervised else "return"
         self.scale = vector.scale(config.ga)
-        self.optimal_return: float | None = getattr(definition, "optimal_return", None)
         self._definition = definition
         self._vector = vector
         self._initialise = initialise
         self._config = config
         self._own_loss = own_loss
+
+    @property
+    def optimal_return(self) -> float | None:
+        """The task's `optimal_return`, if it has one."""
+        return getattr(self._definition, "optimal_return", None)
 
     def initial(self, noise: Float32Array) -> Float32Array:
         """Turn standard normal noise, float32[num_params], into initial parameters, float32[num_params]."""
@@ -136,9 +140,12 @@ def rl_problem(definition: RLTask, config: Config, own_loss: Callable[..., Any] 
         own_loss: the user's, where `inner.learner` names one.
     """
     policy = config.policy
-    shapes: Shapes = mlp.shapes(definition.observation_size, *policy.hidden, definition.action_size)
+    sizes = definition.observation_size, definition.action_size
+    shapes: Shapes = mlp.shapes(sizes[0], *policy.hidden, sizes[1])
+    if policy.network in MEMORIES:
+        shapes = memory.shapes(policy, *sizes)
     if has_critic(config.inner, own_loss):
-        shapes = {**shapes, **mlp.shapes(definition.observation_size, *policy.hidden, 1, prefix=mlp.CRITIC)}
+        shapes = {**shapes, **mlp.shapes(sizes[0], *policy.hidden, 1, prefix=mlp.CRITIC)}
     vector = ParameterVector.of(shapes, config.inner, policy, stochastic=True)
     initialise = vector.fan_in_initialiser(policy.activation, policy.output_scale)
     return InnerLoopProblem(definition, False, vector, initialise, config, own_loss)

@@ -38,7 +38,7 @@ def compile_program(
         definition: the user's SupervisedTask or RLTask.
         loss: what updates of an RLTask descend; None for a SupervisedTask.
         network: the layout of the flat network.
-        policy: gives the activation, and by a std of 0 that actions are not drawn.
+        policy: gives the network, and by a std of 0 that actions are not drawn.
         inner: gives rounds, num_tasks, episodes, optimiser, what the loss reads, and batch_size.
 
     Returns:

@@ -14,6 +14,7 @@ import jax.numpy as jnp
 from jax import lax
 
 from gamaml.policies import gaussian
+from gamaml.policies.memory import Recurrent
 from gamaml.types import RLTask
 
 Params = Mapping[str, jax.Array]
@@ -55,6 +56,7 @@ class _Moment(NamedTuple):
     state: Any  # the user's
     observation: jax.Array
     alive: jax.Array
+    memory: Any  # the policy's; () where it has none
 
 
 class _Draws(NamedTuple):
@@ -65,19 +67,19 @@ class _Draws(NamedTuple):
 
 
 def rollout(
-    definition: RLTask, network: Network, params: Params, std: jax.Array | None, task: Any, key: jax.Array
+    definition: RLTask, network: Network | Recurrent, params: Params, std: jax.Array | None, task: Any, key: jax.Array
 ) -> Trajectory:
     """Play one episode.
 
     Args:
         definition: the user's reset and step.
-        network: gives the mean of the action.
+        network: gives the mean of the action, with or without a memory.
         params: the network's arrays.
         std: float32[], of the actions; None to act by the mean.
         task: one sampled task, any pytree.
         key: a JAX key.
     """
-    start, draws = _begin(definition, std is not None, task, key)
+    start, draws = _begin(definition, network, std is not None, task, key)
 
     def step(now: _Moment, draws: _Draws) -> tuple[_Moment, Trajectory]:
         following, action, reward = _step(definition, network, params, std, task, now, draws)
@@ -87,13 +89,13 @@ def rollout(
 
 
 def returns(
-    definition: RLTask, network: Network, params: Params, std: jax.Array | None, tasks: Any, keys: jax.Array
+    definition: RLTask, network: Network | Recurrent, params: Params, std: jax.Array | None, tasks: Any, keys: jax.Array
 ) -> Returns:
     """Play the episodes of `rollout` for their returns only, many side by side, until all have ended.
 
     Args:
         definition: the user's reset and step.
-        network: gives the mean of the action.
+        network: gives the mean of the action, with or without a memory.
         params: the network's arrays, each with a leading dimension [batch].
         std: float32[batch], of the actions; None to act by the mean.
         tasks: sampled tasks, [batch, num_tasks].
@@ -102,7 +104,7 @@ def returns(
     Returns:
         Returns of shape [batch, num_tasks, episodes].
     """
-    begin = partial(_begin, definition, std is not None)
+    begin = partial(_begin, definition, network, std is not None)
     # The draws with the steps in front, so that a step's part of them is one piece of memory.
     for task_axis in (None, 0, 0):
         begin = jax.vmap(begin, in_axes=(task_axis, 0), out_axes=(0, 1))
@@ -127,7 +129,9 @@ def returns(
     return lax.while_loop(continues, go_on, (jnp.asarray(0, jnp.int32), start, nothing))[2]
 
 
-def _begin(definition: RLTask, noisy: bool, task: Any, key: jax.Array) -> tuple[_Moment, _Draws]:
+def _begin(
+    definition: RLTask, network: Network | Recurrent, noisy: bool, task: Any, key: jax.Array
+) -> tuple[_Moment, _Draws]:
     """Reset one episode and draw all its randomness: a random generator in the loop doubles the compilation time."""
     reset_key, noise_key, steps_key = jax.random.split(key, 3)
     noise = None
@@ -136,12 +140,13 @@ def _begin(definition: RLTask, noisy: bool, task: Any, key: jax.Array) -> tuple[
     state, observation = definition.reset(task, reset_key)
     check_array("reset: observation", observation, (definition.observation_size,))
     draws = _Draws(noise, jax.random.split(steps_key, definition.horizon))
-    return _Moment(state, observation, jnp.asarray(True)), draws
+    memory = network.start() if isinstance(network, Recurrent) else ()
+    return _Moment(state, observation, jnp.asarray(True), memory), draws
 
 
 def _step(
     definition: RLTask,
-    network: Network,
+    network: Network | Recurrent,
     params: Params,
     std: jax.Array | None,
     task: Any,
@@ -149,7 +154,11 @@ def _step(
     draws: _Draws,
 ) -> tuple[_Moment, jax.Array, jax.Array]:
     """Return the next moment of one episode, the action, and the reward, which is 0 after the end."""
-    action = network(params, now.observation)
+    memory = now.memory
+    if isinstance(network, Recurrent):
+        memory, action = network.step(params, memory, now.observation)
+    else:
+        action = network(params, now.observation)
     if std is not None and draws.noise is not None:
         action = gaussian.action(action, std, draws.noise)
     state, observation, reward, done = definition.step(now.state, action, task, draws.keys)
@@ -161,7 +170,7 @@ def _step(
         return jnp.where(now.alive, new, old)
 
     state, observation = jax.tree.map(hold, (state, observation), (now.state, now.observation))
-    following = _Moment(state, observation, now.alive & ~jnp.asarray(done, bool))
+    following = _Moment(state, observation, now.alive & ~jnp.asarray(done, bool), memory)
     return following, action, jnp.where(now.alive, reward, 0.0)
 
 

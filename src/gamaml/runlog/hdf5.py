@@ -281,7 +281,7 @@ def _read_snapshots(file: Any) -> list[Snapshot]:  # an h5py.File
     ]
 
 
-_JSON_ATTRIBUTES = ("config", "scalars", "versions", "machine", "reproducible", "constants")
+_JSON_ATTRIBUTES = ("config", "scalars", "versions", "machine", "reproducible", "constants", "optimal_return")
 
 
 def _read_header(file: Any) -> Header:

@@ -24,7 +24,7 @@ SCHEMA_VERSION = 2
 2: a lineage's entries may have a column "partners"; runs may have snapshots."""
 
 
-_OPTIONAL = ("reproducible", "constants")
+_OPTIONAL = ("reproducible", "constants", "optimal_return")
 
 
 @dataclass(frozen=True)
@@ -44,6 +44,8 @@ class Header:
         reproducible: whether an evaluation can be repeated bit by bit, by what its problem says of itself.
         constants: arrays by name, as lists, that the run's problem measured at its beginning; part of the science, and
             taken over by every later job.
+        optimal_return: the greatest mean return that any policy can reach: NaN where it is not known, None where the
+            task does not speak of it. Told, never compared.
     """
 
     name: str
@@ -57,6 +59,7 @@ class Header:
     machine: dict[str, str]
     reproducible: bool = True
     constants: dict[str, list[float]] = dataclasses.field(default_factory=dict[str, list[float]])
+    optimal_return: float | None = None
 
     @property
     def record_dtype(self) -> np.dtype[np.void]:

@@ -5,12 +5,12 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from gamaml.config import Config, to_mapping
+from gamaml.config import MEMORIES, NETWORKS, Config, to_mapping
 from gamaml.envs.film import Film
 from gamaml.envs.make import EnvTask
 from gamaml.errors import ConfigError
 from gamaml.maml.start import prepare_environment
-from gamaml.tasks.kinds import HOST, PROBLEM, SUPERVISED, kind_of
+from gamaml.tasks.kinds import HOST, PROBLEM, RL, SUPERVISED, kind_of
 from gamaml.tasks.registry import own_loss, task_class
 from gamaml.tasks.settings import build
 from gamaml.types import Problem
@@ -33,6 +33,7 @@ def make_problem(config: Config, task: object | None = None, *, film: Film | Non
     # A user's module may compute with JAX when it is imported, and so start it.
     prepare_environment()
     if config.env.id:
+        _check_network(HOST, config)
         problem = _host_problem(EnvTask(config.env, render=film is not None), config, film)
     else:
         definition = _instance(config) if task is None else task
@@ -64,6 +65,8 @@ def _problem(definition: Any, kind: str, config: Config, film: Film | None) -> P
         _check_batch_size(kind, config)
     if kind == PROBLEM:
         return definition
+    _check_network(kind, config)
+    _check_episodes(definition, config)
     if kind == HOST:
         return _host_problem(definition, config, film)
     # Imported here so that neither host environments nor a Problem of the user's own import JAX.
@@ -97,6 +100,25 @@ def _check_batch_size(kind: str, config: Config) -> None:
     else:
         why = "a Problem of your own; leave it out, and give the class an attribute batch_size"
     raise ConfigError(f"inner.batch_size={config.inner.batch_size}: expected 1 for task {config.task.name!r}, {why}")
+
+
+def _check_network(kind: str, config: Config) -> None:
+    name = config.policy.network
+    known = {SUPERVISED: ("mlp",), RL: ("mlp", *MEMORIES)}.get(kind, tuple(n for n in NETWORKS if n not in MEMORIES))
+    if name not in known:
+        raise ConfigError(
+            f"policy.network={name!r}: expected one of {', '.join(known)} for task {config.subject!r} of the kind "
+            f"{kind!r}, got another; choose one of those"
+        )
+
+
+def _check_episodes(definition: Any, config: Config) -> None:  # the user's task
+    fixed = getattr(definition, "deterministic", False) and config.policy.std == 0
+    if fixed and config.inner.episodes > 1:
+        raise ConfigError(
+            f"inner.episodes={config.inner.episodes}: expected 1 for task {config.subject!r} with policy.std=0, where "
+            "all episodes of a task are the same; set episodes = 1 and raise num_tasks"
+        )
 
 
 def _host_problem(definition: Any, config: Config, film: Film | None) -> Problem:  # the user's task

@@ -47,6 +47,11 @@ READY_MADE = {
         "an ant to walk with an unknown velocity, Finn et al. 2017, section 5.3",
         {**_RUNNER, "bonus": 1.05, "terminates": True},
     ),
+    "bandit": ReadyMade(
+        "gamaml.tasks.bandit:Bandit",
+        "the best of several slot machines, by a policy with memory, Duan et al. 2016, section 3.1",
+        {"pulls": 10, "arms": 5},
+    ),
     "cheetah_direction": ReadyMade(
         "gamaml.tasks.locomotion:CheetahDirection",
         "a half-cheetah to run forward or backward, Finn et al. 2017, section 5.3",
@@ -56,6 +61,11 @@ READY_MADE = {
         "gamaml.tasks.locomotion:CheetahVelocity",
         "a half-cheetah to run with an unknown velocity, Finn et al. 2017, section 5.3",
         dict(_RUNNER),
+    ),
+    "mdp": ReadyMade(
+        "gamaml.tasks.mdp:TabularMDP",
+        "unknown small Markov decision processes, by a policy with memory, Duan et al. 2016, section 3.2",
+        {"states": 10, "actions": 5, "episode_length": 10, "episodes": 10},
     ),
     "navigation": ReadyMade(
         "gamaml.tasks.navigation:Navigation",
