@@ -19,6 +19,7 @@ from gamaml.evolve import Evolution
 from gamaml.parallel import launcher, memory, table
 from gamaml.parallel.board import Board
 from gamaml.parallel.guard import Guard
+from gamaml.parallel.heartbeat import Heartbeat
 from gamaml.parallel.layout import Layout, job_info
 from gamaml.parallel.rates import NodeRates
 from gamaml.parallel.relay import Relay
@@ -282,11 +283,16 @@ class Engine:
                         self._parents[population],
                     )
                 )
+        heartbeat = None
+        if self._topology.is_leader and self._topology.num_nodes > 1:
+            heartbeat = Heartbeat(self._topology.relay, self._topology.host, launcher.heartbeat_seconds())
+            self._stack.callback(heartbeat.free)
         self._service = Service(
             self._topology,
             self._board_window,
             relays,
             self._watch,
+            heartbeat=heartbeat,
             master=self._advance if self._topology.is_root else None,
             on_give_up=self._close_logs,
         )

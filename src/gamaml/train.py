@@ -276,7 +276,9 @@ def refuse(error: Exception, comm: MPI.Intracomm | None = None) -> NoReturn:
 def _check(plan: _Plan) -> list[Problem]:
     """Return the plan's problems, after refusing whatever can be refused without MPI."""
     from gamaml import runlog, tasks
+    from gamaml.parallel import launcher
 
+    launcher.heartbeat_seconds()
     problems = [tasks.make_problem(config, plan.task) for config in plan.configs]
     for path in plan.paths():
         runlog.check(path, resume=plan.resume, overwrite=plan.overwrite)

@@ -2,10 +2,18 @@
 
 from __future__ import annotations
 
+import math
 import os
+import subprocess
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+
+from gamaml.errors import ConfigError
+
+HEARTBEAT, _HEARTBEAT_SECONDS = "GAMAML_HEARTBEAT_SECONDS", 120.0
+"""An environment variable, since the limit belongs to a cluster and to a job, which may run several configs at once."""
 
 _RANK = ("PMI_RANK", "OMPI_COMM_WORLD_RANK", "PMIX_RANK", "SLURM_PROCID")
 _SIZE = ("PMI_SIZE", "OMPI_COMM_WORLD_SIZE", "SLURM_STEP_NUM_TASKS")
@@ -45,6 +53,25 @@ def job_id(environment: Mapping[str, str] = os.environ) -> str | None:
     return next((environment[name] for name in _JOB if environment.get(name)), None)
 
 
+def heartbeat_seconds(environment: Mapping[str, str] = os.environ) -> float:
+    """Return after how many seconds of silence a node is given up, 0 for never.
+
+    Raises:
+        ConfigError: it is set to something else than a number.
+    """
+    text = environment.get(HEARTBEAT, "") or str(_HEARTBEAT_SECONDS)
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = math.nan
+    if not 0 <= seconds < math.inf:
+        raise ConfigError(
+            f"{HEARTBEAT}={text!r}: expected seconds of silence after which a node is given up, or 0 for never, got "
+            "that; set e.g. 120"
+        )
+    return seconds
+
+
 def terminal(environment: Mapping[str, str] = os.environ) -> Terminal | None:
     """Return the terminal on which this process's stdout is seen, None if it ends in a file or is not known.
 
@@ -61,6 +88,28 @@ def terminal(environment: Mapping[str, str] = os.environ) -> Terminal | None:
         return Terminal(width=None if launcher is None else _width(behind))
     except OSError:
         return None
+
+
+def end_launcher(seconds: float) -> None:
+    """Have the launcher killed after `seconds`, if it is an ancestor of this process and still there.
+
+    A launcher waits for processes that it cannot end: on a node out of reach, stopped, or hanging in a file system.
+    """
+    pid = _launcher_pid()
+    if pid is None:
+        return
+    # A process of its own, since this one ends before; a descriptor, since the number may by then be another's.
+    launcher = os.pidfd_open(pid)
+    code = f"import signal, time; time.sleep({seconds}); signal.pidfd_send_signal({launcher}, signal.SIGKILL)"
+    subprocess.Popen(
+        [sys.executable, "-I", "-S", "-c", code],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        pass_fds=[launcher],
+        start_new_session=True,
+    )
+    os.close(launcher)
 
 
 def shared_memory_folder(environment: Mapping[str, str] = os.environ) -> str:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import os
+import signal
 import sys
 import threading
 import time
@@ -18,6 +19,8 @@ from typing import NoReturn
 from mpi4py import MPI
 
 from gamaml.errors import GamamlError
+from gamaml.parallel import launcher
+from gamaml.parallel.heartbeat import Heartbeat
 from gamaml.parallel.relay import Relay
 from gamaml.parallel.signals import INTERRUPTED, SignalWatch
 from gamaml.parallel.topology import Topology
@@ -37,6 +40,9 @@ LEAVE_SECONDS = 5.5
 _SECOND_LEAVE_SECONDS = 6.5
 """After a stop, when the other ranks end themselves too: Hydra answers an abort on one node with SIGTERM on the others,
 which they are taking for another request to checkpoint."""
+
+_ALARM_SECONDS = 9.0
+"""After a node fell silent, nothing of the job that can be reached lives longer than this."""
 
 _SPEAK_SECONDS = 0.3
 
@@ -82,6 +88,7 @@ class Service:
         flags: window of the node whose first word is the node's stop flag.
         relays: this leader's relays, one per population; empty on other ranks.
         watch: signals of this process.
+        heartbeat: on a leader of several, notices nodes that fell silent; needs the thread.
         master: on rank 0, advances the evolution and returns whether anything happened; takes `closing`.
         on_give_up: on rank 0, called before a job that does not leave in time is ended.
     """
@@ -93,6 +100,7 @@ class Service:
         relays: Sequence[Relay],
         watch: SignalWatch,
         *,
+        heartbeat: Heartbeat | None,
         master: Callable[[bool], bool] | None,
         on_give_up: Callable[[], None],
     ) -> None:
@@ -100,6 +108,7 @@ class Service:
         self._flags = flags
         self._relays = relays
         self._watch = watch
+        self._heartbeat = heartbeat
         self._master = master
         self._on_give_up = on_give_up
         self._stop_requested = False
@@ -138,6 +147,10 @@ class Service:
         if self._topology.size > 1 and os.getppid() != self._parent:
             # Killed by SIGKILL, Open MPI's launcher leaves its ranks running, and nobody to stop them.
             os._exit(1)
+        if self._heartbeat is not None and self.threaded and self._stopped_at is None:
+            silent = self._heartbeat.tick()
+            if silent:
+                self._lose([self._heartbeat.hosts[node] for node in silent], self._heartbeat.limit)
         self._notice_stop()
         since_stop = time.monotonic() - self._stopped_at if self._stopped_at is not None else 0.0
         closing = self._stopped_at is not None
@@ -203,6 +216,20 @@ class Service:
                 control.isend(None, other).wait()
             self._note_sent = True
         self._stopped_at = time.monotonic()
+
+    def _lose(self, hosts: Sequence[str], limit: float) -> None:
+        """Stop the job, because the nodes on `hosts` are silent: it ends as if these did not leave in time."""
+        sys.stderr.write(
+            f"gamaml: error: node on {', '.join(hosts)}: expected a sign of life within {limit:g} s, got none on "
+            f"{self._topology.host}; its link, machine or launcher is down, or one call kept Python's interpreter "
+            f"for that long ({launcher.HEARTBEAT}); start again with --resume\n"
+        )
+        sys.stderr.flush()
+        self._stop_requested = True
+        # Whatever MPI may wait for in the meantime, the kernel's alarm ends this process, and the launcher's end comes.
+        signal.setitimer(signal.ITIMER_REAL, _ALARM_SECONDS)
+        if self._topology.is_root:
+            launcher.end_launcher(_ALARM_SECONDS)
 
     def _drain_notes(self) -> None:
         control = self._topology.control
