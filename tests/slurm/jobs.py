@@ -1,0 +1,114 @@
+"""Jobs on the test cluster: what they are given, and how they are watched."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import subprocess
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from cluster import Cluster
+
+ROOT = Path(__file__).resolve().parents[2]
+PROGRAMS = Path(__file__).parent / "programs"
+ENVIRONMENT = Path(os.environ.get("GAMAML_TEST_MPICH", ROOT / ".venv"))
+
+
+class Jobs:
+    """The queue of one cluster.
+
+    Args:
+        cluster: where to submit.
+        folder: what the jobs print goes here.
+    """
+
+    def __init__(self, cluster: Cluster, folder: Path) -> None:
+        self.cluster = cluster
+        self.folder = folder
+
+    def submit(self, body: str, *options: str) -> str:
+        """Submit a script of bash; its programs run in `PROGRAMS`, on the environment's gamaml. Return the job's id."""
+        script = self.folder / "job.sbatch"
+        path = f"{ENVIRONMENT / 'bin'}:$PATH"
+        script.write_text(f"#!/bin/bash\nset -uo pipefail\nexport PATH={path}\n{body}\n")
+        fixed = ["--parsable", f"--chdir={PROGRAMS}", f"--output={self.folder}/%x-%A-%a.log", "--open-mode=append"]
+        done = self.cluster.command("sbatch", *fixed, *options, str(script))
+        assert done.returncode == 0, done.stderr
+        return done.stdout.strip()
+
+    def show(self, job: str) -> dict[str, str]:
+        """Return SLURM's record of a job."""
+        said = self.cluster.command("scontrol", "show", "job", "--oneliner", job).stdout
+        return dict(word.split("=", 1) for word in said.split() if "=" in word)
+
+    def wait(self, job: str, state: str = "COMPLETED", seconds: float = 60.0) -> dict[str, str]:
+        """Wait until a job has come to a state, and return its record; fail with its log if it comes to another end."""
+        ends = {"COMPLETED", "FAILED", "CANCELLED", "TIMEOUT", "NODE_FAIL", "OUT_OF_MEMORY"}
+        deadline = time.monotonic() + seconds
+        while (record := self.show(job)).get("JobState") != state:
+            if record.get("JobState") in ends or time.monotonic() > deadline:
+                pytest.fail(
+                    f"job {job}: expected {state}, got {record.get('JobState')}: {self.log(job)}", pytrace=False
+                )
+            time.sleep(0.2)
+        return record
+
+    def log(self, job: str) -> str:
+        """Return what a job, or all tasks of an array, printed so far."""
+        return "\n".join(
+            path.read_text(errors="replace") for path in sorted(self.folder.glob(f"*-{job.replace('_', '-')}*.log"))
+        )
+
+    def processes(self, job: str) -> list[int]:
+        """Return the processes of a job on this machine."""
+        mark, conf = f"SLURM_JOB_ID={job}", f"SLURM_CONF={self.cluster.configuration}"
+        found: list[int] = []
+        for entry in Path("/proc").iterdir():
+            if entry.name.isdigit():
+                with contextlib.suppress(OSError):
+                    words = (entry / "environ").read_bytes().decode(errors="replace").split("\0")
+                    if mark in words and conf in words:
+                        found.append(int(entry.name))
+        return found
+
+
+def wait_until(condition: Callable[[], bool], what: str, seconds: float = 60.0) -> None:
+    """Wait for a condition; fail the test when it takes too long."""
+    deadline = time.monotonic() + seconds
+    while not condition():
+        if time.monotonic() > deadline:
+            pytest.fail(f"{what}: did not come within {seconds} s", pytrace=False)
+        time.sleep(0.05)
+
+
+def gamaml(*words: str | Path) -> str:
+    """Run gamaml here, on one rank, and return what it printed."""
+    done = subprocess.run(
+        [ENVIRONMENT / "bin" / "gamaml", *words], cwd=PROGRAMS, capture_output=True, text=True, timeout=120
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def digest(run: Path) -> str:
+    """Return the digest of a run file."""
+    return gamaml("inspect", run, "--digest").strip()
+
+
+def num_generations(run: Path) -> int:
+    """Return how many generations the file of a run holds, 0 while there is none."""
+    if not run.with_suffix(".run").exists():
+        return 0
+    said = re.search(r"(\d+) generations?", gamaml("inspect", run))
+    return int(said[1]) if said else 0
+
+
+def journalled(run: Path) -> int:
+    """Return the bytes in a run's journal, 0 before it exists."""
+    journal = run.with_suffix(".run") / "journal"
+    return journal.stat().st_size if journal.exists() else 0

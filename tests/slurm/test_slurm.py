@@ -1,0 +1,93 @@
+"""Jobs under a real slurmctld: where the ranks are, and what requeueing, cancelling and time limits leave."""
+
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from jobs import Jobs, digest, journalled, wait_until
+
+from cluster import Cluster
+
+START_NBYTES = 3000
+"""More than the journal of a run that has not yet finished a generation."""
+
+CHECKPOINTING = """
+ask() { kill -USR1 "$step" 2>/dev/null; }
+trap ask USR1 TERM
+srun --mpi=pmi2 --kill-on-bad-exit=1 gamaml run slow.toml --out OUT --resume ARGUMENTS &
+step=$!
+while :; do wait "$step"; status=$?; kill -0 "$step" 2>/dev/null || break; done
+job=$SLURM_JOB_ID
+[[ -z ${SLURM_ARRAY_JOB_ID:-} ]] || job=${SLURM_ARRAY_JOB_ID}_$SLURM_ARRAY_TASK_ID
+echo "start ${SLURM_RESTART_COUNT:-0} ends with $status"
+[[ $status != 75 || $(squeue -h -j "$job" -o %T) != RUNNING ]] || scontrol requeue "$job"
+exit "$status"
+"""
+"""What a job script has to do: pass the signal on, and have itself requeued."""
+
+
+def script(out: Path, arguments: str = "") -> str:
+    return CHECKPOINTING.replace("OUT", str(out)).replace("ARGUMENTS", arguments)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def limited(cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Jobs, str, Path]]:
+    """A job that reaches its time limit again and again, beside the other tests, since that takes minutes."""
+    folder = tmp_path_factory.mktemp("limited")
+    jobs = Jobs(cluster, folder)
+    # SLURM looks at time limits every 30 s: the signal comes 5 to 35 s after the start. 40 generations sleep for 130 s.
+    options = ["--nodes=1", "--ntasks-per-node=2", "--time=1", "--signal=B:USR1@55", "--requeue", "--job-name=limited"]
+    job = jobs.submit("export SLOW_SECONDS=0.18\n" + script(folder), *options)
+    yield jobs, job, folder / "slow-seed0.h5"
+
+
+@pytest.mark.parametrize("launch", ["srun --mpi=pmi2", "mpiexec"])
+def test_two_nodes_of_slurm_are_two_nodes_of_gamaml(
+    jobs: Jobs, tmp_path: Path, expected: list[str], launch: str
+) -> None:
+    job = jobs.submit(f"{launch} gamaml run slow.toml --out {tmp_path}", "--nodes=2", "--ntasks-per-node=2")
+    jobs.wait(job)
+    assert "4 ranks on 2 nodes" in jobs.log(job)
+    assert digest(tmp_path / "slow-seed0.h5") == expected[0]
+
+
+def test_requeued_task_of_an_array_leaves_the_others_alone(jobs: Jobs, tmp_path: Path, expected: list[str]) -> None:
+    body = "export SLOW_SECONDS=0.005\n" + script(tmp_path, '--seeds "$SLURM_ARRAY_TASK_ID"')
+    array = jobs.submit(body, "--array=0-5", "--ntasks=2", "--requeue")
+    wait_until(lambda: journalled(tmp_path / "slow-seed3.h5") > START_NBYTES, "the first generations of task 3")
+    assert jobs.cluster.command("scontrol", "requeue", f"{array}_3").returncode == 0
+    records = [jobs.wait(f"{array}_{task}", seconds=120) for task in range(6)]
+    assert [record["Restarts"] for record in records] == ["0", "0", "0", "1", "0", "0"]
+    assert [digest(tmp_path / f"slow-seed{seed}.h5") for seed in range(6)] == expected
+
+
+def test_cancelled_job_leaves_a_run_to_go_on_with_and_no_process(
+    jobs: Jobs, tmp_path: Path, expected: list[str]
+) -> None:
+    options = ["--nodes=2", "--ntasks-per-node=2", "--requeue"]
+    job = jobs.submit("export SLOW_SECONDS=0.05\n" + script(tmp_path), *options)
+    run = tmp_path / "slow-seed0.h5"
+    wait_until(lambda: journalled(run) > START_NBYTES, "the first generations")
+    assert jobs.processes(job)
+    assert jobs.cluster.command("scancel", job).returncode == 0
+    jobs.wait(job, "CANCELLED")
+    wait_until(lambda: not jobs.processes(job), "the end of all processes", 20)
+    time.sleep(2)
+    assert jobs.show(job)["JobState"] == "CANCELLED"
+    jobs.wait(jobs.submit(script(tmp_path), *options))
+    assert digest(run) == expected[0]
+
+
+def test_job_that_reaches_its_time_limit_goes_on_until_it_is_done(
+    limited: tuple[Jobs, str, Path], expected: list[str]
+) -> None:
+    jobs, job, run = limited
+    record = jobs.wait(job, seconds=300)
+    assert int(record["Restarts"]) >= 3
+    log = jobs.log(job)
+    endings = [line for line in log.splitlines() if " ends with " in line]
+    assert endings == [f"start {start} ends with 75" for start in range(len(endings) - 1)] + [
+        f"start {len(endings) - 1} ends with 0"
+    ]
+    assert digest(run) == expected[0]
