@@ -244,6 +244,22 @@ def _status(args: argparse.Namespace) -> int:
     return DONE
 
 
+def _preflight(args: argparse.Namespace) -> int:
+    from gamaml import preflight
+    from gamaml.train import refuse
+
+    try:
+        configs = [config for _, config in _sweep(args).populations()]
+        _check_folder(args.out)
+    except Exception as error:
+        refuse(error)
+    checks = preflight.preflight(configs, args.out)
+    if launcher.rank_from_environment() != 0:
+        return DONE
+    _write(preflight.table(checks))
+    return FAILURE if any(check.finding for check in checks) else DONE
+
+
 def _sweep(args: argparse.Namespace) -> Sweep:
     return Sweep(
         paths=tuple(args.configs),
@@ -332,6 +348,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_replay(commands)
     _add_export(commands)
     _add_adapt(commands)
+    _add_preflight(commands)
     _add_submit(commands)
     _add_status(commands)
     tasks = commands.add_parser("tasks", help="list what can be meta-learned", description="List the ready-made tasks.")
@@ -377,12 +394,12 @@ def _add_run(commands: argparse._SubParsersAction[_Parser]) -> None:  # pyright:
     parser.set_defaults(command=_run)
 
 
-def _add_sweep(parser: argparse.ArgumentParser) -> None:
+def _add_sweep(parser: argparse.ArgumentParser, configs: str = "+") -> None:
     parser.add_argument(
         "configs",
         metavar="CONFIG.toml",
         type=Path,
-        nargs="+",
+        nargs=configs,
         help="the config; several run side by side, which keeps the cores busy while one waits for its last episodes",
     )
     parser.add_argument(
@@ -525,6 +542,25 @@ def _add_adapt(commands: argparse._SubParsersAction[_Parser]) -> None:  # pyrigh
     )
     parser.add_argument("--plot", metavar="FILE.png", type=Path, help="also draw it")
     parser.set_defaults(command=_adapt)
+
+
+def _add_preflight(commands: argparse._SubParsersAction[_Parser]) -> None:  # pyright: ignore[reportPrivateUsage] - its only name
+    parser = commands.add_parser(
+        "preflight",
+        help="check a job before it costs core-hours",
+        description=(
+            "Check nodes, memory, cores, network, versions, clocks and folder of a job, on its own ranks.\n"
+            "One line per check. Exit code 0 if all is well, 1 if something was found; each finding says its cure."
+        ),
+        epilog=(
+            "examples:  gamaml preflight\n"
+            "           srun --mpi=pmi2 gamaml preflight frostbite.toml --seeds 0-3 --out runs"
+        ),
+        allow_abbrev=False,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    _add_sweep(parser, configs="*")
+    parser.set_defaults(command=_preflight)
 
 
 def _add_submit(commands: argparse._SubParsersAction[_Parser]) -> None:  # pyright: ignore[reportPrivateUsage] - its only name

@@ -28,7 +28,7 @@ ORDER = (
     ("writer", "worker"),
     ("evolve",),
     ("engine",),
-    ("train", "inspect", "replay", "adapt", "export", "progress", "submit"),
+    ("train", "inspect", "replay", "adapt", "export", "progress", "submit", "preflight"),
     ("status",),
     ("cli",),
     ("__main__",),

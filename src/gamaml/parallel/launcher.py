@@ -17,6 +17,7 @@ HEARTBEAT, _HEARTBEAT_SECONDS = "GAMAML_HEARTBEAT_SECONDS", 120.0
 
 _RANK = ("PMI_RANK", "OMPI_COMM_WORLD_RANK", "PMIX_RANK", "SLURM_PROCID")
 _SIZE = ("PMI_SIZE", "OMPI_COMM_WORLD_SIZE", "SLURM_STEP_NUM_TASKS")
+_LOCAL_SIZE = ("MPI_LOCALNRANKS", "OMPI_COMM_WORLD_LOCAL_SIZE")
 _LAUNCHERS = ("mpiexec", "mpirun", "prterun")
 _MOST_GENERATIONS = 3
 """A rank is the launcher's child, or that of the launcher's helper for its node."""
@@ -43,6 +44,17 @@ def rank_from_environment(environment: Mapping[str, str] = os.environ) -> int:
 def size_from_environment(environment: Mapping[str, str] = os.environ) -> int:
     """Return the number of ranks that the launcher started, 1 without a launcher."""
     return _first_integer(environment, _SIZE, default=1)
+
+
+def local_size_from_environment(environment: Mapping[str, str] = os.environ) -> int | None:
+    """Return the number of ranks that the launcher put on this rank's node, None if it does not say."""
+    return _first_integer(environment, _LOCAL_SIZE, default=0) or None
+
+
+def node_from_environment(environment: Mapping[str, str] = os.environ) -> int | None:
+    """Return SLURM's number of this rank's node within the job, None outside SLURM."""
+    number = _first_integer(environment, ("SLURM_NODEID",), default=-1)
+    return number if number >= 0 else None
 
 
 def job_id(environment: Mapping[str, str] = os.environ) -> str | None:
