@@ -114,18 +114,15 @@ def _launch(site: Site) -> tuple[str, ...]:
 
 
 def _tasks(job: Job) -> list[str]:
-    out = ("--out", str(job.out))
-    lines = [f"out=({_join(out)})"]
     if len(job.tasks) == 1:
-        return [*lines, *_assignments(job.tasks[0])]
-    lines.append('case "$SLURM_ARRAY_TASK_ID" in')
-    for number, task in enumerate(job.tasks):
-        lines.append(f"    {number}) {' '.join(_assignments(task))} ;;")
-    return [*lines, "esac"]
+        return _assignments(job, job.tasks[0])
+    cases = (f"    {number}) {' '.join(_assignments(job, task))} ;;" for number, task in enumerate(job.tasks))
+    return ['case "$SLURM_ARRAY_TASK_ID" in', *cases, "esac"]
 
 
-def _assignments(task: Task) -> list[str]:
-    return [f"configs=({_join(task.configs)})", f"arguments=({_join((*task.arguments, '--resume'))})"]
+def _assignments(job: Job, task: Task) -> list[str]:
+    arguments = (*task.arguments, "--out", str(job.out))
+    return [f"configs=({_join(task.configs)})", f"arguments=({_join(arguments)})"]
 
 
 def _join(words: Sequence[str]) -> str:
@@ -175,9 +172,9 @@ on_ranks() {
 }
 
 status=0
-on_ranks gamaml preflight "${configs[@]}" "${out[@]}" || status=$?
+on_ranks gamaml preflight "${configs[@]}" "${arguments[@]}" || status=$?
 if ((status == 0)) && [[ -z $asked ]]; then
-    on_ranks gamaml run "${configs[@]}" "${out[@]}" "${arguments[@]}" || status=$?
+    on_ranks gamaml run "${configs[@]}" "${arguments[@]}" --resume || status=$?
 elif [[ -n $asked ]]; then
     status=75
 fi

@@ -149,8 +149,8 @@ def test_a_job_runs_preflight_and_then_the_run_under_the_same_launcher(cluster: 
     assert "job 12: start 1 on n[1-2]" in output
     launch = "srun --mpi=pmi2 --kill-on-bad-exit=1"
     assert cluster.calls("srun") == [
-        f"{launch} gamaml preflight a.toml --out runs",
-        f"{launch} gamaml run a.toml --out runs --seeds 0-4 --resume",
+        f"{launch} gamaml preflight a.toml --seeds 0-4 --out runs",
+        f"{launch} gamaml run a.toml --seeds 0-4 --out runs --resume",
     ]
     assert cluster.calls("scontrol") == []
 
@@ -185,7 +185,7 @@ def test_of_an_array_this_task_alone_is_requeued(cluster: Cluster) -> None:
     code, output = finish(cluster.start(job))
     assert code == 75
     assert "job 12_1: start 3" in output
-    assert cluster.calls("gamaml run") == ["gamaml run b.toml --out runs --seeds 7 --resume"]
+    assert cluster.calls("gamaml run") == ["gamaml run b.toml --seeds 7 --out runs --resume"]
     assert cluster.calls("squeue") == ["squeue --noheader --jobs=12_1 --format=%T"]
     assert cluster.calls("scontrol") == ["scontrol requeue 12_1"]
 
