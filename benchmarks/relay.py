@@ -100,6 +100,7 @@ class Job:
             window,
             relays,
             watch,
+            heartbeat=None,
             master=self._advance if topology.is_root else None,
             on_give_up=lambda: None,
         )

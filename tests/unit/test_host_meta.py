@@ -341,7 +341,7 @@ def test_a_fault_marks_the_child_in_all_rounds() -> None:
 
 def test_convolutional_networks_have_no_inner_updates() -> None:
     with pytest.raises(ConfigError, match="policy.network='nature': expected \"mlp\" with inner.rounds=2"):
-        tasks.make_problem(config({"network": "nature"}), Lines())
+        tasks.make_problem(config({"network": "nature", "hidden": [100, 100]}), Lines())
 
 
 def test_the_nan_of_one_child_stays_its_own() -> None:

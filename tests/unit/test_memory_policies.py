@@ -154,7 +154,7 @@ def test_a_network_with_memory_has_its_own_parameters(network: str, num_params: 
         ("gru", {"inner": {"episodes": 2}}, "inner.episodes=2: expected 1 for task 'bandit' with policy.std=0"),
         (
             "nature",
-            {"policy": {"hidden": [32, 32]}},
+            {"policy": {"hidden": [100, 100]}},
             "policy.network='nature': expected one of mlp, gru, tcn for task 'bandit'",
         ),
         ("gru", {"task": {"name": "sinusoid"}}, "policy.network='gru': expected one of mlp for task 'sinusoid'"),
