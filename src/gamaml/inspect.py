@@ -102,7 +102,8 @@ def _highlights(run: Run) -> list[str]:
     config, header = run.config, run.header
     inner = config.inner
     settings = ", ".join(f"{name}={value}" for name, value in {**config.task.settings, **config.env.settings}.items())
-    gene = {"none": "", "global": ", evolved", "layer": ", evolved per layer"}[inner.step_size_gene]
+    genes = {"none": "", "global": ", evolved", "layer": ", evolved per layer", "parameter": ", evolved per parameter"}
+    gene = genes[inner.step_size_gene]
     loop = (
         f"{header.num_rounds} round{'s' if header.num_rounds != 1 else ''}, {inner.num_tasks} tasks x "
         f"{inner.episodes} episodes, step size {inner.step_size:g}{gene}"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+import warnings
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -66,6 +68,17 @@ def library() -> Any:
     return pytest.importorskip("imageio.v2", reason="needs imageio")
 
 
+def frames_of(path: Path, library: Any) -> list[np.ndarray]:
+    with warnings.catch_warnings():
+        # The reader leaves its pipes to the garbage collector.
+        warnings.simplefilter("ignore", ResourceWarning)
+        with library.get_reader(path) as reader:
+            frames = [np.asarray(frame)[..., :3] for frame in reader]
+        del reader
+        gc.collect()
+    return frames
+
+
 @pytest.mark.parametrize("suffix", [".mp4", ".gif"])
 def test_a_film_holds_every_frame_and_changes_no_result(suffix: str, tmp_path: Path, library: Any) -> None:
     film = Film(tmp_path / f"lamp{suffix}")
@@ -74,8 +87,7 @@ def test_a_film_holds_every_frame_and_changes_no_result(suffix: str, tmp_path: P
     assert filmed.evaluate(params, KEY).fitness == plain.evaluate(params, KEY).fitness
     film.close()
     assert film.num_frames == 12  # two episodes, each of a reset and five steps
-    with library.get_reader(film.path) as reader:
-        frames = [np.asarray(frame)[..., :3] for frame in reader]
+    frames = frames_of(film.path, library)
     assert len(frames) == 12
     assert frames[0].shape == (34, 48, 3)  # one row more, since H.264 wants even sides
     brightness = [float(frame.mean()) for frame in frames]
