@@ -99,6 +99,7 @@ def test_versions_there_and_what_does_not_repeat_itself_are_told(bridged: Make) 
         ({"id": "A-v0", "nondeterministic": False}, True),
         ({"id": "A-v0", "nondeterministic": True}, False),
         ({"id": "RoboschoolPong-v1", "nondeterministic": False}, False),
+        ({"id": "Meta-World/MT1", "nondeterministic": False}, False),
     ],
 )
 def test_a_registered_environment_says_whether_it_repeats_itself(spec: dict[str, Any] | None, repeats: bool) -> None:
