@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, cast
 import numpy as np
 
 from gamaml import config as cfg
-from gamaml import pictures, streams
+from gamaml import pictures, streams, words
 from gamaml.config import Config
 from gamaml.errors import ConfigError
 from gamaml.evaluate import batch_size, use_constants
@@ -227,8 +227,7 @@ def text(result: Adaptation, against: Adaptation | None = None) -> str:
     if np.any(failed):
         _add_column(rows, "not finite", [str(number) for number in np.atleast_1d(failed)])
     _mark(rows, both)
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    lines += ["", *("  ".join(cell.rjust(width) for cell, width in zip(row, widths, strict=True)) for row in rows)]
+    lines += ["", *words.table(rows)]
     lines += _notes(both)
     return "\n".join(lines)
 

@@ -26,6 +26,7 @@ from gamaml.parallel.signals import INTERRUPTED
 from gamaml.population import TrainResult
 from gamaml.site import Site
 from gamaml.sweep import Sweep, parse_envs
+from gamaml.words import count
 
 DONE, FAILURE, MISTAKE = 0, 1, 2
 
@@ -97,7 +98,7 @@ def _run(args: argparse.Namespace) -> int:
 def _report(results: Sequence[TrainResult], plot: str | None) -> None:
     for result in results:
         number = result.num_generations
-        so_far = f"{number} generation{'s' if number != 1 else ''}, {result.total_steps} steps"
+        so_far = f"{count(number, 'generation')}, {result.total_steps} steps"
         if result.exhausted:
             _write_error(
                 f"gamaml: error: {result.path}: expected new records between two restarts, got none; "

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from gamaml import pictures
+from gamaml import pictures, words
 from gamaml.errors import ConfigError
 from gamaml.evaluate import Address
 from gamaml.pictures import BLUE, GREEN, ORANGE
@@ -63,7 +63,7 @@ def plot(run: Run, path: Path | str) -> list[Path]:
 
 def _state(run: Run) -> tuple[str, str]:
     """Return how the run stands, and what its ranks were evaluating if it did not end cleanly."""
-    count = f"{run.num_generations} generation{'s' if run.num_generations != 1 else ''}"
+    count = words.count(run.num_generations, "generation")
     folder = sidecar(run.path)
     said = read_current(folder)
     holder = live_holder(folder / "lock")
@@ -105,7 +105,7 @@ def _highlights(run: Run) -> list[str]:
     genes = {"none": "", "global": ", evolved", "layer": ", evolved per layer", "parameter": ", evolved per parameter"}
     gene = genes[inner.step_size_gene]
     loop = (
-        f"{header.num_rounds} round{'s' if header.num_rounds != 1 else ''}, {inner.num_tasks} tasks x "
+        f"{words.count(header.num_rounds, 'round')}, {inner.num_tasks} tasks x "
         f"{inner.episodes} episodes, step size {inner.step_size:g}{gene}"
     )
     plain = " (plain deep GA)" if config.strategy == "ga" else ""
@@ -163,8 +163,7 @@ def _generations(run: Run) -> str:
         change = " -> ".join(f"{value:.4g}" for value in (returns[g][0], returns[g][-1])[: returns.shape[1]])
         total, failed = int(curves["total_steps"][g]), int(curves["num_failed"][g])
         rows.append((str(g), best, mean, elite, change, f"{total:,}", str(failed)))
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    return "\n".join("  ".join(cell.rjust(width) for cell, width in zip(row, widths, strict=True)) for row in rows)
+    return "\n".join(words.table(rows))
 
 
 def _spread(length: int, number: int) -> list[int]:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from gamaml.config import Config
 from gamaml.population import JobInfo
+from gamaml.words import count, spans
 
 if TYPE_CHECKING:
     from gamaml.parallel.memory import Demand
@@ -99,9 +100,7 @@ def table(checks: Sequence[Check]) -> str:
     width = max(len(check.name) for check in checks)
     lines = [f"{'FOUND' if check.finding else 'ok':<5}  {check.name:<{width}}  {check.text}" for check in checks]
     findings = sum(check.finding for check in checks)
-    end = (
-        "this job can run" if not findings else f"{findings} finding{'s' if findings > 1 else ''}; see docs/running.md"
-    )
+    end = "this job can run" if not findings else f"{count(findings, 'finding')}; see docs/running.md"
     return "\n".join([*lines, f"preflight: {end}"])
 
 
@@ -109,10 +108,10 @@ def judge_places(facts: Sequence[RankFacts]) -> list[Check]:
     """Judge on which nodes and cores the ranks are."""
     nodes = group(facts, lambda rank: rank.node)
     places = "; ".join(
-        f"node {node} on {ranks[0].host}: {len(ranks)} ({_spans(rank.rank for rank in ranks)})"
+        f"node {node} on {ranks[0].host}: {len(ranks)} ({spans(rank.rank for rank in ranks)})"
         for node, ranks in nodes.items()
     )
-    return [Check("ranks", f"{_count(len(facts), 'rank')}, {places}"), _nodes(facts), _windows(facts), _cores(facts)]
+    return [Check("ranks", f"{count(len(facts), 'rank')}, {places}"), _nodes(facts), _windows(facts), _cores(facts)]
 
 
 def _nodes(facts: Sequence[RankFacts]) -> Check:
@@ -128,7 +127,7 @@ def _nodes(facts: Sequence[RankFacts]) -> Check:
                 "type, or the mpiexec beside this python",
                 finding=True,
             )
-    return Check("nodes", f"{_count(len(found), 'node')}, each shares its memory")
+    return Check("nodes", f"{count(len(found), 'node')}, each shares its memory")
 
 
 def _windows(facts: Sequence[RankFacts]) -> Check:
@@ -147,11 +146,11 @@ def _cores(facts: Sequence[RankFacts]) -> Check:
     notes: list[str] = []
     for ranks in group(facts, lambda rank: (rank.machine, rank.cores)).values():
         first, cores = ranks[0], ranks[0].cores
-        crowd = f"{_count(len(ranks), 'rank')} on {_count(len(cores), 'core')} ({_spans(cores)}) of {first.host}"
+        crowd = f"{count(len(ranks), 'rank')} on {count(len(cores), 'core')} ({spans(cores)}) of {first.host}"
         if len(ranks) > len(cores) < first.num_cores:
             return Check(
                 "cores",
-                f"binding: expected a core per rank, got {crowd}, ranks {_spans(rank.rank for rank in ranks)}; "
+                f"binding: expected a core per rank, got {crowd}, ranks {spans(rank.rank for rank in ranks)}; "
                 "mpiexec --bind-to none, or srun --cpu-bind=none, or ask for a core per rank (--cpus-per-task=1)",
                 finding=True,
             )
@@ -288,21 +287,6 @@ def group(facts: Iterable[RankFacts], key: Callable[[RankFacts], K]) -> dict[K, 
 
 def _hosts(ranks: Sequence[RankFacts]) -> str:
     return ", ".join(dict.fromkeys(rank.host for rank in ranks))
-
-
-def _spans(numbers: Iterable[int]) -> str:
-    """Write 0, 1, 2, 5 as "0-2,5"."""
-    spans: list[list[int]] = []
-    for number in sorted(numbers):
-        if spans and number == spans[-1][-1] + 1:
-            spans[-1][1:] = [number]
-        else:
-            spans.append([number])
-    return ",".join("-".join(map(str, span)) for span in spans)
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number} {noun}{'s' if number != 1 else ''}"
 
 
 def _mib(nbytes: int | None) -> str:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Protocol, TextIO
 from gamaml.config import Config
 from gamaml.population import GenerationInfo, JobInfo
 from gamaml.types import Progress
+from gamaml.words import count
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -149,9 +150,9 @@ class LiveDisplay(Display):
 def job_line(info: JobInfo) -> str:
     """Return what a job takes as one line."""
     sizes = Counter(info.population_nbytes)
-    populations = " + ".join(f"{_count(number, 'population')} of {_size(nbytes)}" for nbytes, number in sizes.items())
+    populations = " + ".join(f"{count(number, 'population')} of {_size(nbytes)}" for nbytes, number in sizes.items())
     return (
-        f"{_count(info.num_ranks, 'rank')} on {_count(info.num_nodes, 'node')}; each node holds "
+        f"{count(info.num_ranks, 'rank')} on {count(info.num_nodes, 'node')}; each node holds "
         f"{_size(info.node_nbytes)}: noise table {_size(info.table_nbytes)} + {populations}"
     )
 
@@ -178,10 +179,6 @@ def duration(seconds: float) -> str:
     minutes, rest = divmod(math.ceil(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number} {noun}{'s' if number != 1 else ''}"
 
 
 def _size(nbytes: int) -> str:

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from gamaml import config as cfg
-from gamaml import runlog, scheduler
+from gamaml import runlog, scheduler, words
 from gamaml.errors import ConfigError, GamamlError
 from gamaml.progress import duration
 from gamaml.runlog import Run
@@ -70,8 +70,7 @@ def table(found: Sequence[Status]) -> str:
         (one.name, one.generation, one.returns, duration(one.eta_seconds), one.state, one.job or "-", str(one.restarts))
         for one in found
     ]
-    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
-    return "\n".join("  ".join(map(str.ljust, row, widths)).rstrip() for row in rows)
+    return "\n".join(words.table(rows, str.ljust))
 
 
 def _status(

@@ -20,6 +20,7 @@ from gamaml.parallel.memory import MIB
 from gamaml.site import Site
 from gamaml.sweep import Sweep, pack, populations_per_job
 from gamaml.tasks import make_problem
+from gamaml.words import count
 
 RANK_MIB = 512
 """Memory per rank besides the windows: 60 to 150 MiB were measured in long runs (Atari, MuJoCo, JAX), and up to 400 MiB
@@ -144,8 +145,8 @@ def summary(submission: Submission) -> str:
     jobs = "1 job" if len(runs) == 1 else f"an array of {len(runs)} jobs"
     return "\n".join(
         [
-            f"{job.name}: {len(names)} run{'s' if len(names) != 1 else ''} in {jobs}{together}",
-            f"  a job: {job.nodes} node{'s' if job.nodes != 1 else ''} x {job.ranks_per_node} ranks, {job.time}, "
+            f"{job.name}: {count(len(names), 'run')} in {jobs}{together}",
+            f"  a job: {count(job.nodes, 'node')} x {job.ranks_per_node} ranks, {job.time}, "
             f"{job.memory_mib} MiB per node, {submission.window_mib} of them shared",
             f"  at most {submission.core_hours:,.1f} core-hours until every job was started once; one that needs more "
             "time goes on in a further start",

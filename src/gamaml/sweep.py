@@ -14,6 +14,7 @@ from typing import TypeVar
 from gamaml import config as cfg
 from gamaml.config import Config
 from gamaml.errors import ConfigError
+from gamaml.words import spans
 
 T = TypeVar("T")
 
@@ -62,7 +63,7 @@ class Sweep:
         """Return the arguments of `gamaml run`, the configs left out."""
         overrides = itertools.chain.from_iterable(("--set", override) for override in self.overrides)
         envs = ("--envs", ",".join(self.envs)) if self.envs else ()
-        return (*overrides, *envs, *(("--seeds", write_seeds(self.seeds)) if self.seeds else ()))
+        return (*overrides, *envs, *(("--seeds", spans(self.seeds)) if self.seeds else ()))
 
 
 def parse_envs(text: str) -> tuple[str, ...]:
@@ -111,17 +112,6 @@ def pack(sweep: Sweep, per_job: int) -> list[Sweep]:
     return [
         dataclasses.replace(sweep, paths=paths, envs=envs, seeds=some) for paths, envs in variants for some in seeds
     ]
-
-
-def write_seeds(seeds: Sequence[int]) -> str:
-    """Return seeds as `config.parse_seeds` reads them, like "0-4,7"."""
-    parts: list[list[int]] = []
-    for seed in seeds:
-        if parts and seed == parts[-1][-1] + 1:
-            parts[-1].append(seed)
-        else:
-            parts.append([seed])
-    return ",".join(f"{part[0]}-{part[-1]}" if len(part) > 1 else str(part[0]) for part in parts)
 
 
 def _split(items: tuple[T, ...], most: int) -> list[tuple[T, ...]]:

@@ -12,7 +12,7 @@ import pytest
 SOURCE = Path(__file__).parents[2] / "src" / "gamaml"
 
 ORDER = (
-    ("errors", "types", "versions"),
+    ("errors", "types", "versions", "words"),
     ("config", "streams", "pictures", "site"),
     ("sweep", "jobscript", "scheduler"),
     ("noise", "population"),

@@ -8,7 +8,8 @@ import pytest
 from gamaml import config as cfg
 from gamaml.config import ESConfig
 from gamaml.errors import ConfigError
-from gamaml.sweep import Sweep, pack, parse_envs, populations_per_job, with_env, write_seeds
+from gamaml.sweep import Sweep, pack, parse_envs, populations_per_job, with_env
+from gamaml.words import spans
 
 ENV = '[env]\nid = "ALE/Frostbite-v5"\n[inner]\nrounds = 0\n[stop]\ngenerations = 1\n'
 TASK = '[task]\nname = "navigation"\n[stop]\ngenerations = 1\n'
@@ -71,11 +72,11 @@ def test_environments_are_read_from_a_list() -> None:
 
 @pytest.mark.parametrize("text", ["0", "0-9", "1,4,10-12", "5-6,1", "3,1,2"])
 def test_seeds_are_written_as_they_are_read(text: str) -> None:
-    assert cfg.parse_seeds(write_seeds(cfg.parse_seeds(text))) == cfg.parse_seeds(text)
+    assert cfg.parse_seeds(spans(cfg.parse_seeds(text))) == cfg.parse_seeds(text)
 
 
 def test_runs_of_seeds_are_written_as_ranges() -> None:
-    assert write_seeds([0, 1, 2, 7, 9, 10]) == "0-2,7,9-10"
+    assert spans([0, 1, 2, 7, 9, 10]) == "0-2,7,9-10"
 
 
 def test_enough_populations_interleave_to_keep_the_ranks_busy() -> None:
@@ -95,7 +96,7 @@ def sizes(jobs: list[Sweep]) -> list[int]:
 
 def test_seeds_are_divided_evenly_when_one_job_cannot_take_them() -> None:
     jobs = pack(Sweep((Path("a.toml"),), envs=("A", "B"), seeds=tuple(range(10))), 4)
-    assert [(job.envs, write_seeds(job.seeds)) for job in jobs] == [
+    assert [(job.envs, spans(job.seeds)) for job in jobs] == [
         (("A",), "0-2"),
         (("A",), "3-5"),
         (("A",), "6-9"),
