@@ -65,13 +65,7 @@ class InnerLoopProblem:
 
     def arrays(self, params: Float32Array) -> dict[str, Float32Array]:
         """Return what parameters, float32[num_params], mean: the network's arrays, and the genes by name."""
-        learning = self._vector.split(params)
-        genes = {"step_sizes": learning.step_sizes} if self.num_rounds > 0 else {}
-        if self._vector.factors:
-            genes.update(zip(self._config.inner.genes, learning.factors, strict=True))
-        if self.metric == "return":
-            genes["std"] = learning.std
-        return {**self._vector.network.unflatten(learning.network), **genes}
+        return self._vector.arrays(params, self._config.inner, stochastic=self.metric == "return")
 
     def evaluate(self, params: Float32Array, key: EvaluationKey) -> Evaluation:
         """Return the fitness of `params`, float32[num_params]; a pure function of its arguments."""

@@ -99,6 +99,24 @@ class ParameterVector:
         mean = (float(learning.step_sizes[row].mean()),) if self.num_step_sizes else ()
         return (*mean, *learning.factors[row].tolist())
 
+    def arrays(self, params: Float32Array, inner: InnerConfig, *, stochastic: bool) -> dict[str, Float32Array]:
+        """Return what a parameter vector, float32[size], means: the network's arrays, and the genes by name.
+
+        Args:
+            params: the vector.
+            inner: the inner loop, with step sizes where it has rounds.
+            stochastic: whether the policy has a std.
+        """
+        learning = self.split(params)
+        arrays: dict[str, Float32Array] = self.network.unflatten(learning.network)
+        if inner.rounds > 0:
+            arrays["step_sizes"] = learning.step_sizes
+        if self.factors:
+            arrays.update(zip(inner.genes, learning.factors, strict=True))
+        if stochastic:
+            arrays["std"] = learning.std
+        return arrays
+
     def fan_in_initialiser(self, activation: str, output_scale: float = 1.0) -> Initialiser:
         """Return `fan_in_initial` for flat networks: as it only scales the noise, one product for all arrays."""
         ones = self.network.unflatten(np.ones(self.network.size, np.float32))

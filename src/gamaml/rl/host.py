@@ -134,14 +134,7 @@ class HostProblem:
 
     def arrays(self, params: Float32Array) -> dict[str, Float32Array]:
         """Return what a policy's parameters, float32[num_params], mean: the network's arrays, and the genes by name."""
-        learning = self._vector.split(params)
-        network: dict[str, Float32Array] = self._vector.network.unflatten(learning.network)
-        genes = {"std": learning.std} if self._stochastic else {}
-        if self._updates is not None:
-            genes["step_sizes"] = learning.step_sizes
-        if self._vector.factors:
-            genes.update(zip(self._config.inner.genes, learning.factors, strict=True))
-        return {**network, **genes}
+        return self._vector.arrays(params, self._config.inner, stochastic=self._stochastic)
 
     def measure_constants(self) -> dict[str, Float32Array]:
         """Return what every rank has to use alike: means and stds of the observations of random steps.
