@@ -6,6 +6,7 @@ with rllab: returns here and there are not comparable. No JAX, no Gymnasium unti
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -29,17 +30,24 @@ CONTROL_COST = {CHEETAH.id: 0.05, ANT.id: 0.005}
 """Times the squared torques; those of rllab's models, which weigh half of the squares by 0.1 and 0.01."""
 
 
+Progress = Callable[[Any, dict[str, Any]], float]
+"""(task, info of a step) -> the part of the reward that depends on the task."""
+
+
 class Runner:
     """A model of Gymnasium's with a reward of its own.
 
     Args:
         env: id and settings of the model.
+        progress: (task, info) -> the part of the reward that depends on the task.
         velocity_scale: factor on the velocities in the observation, which are about ten times as large as the angles.
         bonus: reward of every step, so that an ant does not seek its end where the other rewards are negative.
         terminates: whether an ant that falls or jumps ends the episode.
     """
 
-    def __init__(self, env: EnvConfig, *, velocity_scale: float, bonus: float = 0.0, terminates: bool = False) -> None:
+    def __init__(
+        self, env: EnvConfig, progress: Progress, *, velocity_scale: float, bonus: float, terminates: bool
+    ) -> None:
         # Without the wrappers, whose limit and checks are made elsewhere: they cost a third of a cheetah's step.
         self._env = make(env).unwrapped
         self.action_space = self._env.action_space
@@ -47,6 +55,7 @@ class Runner:
         self._num_velocities = int(self._env.model.nv)
         self._scale, self._bonus, self._terminates = velocity_scale, bonus, terminates
         self._control_cost = CONTROL_COST[env.id]
+        self._progress = progress
         self.task: Any = None
 
     def reset(self, *, seed: int) -> tuple[Float64Array, dict[str, Any]]:
@@ -57,12 +66,8 @@ class Runner:
     def step(self, action: Any) -> tuple[Float64Array, float, bool, bool, dict[str, Any]]:
         """Do one step; info holds what the model tells, such as its velocity."""
         observation, _, terminated, _, info = self._env.step(action)
-        reward = self.progress(info) - self._control_cost * float(action @ action) + self._bonus
+        reward = self._progress(self.task, info) - self._control_cost * float(action @ action) + self._bonus
         return self._scaled(observation), reward, terminated and self._terminates, False, info
-
-    def progress(self, info: dict[str, Any]) -> float:
-        """Return the part of the reward that depends on the task."""
-        raise NotImplementedError
 
     def close(self) -> None:
         """Free the model."""
@@ -73,28 +78,19 @@ class Runner:
         return observation
 
 
-class DirectedRunner(Runner):
-    """Rewards the velocity forward (task 1) or backward (task -1)."""
-
-    def progress(self, info: dict[str, Any]) -> float:
-        """Return the velocity in the task's direction."""
-        return self.task * info["x_velocity"]
+def direction(task: float, info: dict[str, Any]) -> float:
+    """Reward the velocity forward (task 1) or backward (task -1)."""
+    return task * info["x_velocity"]
 
 
-class PacedRunner(Runner):
-    """Penalises the distance from the velocity that is the task."""
-
-    def progress(self, info: dict[str, Any]) -> float:
-        """Return minus the distance from the goal velocity."""
-        return -abs(info["x_velocity"] - self.task)
+def velocity(task: float, info: dict[str, Any]) -> float:
+    """Penalise the distance from the velocity that is the task."""
+    return -abs(info["x_velocity"] - task)
 
 
-class GoalRunner(Runner):
-    """Penalises the distance, in the 1-norm, from the position that is the task."""
-
-    def progress(self, info: dict[str, Any]) -> float:
-        """Return minus the distance from the goal."""
-        return -abs(info["x_position"] - self.task[0]) - abs(info["y_position"] - self.task[1])
+def goal(task: Float64Array, info: dict[str, Any]) -> float:
+    """Penalise the distance, in the 1-norm, from the position that is the task."""
+    return -abs(info["x_position"] - task[0]) - abs(info["y_position"] - task[1])
 
 
 def directions(generator: np.random.Generator, number: int) -> list[float]:
@@ -106,38 +102,51 @@ def directions(generator: np.random.Generator, number: int) -> list[float]:
 class _Locomotion:
     """What the tasks share: one model serves all of them, by being told its task."""
 
-    def __init__(self, horizon: int, velocity_scale: float) -> None:
+    env = CHEETAH
+    progress: Progress  # a static method
+    bonus, terminates = 0.0, False
+
+    def __init__(self, horizon: int = 200, velocity_scale: float = 0.2) -> None:
         if horizon < 1:
             raise ValueError(f"horizon={horizon}: expected at least 1; choose e.g. 200")
         self.horizon = horizon
-        self.libraries = libraries(CHEETAH)
+        self.libraries = libraries(self.env)
         self._scale = velocity_scale
+
+    def make_env(self, task: Any) -> Runner:
+        """Return a model."""
+        return Runner(self.env, self.progress, velocity_scale=self._scale, bonus=self.bonus, terminates=self.terminates)
 
     def set_task(self, env: Runner, task: Any) -> None:
         """Give an environment another task."""
         env.task = task
 
 
-class _Direction(_Locomotion):
+class _Ant(_Locomotion):
+    env = ANT
+
+    def __init__(
+        self, horizon: int = 200, velocity_scale: float = 0.2, bonus: float = 0.05, terminates: bool = True
+    ) -> None:
+        super().__init__(horizon, velocity_scale)
+        self.bonus, self.terminates = bonus, terminates
+
+
+class _Directions:
+    progress = staticmethod(direction)
+
     def sample_many(self, generator: np.random.Generator, number: int) -> list[float]:
         """Return directions, 1 and -1 equally often, with a random one first."""
         return directions(generator, number)
 
 
-class CheetahDirection(_Direction):
+class CheetahDirection(_Directions, _Locomotion):
     """Run forward or backward (section 5.3).
 
     Args:
         horizon: steps after which an episode is cut; H = 200 in section 5.3.
         velocity_scale: factor on the velocities in the observation.
     """
-
-    def __init__(self, horizon: int = 200, velocity_scale: float = 0.2) -> None:
-        super().__init__(horizon, velocity_scale)
-
-    def make_env(self, task: Any) -> Runner:
-        """Return a half-cheetah."""
-        return DirectedRunner(CHEETAH, velocity_scale=self._scale)
 
 
 class CheetahVelocity(_Locomotion):
@@ -148,19 +157,14 @@ class CheetahVelocity(_Locomotion):
         velocity_scale: factor on the velocities in the observation.
     """
 
-    def __init__(self, horizon: int = 200, velocity_scale: float = 0.2) -> None:
-        super().__init__(horizon, velocity_scale)
+    progress = staticmethod(velocity)
 
     def sample(self, generator: np.random.Generator) -> float:
         """Return a velocity."""
         return float(generator.uniform(*CHEETAH_VELOCITY))
 
-    def make_env(self, task: Any) -> Runner:
-        """Return a half-cheetah."""
-        return PacedRunner(CHEETAH, velocity_scale=self._scale)
 
-
-class AntDirection(_Direction):
+class AntDirection(_Directions, _Ant):
     """Walk forward or backward (section 5.3).
 
     Args:
@@ -170,18 +174,8 @@ class AntDirection(_Direction):
         terminates: whether an ant that falls or jumps ends the episode.
     """
 
-    def __init__(
-        self, horizon: int = 200, velocity_scale: float = 0.2, bonus: float = 0.05, terminates: bool = True
-    ) -> None:
-        super().__init__(horizon, velocity_scale)
-        self._bonus, self._terminates = bonus, terminates
 
-    def make_env(self, task: Any) -> Runner:
-        """Return an ant."""
-        return DirectedRunner(ANT, velocity_scale=self._scale, bonus=self._bonus, terminates=self._terminates)
-
-
-class AntVelocity(_Locomotion):
+class AntVelocity(_Ant):
     """Walk with a velocity between 0 and 3 (section 5.3).
 
     Args:
@@ -191,22 +185,19 @@ class AntVelocity(_Locomotion):
         terminates: whether an ant that falls or jumps ends the episode.
     """
 
+    progress = staticmethod(velocity)
+
     def __init__(
         self, horizon: int = 200, velocity_scale: float = 0.2, bonus: float = 1.05, terminates: bool = True
     ) -> None:
-        super().__init__(horizon, velocity_scale)
-        self._bonus, self._terminates = bonus, terminates
+        super().__init__(horizon, velocity_scale, bonus, terminates)
 
     def sample(self, generator: np.random.Generator) -> float:
         """Return a velocity."""
         return float(generator.uniform(*ANT_VELOCITY))
 
-    def make_env(self, task: Any) -> Runner:
-        """Return an ant."""
-        return PacedRunner(ANT, velocity_scale=self._scale, bonus=self._bonus, terminates=self._terminates)
 
-
-class AntGoal(_Locomotion):
+class AntGoal(_Ant):
     """Walk to a goal (the authors' code); the observation holds the ant's own position.
 
     Args:
@@ -216,17 +207,15 @@ class AntGoal(_Locomotion):
         terminates: whether an ant that falls or jumps ends the episode.
     """
 
+    env = ANT_WITH_POSITION
+    progress = staticmethod(goal)
+
     def __init__(
         self, horizon: int = 200, velocity_scale: float = 0.2, bonus: float = 4.05, terminates: bool = True
     ) -> None:
-        super().__init__(horizon, velocity_scale)
-        self._bonus, self._terminates = bonus, terminates
+        super().__init__(horizon, velocity_scale, bonus, terminates)
 
     def sample(self, generator: np.random.Generator) -> Float64Array:
         """Return a goal, float64[2], uniform in the disc."""
         angle, radius = generator.uniform(0, 2 * np.pi), GOAL_RADIUS * np.sqrt(generator.uniform())
         return radius * np.array([np.cos(angle), np.sin(angle)])
-
-    def make_env(self, task: Any) -> Runner:
-        """Return an ant."""
-        return GoalRunner(ANT_WITH_POSITION, velocity_scale=self._scale, bonus=self._bonus, terminates=self._terminates)
