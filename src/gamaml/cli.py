@@ -20,7 +20,7 @@ from typing import NoReturn
 from gamaml import config as cfg
 from gamaml import site
 from gamaml.config import Config
-from gamaml.errors import ConfigError, EvaluationError, GamamlError
+from gamaml.errors import ConfigError, EvaluationError, GamamlError, check_file_name
 from gamaml.parallel import launcher
 from gamaml.parallel.signals import INTERRUPTED
 from gamaml.population import TrainResult
@@ -321,10 +321,7 @@ def _check_exists(run: Path) -> None:
 
 
 def _check_picture(path: Path) -> None:
-    if path.suffix != ".png":
-        raise ConfigError(f"--plot {str(path)!r}: expected a name that ends in .png, got {path.name!r}; rename it")
-    if not path.absolute().parent.is_dir():
-        raise ConfigError(f"--plot {str(path)!r}: expected an existing folder, got none; create it first")
+    check_file_name("--plot", path, [".png"])
 
 
 class _Parser(argparse.ArgumentParser):

@@ -13,7 +13,8 @@ GamamlError
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from pathlib import Path
 
 
 class GamamlError(Exception):
@@ -46,6 +47,26 @@ class OverdueError(GamamlError):
 
 class EvaluationError(GamamlError):
     """The evaluation of one candidate raised; the message carries its address and the replay command."""
+
+
+def check_file_name(subject: str, path: Path, suffixes: Sequence[str]) -> None:
+    """Check the name of a file that is to be written, before any work is done for it.
+
+    Args:
+        subject: how the file is called in errors, such as "--plot".
+        path: of the file.
+        suffixes: one of which the name must have.
+
+    Raises:
+        ConfigError: it has none of them, or its folder is missing.
+    """
+    if path.suffix not in suffixes:
+        raise ConfigError(
+            f"{subject} {str(path)!r}: expected a name that ends in {' or '.join(suffixes)}, got {path.name!r}; "
+            "rename it"
+        )
+    if not path.absolute().parent.is_dir():
+        raise ConfigError(f"{subject} {str(path)!r}: expected an existing folder, got none; create it first")
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:

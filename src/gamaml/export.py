@@ -12,7 +12,7 @@ import numpy as np
 
 from gamaml import config as cfg
 from gamaml import tasks
-from gamaml.errors import ConfigError
+from gamaml.errors import check_file_name
 from gamaml.population import Genome
 from gamaml.runlog import Run
 
@@ -61,10 +61,7 @@ def export(
     Raises:
         ConfigError: there is no such candidate, or no such folder.
     """
-    if path.suffix != SUFFIX:
-        raise ConfigError(f"file {str(path)!r}: expected a name that ends in {SUFFIX}, got {path.name!r}; rename it")
-    if not path.absolute().parent.is_dir():
-        raise ConfigError(f"file {str(path)!r}: expected an existing folder, got none; create it first")
+    check_file_name("file", path, [SUFFIX])
     genome = run.genome(generation, index, candidate=candidate) if run.strategy.has_genomes else None
     problem: Any = tasks.make_problem(run.config)  # `arrays` is optional
     params = run.parameters(generation, index, candidate=candidate, problem=problem)

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from gamaml.errors import ConfigError
+from gamaml.errors import ConfigError, check_file_name
 
 SUFFIXES = (".mp4", ".gif")
 
@@ -35,13 +35,7 @@ class Film:
     """
 
     def __init__(self, path: Path) -> None:
-        if path.suffix not in SUFFIXES:
-            raise ConfigError(
-                f"video {str(path)!r}: expected a name that ends in {' or '.join(SUFFIXES)}, got {path.name!r}; "
-                "rename it"
-            )
-        if not path.absolute().parent.is_dir():
-            raise ConfigError(f"video {str(path)!r}: expected an existing folder, got none; create it first")
+        check_file_name("video", path, SUFFIXES)
         self.path = path
         self.num_frames = 0
         self._imageio = _library(path)
