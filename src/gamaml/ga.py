@@ -31,6 +31,7 @@ from gamaml.population import (
     Snapshot,
     State,
     candidate_at,
+    candidates_of,
     decode,
     decode_genome,
     decode_part,
@@ -358,8 +359,7 @@ class GeneticAlgorithm:
         """Return the parameters from `start` to `stop` of the last parents, float32[number of them, stop - start]."""
         if not lineage:
             return np.empty((0, stop - start), np.float32)
-        parents = [candidate_at(lineage[-1], slot) for slot in range(len(lineage[-1]))]
-        return decode_part(genomes_of(parents, lineage[:-1]), noise, problem, start, stop)
+        return decode_part(genomes_of(candidates_of(lineage[-1]), lineage[:-1]), noise, problem, start, stop)
 
     def parameters(
         self,

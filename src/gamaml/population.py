@@ -441,6 +441,11 @@ def lineage_of(candidates: Sequence[Candidate], dtype: np.dtype[np.void] = LINEA
     return lineage
 
 
+def candidates_of(lineage: Lineage) -> list[Candidate]:
+    """Return the entries of a Lineage as candidates: the inverse of `lineage_of`."""
+    return [candidate_at(lineage, slot) for slot in range(len(lineage))]
+
+
 def candidate_at(lineage: Lineage, slot: int) -> Candidate:
     """Return one entry of a Lineage as a Candidate."""
     entry = lineage[slot]

@@ -20,6 +20,7 @@ from gamaml.population import (
     Candidate,
     State,
     candidate_at,
+    candidates_of,
     decode,
     decode_genome,
     genome_of,
@@ -131,7 +132,7 @@ class Loop:
             key = reevaluation_key(config, state.generation, item % episodes)
             again[item] = self.record(contenders[item // episodes], key, item)
         after, fitness = ga.select(state, records, again, config.ga)
-        chosen = [self.params(parent) for parent in candidates_of(after)]
+        chosen = [self.params(parent) for parent in candidates_of(after.parents)]
         generation = Generation(
             generation=state.generation,
             records=records,
@@ -144,10 +145,6 @@ class Loop:
         )
         self.state, self.parents = after, np.stack(chosen)
         return generation
-
-
-def candidates_of(state: State) -> list[Candidate]:
-    return [candidate_at(state.parents, slot) for slot in range(len(state.parents))]
 
 
 @pytest.fixture

@@ -21,13 +21,14 @@ import numpy as np
 import numpy.typing as npt
 from numpy.lib.stride_tricks import sliding_window_view
 
+from gamaml.config import CONVOLUTIONAL
 from gamaml.policies.flat import fan_in
 from gamaml.types import Float32Array
 
 if TYPE_CHECKING:
     import jax
 
-NETWORKS = ("nature", "ga-dist")
+NETWORKS = CONVOLUTIONAL
 OBSERVATION_SHAPE = (4, 84, 84)
 """Frames, oldest first; rows; columns."""
 

@@ -25,6 +25,7 @@ from gamaml.population import (
     Snapshot,
     State,
     candidate_at,
+    candidates_of,
     mean,
 )
 from gamaml.runlog import hdf5
@@ -202,8 +203,7 @@ class Run:
     def _candidates(self, generation: int) -> list[Candidate]:
         if generation == self.num_generations:
             return self.strategy.certain(self.state(generation))
-        entries = _present(self.candidates[generation])
-        return [candidate_at(entries, slot) for slot in range(len(entries))]
+        return candidates_of(_present(self.candidates[generation]))
 
     def _lineage(self, generation: int) -> list[Lineage]:
         return [_present(parents) for parents in self.lineage[:generation]]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from gamaml.config import MEMORIES, NETWORKS, Config, to_mapping
+from gamaml.config import CONVOLUTIONAL, MEMORIES, Config, to_mapping
 from gamaml.envs.film import Film
 from gamaml.envs.make import EnvTask
 from gamaml.errors import ConfigError
@@ -104,7 +104,7 @@ def _check_batch_size(kind: str, config: Config) -> None:
 
 def _check_network(kind: str, config: Config) -> None:
     name = config.policy.network
-    known = {SUPERVISED: ("mlp",), RL: ("mlp", *MEMORIES)}.get(kind, tuple(n for n in NETWORKS if n not in MEMORIES))
+    known = ("mlp", *{SUPERVISED: (), RL: MEMORIES}.get(kind, CONVOLUTIONAL))
     if name not in known:
         raise ConfigError(
             f"policy.network={name!r}: expected one of {', '.join(known)} for task {config.subject!r} of the kind "
