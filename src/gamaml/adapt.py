@@ -271,7 +271,8 @@ def _held_out(run: Run, rounds: int, overrides: Sequence[str]) -> Config:
     trained = run.header.num_rounds
     # One without a round would have no genes for step sizes, and one that had none has none now.
     rounds = max(rounds, min(trained, 1))
-    forced = ["inner.num_tasks=1", "inner.batch_size=1", f"inner.rounds={rounds}"]
+    # Whatever trained it, what is asked for here are evaluations, without gradients.
+    forced = ["strategy=ga", "inner.num_tasks=1", "inner.batch_size=1", f"inner.rounds={rounds}"]
     if trained == 0 and rounds > 0:
         forced.append("inner.step_size_gene=none")
     # An environment by id is one task: what differs are its episodes.

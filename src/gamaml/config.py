@@ -19,7 +19,7 @@ from gamaml.errors import ConfigError, did_you_mean
 INITIAL_STD = 1.0
 """A generation-0 child is `initial(noise)`; this std is what its lineage entry records."""
 
-STRATEGIES = ("ga", "es", "random")
+STRATEGIES = ("ga", "es", "maml", "random")
 
 CONVOLUTIONAL = ("nature", "ga-dist")
 
@@ -223,6 +223,22 @@ class ESConfig:
 
 
 @dataclass(frozen=True)
+class MAMLConfig:
+    """Gradient MAML (Finn et al. 2017), with strategy = "maml": one meta-update per generation, on one rank.
+
+    The tasks of an update are those of [inner]; the log step sizes and the log action std, where they are genes, are
+    learned too (Meta-SGD, Li et al. 2017).
+
+    Attributes:
+        step_size: step size of Adam.
+        first_order: whether the gradients of the inner updates count as constants.
+    """
+
+    step_size: float = 1e-3
+    first_order: bool = False
+
+
+@dataclass(frozen=True)
 class StopConfig:
     """When the run ends: at the first criterion met. May change on resume.
 
@@ -257,8 +273,9 @@ class Config:
     """Everything that defines a run; either `task.name` or `env.id` says of what.
 
     Attributes:
-        strategy: "ga", "es", or "random": the population of [ga], but every child from the root.
+        strategy: "ga", "es", "maml", or "random": the population of [ga], but every child from the root.
         es: settings of "es"; None with another strategy.
+        maml: settings of "maml"; None with another strategy.
     """
 
     task: TaskConfig
@@ -270,16 +287,20 @@ class Config:
     ga: GAConfig = field(default_factory=GAConfig)
     strategy: str = field(default="ga", metadata=ADDED)
     es: ESConfig | None = field(default=None, metadata=ADDED)
+    maml: MAMLConfig | None = field(default=None, metadata=ADDED)
     noise: NoiseConfig = field(default_factory=NoiseConfig)
 
     def __post_init__(self) -> None:
         # A section of another strategy would be part of the run's science without being used.
         object.__setattr__(self, "es", (self.es or ESConfig()) if self.strategy == "es" else None)
+        object.__setattr__(self, "maml", (self.maml or MAMLConfig()) if self.strategy == "maml" else None)
         _validate(self)
 
     @property
     def population_size(self) -> int:
         """Children per generation, with whatever strategy."""
+        if self.maml is not None:
+            return 1
         return self.ga.population_size if self.es is None else self.es.population_size
 
     @property
@@ -546,6 +567,8 @@ def _validate(config: Config) -> None:
     _one_of("strategy", config.strategy, STRATEGIES)
     if config.es is not None:
         _validate_es(config.es)
+    if config.maml is not None:
+        _validate_maml(config.maml, config.inner)
     if config.strategy == "random" and config.ga.elite.candidates == 0:
         raise ConfigError(
             'ga.elite.candidates=0: expected at least 2 with strategy = "random", which keeps nothing but the elite; '
@@ -687,6 +710,24 @@ def _validate_es(es: ESConfig) -> None:
             raise ConfigError(f"es.{name}={value}: expected 0 <= {name} < 1; choose e.g. {getattr(ESConfig, name)}")
     _at_least("es.weight_decay", es.weight_decay, 0)
     _at_least("es.episodes", es.episodes, 1)
+
+
+def _validate_maml(maml: MAMLConfig, inner: InnerConfig) -> None:
+    _above_zero("maml.step_size", maml.step_size)
+    if inner.rounds == 0:
+        raise ConfigError(
+            'inner.rounds=0: expected at least 1 with strategy = "maml", which learns through updates; choose e.g. 1'
+        )
+    if inner.genes:
+        raise ConfigError(
+            f'inner.genes={list(inner.genes)}: expected none with strategy = "maml", since no gradient passes through '
+            'advantages; leave them out, or choose strategy = "es"'
+        )
+    if inner.optimiser == "adam" and not maml.first_order:
+        raise ConfigError(
+            "inner.optimiser='adam': expected 'sgd' with maml.first_order = false, since Adam's root has no derivative "
+            "where a gradient is 0; set first_order = true, or choose 'sgd'"
+        )
 
 
 def _validate_stop(stop: StopConfig) -> None:

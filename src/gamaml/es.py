@@ -43,7 +43,7 @@ not depend on the number of ranks, and no bit depends on the parts, since every 
 _EPSILON = np.float32(1e-8)
 """Kingma and Ba 2015, Algorithm 1."""
 
-_CENTRE = Candidate(0, UNCHANGED, 0.0)
+CENTRE = Candidate(0, UNCHANGED, 0.0)
 
 
 def utilities(fitness: Sequence[float] | np.ndarray) -> Float32Array:
@@ -85,14 +85,21 @@ def step_of(config: ESConfig, generation: int) -> Step:
     """
     std = cfg.decayed(config.std, config.std_final, config.decay_generations, generation - 1)
     size = cfg.decayed(config.step_size, config.step_size_final, config.decay_generations, generation - 1)
-    correction = math.sqrt(1 - config.beta2**generation) / (1 - config.beta1**generation)
     return Step(
         gradient_scale=1 / (config.population_size * std),
-        step_size=size * correction,
+        step_size=size * bias_correction(config.beta1, config.beta2, generation),
         beta1=config.beta1,
         beta2=config.beta2,
         weight_decay=config.weight_decay,
     )
+
+
+def bias_correction(beta1: float, beta2: float, updates: int) -> float:
+    """Return the factor on Adam's step size for the bias of its moments in update number `updates`, the first being 1.
+
+    Source: Kingma and Ba 2015, section 2.
+    """
+    return math.sqrt(1 - beta2**updates) / (1 - beta1**updates)
 
 
 def update(
@@ -123,14 +130,39 @@ def update(
         np.multiply(noise.block(offset + start, size), weight, out=product)
         np.add(gradient, product, out=gradient)
     gradient *= np.float32(step.gradient_scale)
-    centre, first, second = before
     if step.weight_decay:
-        decay = centre * np.float32(step.weight_decay)
+        decay = before[0] * np.float32(step.weight_decay)
         gradient -= decay if scale is None else decay * scale
+    ascend(before, after, gradient, scale, step)
+
+
+def ascend(
+    before: Float32Array, after: Float32Array, gradient: Float32Array, scale: Float32Array | None, step: Step
+) -> None:
+    """Write centre and moments after one step of Adam along `gradient`, float32[size], into `after`; see `update`.
+
+    Source: Kingma and Ba 2015, section 2.
+    """
+    centre, first, second = before
     after[1] = np.float32(step.beta1) * first + np.float32(1 - step.beta1) * gradient
     after[2] = np.float32(step.beta2) * second + np.float32(1 - step.beta2) * (gradient * gradient)
     change = np.float32(step.step_size) * after[1] / (np.sqrt(after[2]) + _EPSILON)
     after[0] = centre + (change if scale is None else change * scale)
+
+
+def root_state(seed: int, num_offsets: int) -> State:
+    """Return the state before generation 0 of a centre that comes from the root."""
+    words = streams.states(seed, streams.Purpose.PROPOSE, 0, 1, num_words=4).astype(np.uint64)
+    root = int(streams.scaled(words[:, 2], words[:, 3], num_offsets)[0])
+    return State(seed, num_offsets, 0, lineage_of([Candidate(ROOT, root, INITIAL_STD)]))
+
+
+def first_vectors(initial: State, noise: NoiseSource, problem: Decodable, start: int, stop: int) -> Float32Array:
+    """Return the centre of `root_state` and its moments from `start` to `stop`, float32[3, stop - start]."""
+    vectors = np.zeros((3, stop - start), np.float32)
+    root = int(initial.parents["offset"][0])
+    vectors[0] = problem.initial(noise.block(root, problem.num_params))[start:stop]
+    return vectors
 
 
 @dataclass(frozen=True)
@@ -140,11 +172,11 @@ class Selection:
     state: State
     pairs: Lineage
 
-    contenders = (_CENTRE,)
+    contenders = (CENTRE,)
 
     def finish(self, reevaluations: Records) -> tuple[State, float]:
         """Return the next state, and the mean fitness of the centre before the update."""
-        parents = np.concatenate([lineage_of([_CENTRE]), self.pairs])
+        parents = np.concatenate([lineage_of([CENTRE]), self.pairs])
         state = State(self.state.seed, self.state.num_offsets, self.state.generation + 1, parents)
         fitness = reevaluations["fitness"].astype(np.float64)
         return state, float(fitness.mean()) if np.isfinite(fitness).all() else math.nan
@@ -164,6 +196,7 @@ class EvolutionStrategy:
     num_candidates = 1
     num_vectors = 3
     num_parents = 1
+    snapshot_period = None
     lineage_dtype = LINEAGE_DTYPE
 
     @property
@@ -200,9 +233,7 @@ class EvolutionStrategy:
 
     def initial(self, seed: int, num_offsets: int) -> State:
         """Return the state before generation 0: the centre comes from the root."""
-        words = streams.states(seed, streams.Purpose.PROPOSE, 0, 1, num_words=4).astype(np.uint64)
-        root = int(streams.scaled(words[:, 2], words[:, 3], num_offsets)[0])
-        return State(seed, num_offsets, 0, lineage_of([Candidate(ROOT, root, INITIAL_STD)]))
+        return root_state(seed, num_offsets)
 
     def children(self, state: State, count: int | None = None) -> Lineage:
         """Return the first `count` children of the state's generation, all of them by default.
@@ -220,7 +251,7 @@ class EvolutionStrategy:
 
     def certain(self, state: State) -> list[Candidate]:
         """Return who is re-evaluated: the centre."""
-        return [_CENTRE]
+        return [CENTRE]
 
     def shortlist(self, state: State, records: Records) -> Selection:
         """Return the update that the children's records ask for.
@@ -281,9 +312,7 @@ class EvolutionStrategy:
         """
         scale = None if problem.scale is None else problem.scale[start:stop]
         if snapshot is None:
-            vectors = np.zeros((3, stop - start), np.float32)
-            root = int(initial.parents["offset"][0])
-            vectors[0] = problem.initial(noise.block(root, problem.num_params))[start:stop]
+            vectors = first_vectors(initial, noise, problem, start, stop)
         else:
             vectors = snapshot.vectors[:, start:stop].copy()
         after = np.empty_like(vectors)

@@ -207,11 +207,12 @@ class Evolution:
         )
 
     def _period(self) -> int:
-        """Return the generations between snapshots, so that these take no more room than the records."""
+        """Return the generations between snapshots: these take no more room than the records, or are due."""
         chosen = self._strategy
         records = chosen.population_size + chosen.num_candidates * chosen.num_episodes
         committed = records * self._dtype.itemsize + chosen.num_entries * chosen.lineage_dtype.itemsize
-        return -(-self._vectors[0].nbytes // committed)
+        period = -(-self._vectors[0].nbytes // committed)
+        return period if chosen.snapshot_period is None else min(period, chosen.snapshot_period)
 
     def _num_parts(self) -> int:
         """Return in how many parts the next command computes the state's vectors, 0 if no longer."""

@@ -260,6 +260,7 @@ class GeneticAlgorithm:
     from_root: bool = False
 
     has_genomes = True
+    snapshot_period = None
 
     @property
     def population_size(self) -> int:

@@ -182,6 +182,8 @@ def _elite(run: Run, generation: int) -> tuple[int | None, int | None]:
 def _check_reevaluation(run: Run, candidate: int, episode: int) -> None:
     es = run.config.es is not None
     candidates = "the centre is the only one" if es else "set by ga.elite.candidates"
+    if run.config.maml is not None:
+        candidates = "the centre of a generation is its child: --index 0"
     _in_range("candidate", candidate, run.strategy.num_candidates, candidates)
     _in_range("episode", episode, run.strategy.num_episodes, f"set by {'es' if es else 'ga.elite'}.episodes")
 

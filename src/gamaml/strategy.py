@@ -11,6 +11,7 @@ import numpy as np
 from gamaml.config import Config
 from gamaml.es import EvolutionStrategy
 from gamaml.ga import GeneticAlgorithm
+from gamaml.gradient import GradientMAML
 from gamaml.population import Candidate, Decodable, Genome, Lineage, NoiseSource, Snapshot, State
 from gamaml.types import Float32Array, Records
 
@@ -73,6 +74,11 @@ class Strategy(Protocol):
     @property
     def has_genomes(self) -> bool:
         """Whether a candidate is a list of mutations; if not, run files store the vectors now and then."""
+        ...
+
+    @property
+    def snapshot_period(self) -> int | None:
+        """Generations after which vectors are stored at the latest; None: as often as records take as much room."""
         ...
 
     @property
@@ -187,6 +193,8 @@ def make(config: Config) -> Strategy:
     """Return the strategy that a config asks for."""
     if config.es is not None:
         return EvolutionStrategy(config.es)
+    if config.maml is not None:
+        return GradientMAML(config.maml, config.seed)
     if config.strategy == "random":
         return GeneticAlgorithm(dataclasses.replace(config.ga, num_parents=1, recombine=1), from_root=True)
     return GeneticAlgorithm(config.ga)

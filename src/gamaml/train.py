@@ -236,7 +236,7 @@ def _generations(
 
         topology = stack.enter_context(Topology(comm))
         guard = stack.enter_context(Guard(topology))
-        topology.agree(None)
+        topology.agree(_refusal(plan, topology.size))
         topology.exit_if_any(watch.requested(), INTERRUPTED)
         watch.end_job_by(partial(abort, topology.abort_comm, INTERRUPTED))
         engine = Engine(topology, guard, watch, plan.configs, problems, plan.paths())
@@ -252,6 +252,15 @@ def _generations(
             engine.results()
             raise
         results += engine.results()
+
+
+def _refusal(plan: _Plan, num_ranks: int) -> ConfigError | None:
+    if num_ranks == 1 or all(config.maml is None for config in plan.configs):
+        return None
+    return ConfigError(
+        f'strategy="maml": expected one rank, since its updates follow one from the other, got {num_ranks}; start it '
+        "without mpiexec, one process per run"
+    )
 
 
 def refuse(error: Exception, comm: MPI.Intracomm | None = None) -> NoReturn:

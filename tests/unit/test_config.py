@@ -19,7 +19,7 @@ GA_NAMES = (
     "elite, gene_scale, mutation_scale, mutation_std, mutation_std_final, mutation_std_generations, "
     "num_parents, population_size, recombine"
 )
-SECTIONS = "env, es, ga, inner, noise, policy, seed, stop, strategy, task"
+SECTIONS = "env, es, ga, inner, maml, noise, policy, seed, stop, strategy, task"
 
 MALFORMED = {
     "no_task": (

@@ -22,6 +22,7 @@ ORDER = (
     ("tasks",),
     ("ga",),
     ("es",),
+    ("gradient",),
     ("strategy",),
     ("evaluate", "parallel"),
     ("runlog",),

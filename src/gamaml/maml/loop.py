@@ -58,6 +58,8 @@ def update(
     state: Any,
     task: Any,
     data: Any,
+    *,
+    first_order: bool = False,
 ) -> tuple[Params, Any]:
     """Do one update: the gradient of the loss, one step of the optimiser. JAX and host tasks share it.
 
@@ -69,6 +71,7 @@ def update(
         state: the optimiser's before.
         task: what the data are of.
         data: what was collected.
+        first_order: whether a derivative of the result takes this gradient for a constant.
 
     Returns:
         (params, state) after.
@@ -76,6 +79,8 @@ def update(
     Source: Finn et al. 2017, Algorithm 3, lines 6 and 7.
     """
     gradient = jax.grad(loss)(params, task, data)
+    if first_order:
+        gradient = lax.stop_gradient(gradient)
     return optimiser.step(params, gradient, state, step_sizes)
 
 
@@ -122,6 +127,58 @@ def adapt(
     is_update = jnp.arange(rounds + 1) < rounds
     start = dict(params), optimiser.start(params)
     return lax.scan(one_round, start, (is_update, jax.random.split(key, rounds + 1)))[1]
+
+
+def adapted_loss(
+    learner: Learner,
+    outer: Callable[[Params, Any, Any], jax.Array],
+    params: Params,
+    step_sizes: Params,
+    task: Any,
+    key: jax.Array,
+    rounds: int,
+    optimiser: Optimiser,
+    *,
+    first_order: bool,
+) -> tuple[jax.Array, Measured]:
+    """Run the inner loop of `adapt` on one task, for a derivative through all its rounds.
+
+    The collected data count as constants, as in the original: how they depend on the parameters is left out.
+
+    Args:
+        learner: the kind of learning.
+        outer: (params, task, data) -> float32[], what gradient MAML descends, of the parameters after the last update
+            and of data collected with them.
+        params: as in `adapt`, like the rest.
+        step_sizes: see there.
+        task: see there.
+        key: see there; the data are those that `adapt` collects.
+        rounds: see there.
+        optimiser: see there.
+        first_order: whether the inner gradients count as constants too.
+
+    Returns:
+        (outer loss float32[], what `adapt` measures).
+
+    Source: Finn et al. 2017, Algorithms 2 and 3; section 5.2 for the first order.
+    """
+
+    def collected(params: Params, key: jax.Array) -> tuple[Any, Measured]:
+        constant = lax.stop_gradient(params)
+        data = learner.collect(constant, task, key)
+        return data, lax.stop_gradient(learner.measure(constant, task, data))
+
+    def one_round(learned: tuple[Params, Any], key: jax.Array) -> tuple[tuple[Params, Any], Measured]:
+        data, measured = collected(learned[0], key)
+        learned = update(learner.loss, optimiser, step_sizes, *learned, task, data, first_order=first_order)
+        return learned, measured
+
+    keys = jax.random.split(key, rounds + 1)
+    (final, _), before = lax.scan(one_round, (dict(params), optimiser.start(params)), keys[:-1])
+    data, last = collected(final, keys[-1])
+    return outer(final, task, data), Measured(
+        jnp.append(before.value, last.value), jnp.append(before.steps, last.steps)
+    )
 
 
 def rl_learner(

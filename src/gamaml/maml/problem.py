@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,15 @@ from gamaml.policies.vector import Initialiser, ParameterVector
 from gamaml.types import Evaluation, EvaluationKey, Float32Array, RLTask, SupervisedTask
 
 _programs: dict[tuple[Any, ...], tuple[object, Callable[..., Any]]] = {}
+
+
+@dataclass(frozen=True)
+class _Differentiated:
+    """An evaluation with its meta-gradient, float32[num_params], and what it is of."""
+
+    address: bytes
+    evaluation: Evaluation
+    gradient: Float32Array
 
 
 class InnerLoopProblem:
@@ -53,6 +63,7 @@ class InnerLoopProblem:
         self._initialise = initialise
         self._config = config
         self._own_loss = own_loss
+        self._latest: _Differentiated | None = None
 
     @property
     def optimal_return(self) -> float | None:
@@ -69,8 +80,19 @@ class InnerLoopProblem:
 
     def evaluate(self, params: Float32Array, key: EvaluationKey) -> Evaluation:
         """Return the fitness of `params`, float32[num_params]; a pure function of its arguments."""
+        if self._config.maml is not None:
+            return self._differentiated(params, key).evaluation
         rows = np.broadcast_to(params, (self.batch_size, self.num_params))
         return self.evaluate_batch(rows, [key] * self.batch_size)[0]
+
+    def gradient(self, params: Float32Array, key: EvaluationKey) -> Float32Array:
+        """Return the direction, float32[num_params], that improves the fitness after the last round.
+
+        With strategy = "maml" only, whose evaluations compute it: that of the latest one costs nothing.
+
+        Source: Finn et al. 2017, Algorithm 2, line 10, and Algorithm 3, line 10, without the step.
+        """
+        return self._differentiated(params, key).gradient
 
     def evaluate_batch(self, params: Float32Array, keys: Sequence[EvaluationKey]) -> list[Evaluation]:
         """Evaluate children together; none's result depends on the others, nor on its place among them.
@@ -95,18 +117,38 @@ class InnerLoopProblem:
         """Compile the program, or fetch it from the cache on disk, without evaluating anything."""
         self._program()
 
+    def _differentiated(self, params: Float32Array, key: EvaluationKey) -> _Differentiated:
+        address = b"".join(array.tobytes() for array in (params, key.task, key.episode))
+        if self._latest is None or self._latest.address != address:
+            learning = self._vector.split(params)
+            derivative, measured = self._program()(*learning[:3], key.task, key.episode)
+            network, step_sizes, std = (np.asarray(array) for array in derivative)
+            descent = -self._vector.gradient(learning, network, step_sizes, float(std))
+            values = np.array(measured.value, np.float32)
+            fitness = float(-values[-1] if self.metric == "loss" else values[-1])
+            evolved = self._vector.evolved(self._vector.split(params[np.newaxis]), 0)
+            evaluation = Evaluation(fitness, values, int(measured.steps), evolved)
+            self._latest = _Differentiated(address, evaluation, descent)
+        return self._latest
+
     def _program(self) -> Callable[..., Any]:  # a compiled JAX program
         start_jax()
         policy, inner = traced(self._config)
+        maml = self._config.maml
+        first_order = None if maml is None else maml.first_order
         # The task's identity is part of the key, so the entry keeps the task alive.
-        key = (id(self._definition), self.metric, self._vector.network, policy, inner)
+        key = (id(self._definition), self.metric, self._vector.network, policy, inner, first_order)
         if key not in _programs:
             # They need JAX, which starts with the first evaluation.
             from gamaml.maml.learners import LOSSES
-            from gamaml.maml.program import compile_program
+            from gamaml.maml.program import compile_meta_gradient, compile_program
 
             loss = None if self.metric == "loss" else self._own_loss or LOSSES[inner.learner]
-            compiled = compile_program(self._definition, loss, self._vector.network, policy, inner)
+            arguments = (self._definition, loss, self._vector.network, policy, inner)
+            if first_order is None:
+                compiled = compile_program(*arguments)
+            else:
+                compiled = compile_meta_gradient(*arguments, first_order=first_order)
             _programs[key] = (self._definition, compiled)
         return _programs[key][1]
 

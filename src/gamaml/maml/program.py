@@ -1,20 +1,29 @@
 """The compiled program of a problem: all tasks, episodes and rounds of a batch of children in one call."""
 
-# pyright: reportUnknownMemberType=false, reportUnknownArgumentType=false
+# pyright: reportUnknownMemberType=false, reportUnknownArgumentType=false, reportUnknownVariableType=false
 # JAX leaves the types of jit and of key arrays partly unknown.
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 from gamaml.config import InnerConfig, PolicyConfig
-from gamaml.maml.loop import Measured, adapt, policy_loss, rl_learner, supervised_learner, unadapted_returns, update
+from gamaml.maml.loop import (
+    Measured,
+    adapt,
+    adapted_loss,
+    policy_loss,
+    rl_learner,
+    supervised_learner,
+    unadapted_returns,
+    update,
+)
 from gamaml.maml.optimisers import OPTIMISERS, Params
 from gamaml.policies.flat import Layout
 from gamaml.rl.policy import Loss
@@ -56,6 +65,79 @@ def compile_program(
     arguments = [
         jax.ShapeDtypeStruct((inner.batch_size, *shape), dtype) for shape, dtype in zip(shapes, dtypes, strict=True)
     ]
+    return jax.jit(program).lower(*arguments).compile(_COMPILER_OPTIONS)
+
+
+class MetaGradient(NamedTuple):
+    """The derivative of the mean outer loss over the tasks.
+
+    Attributes:
+        network: float32[size].
+        step_sizes: float32[num_arrays or size], of the step sizes, not of their logarithms.
+        std: float32[], likewise.
+    """
+
+    network: jax.Array
+    step_sizes: jax.Array
+    std: jax.Array
+
+
+def compile_meta_gradient(
+    definition: Any, loss: Loss | None, network: Layout, policy: PolicyConfig, inner: InnerConfig, *, first_order: bool
+) -> Callable[..., tuple[MetaGradient, Measured]]:
+    """Compile the inner loop over all tasks together with its derivative.
+
+    What is descended is, of a SupervisedTask, what `compile_program` measures at the end; of an RLTask, the loss of
+    the inner updates on the trajectories after the last one.
+
+    Args:
+        definition: as in `compile_program`, like the rest.
+        loss: see there.
+        network: see there.
+        policy: see there.
+        inner: see there.
+        first_order: whether inner gradients count as constants.
+
+    Returns:
+        A function of (network float32[size], step_sizes float32[num_arrays or size], std float32[], task key data
+        uint32[2], episode key data uint32[2]), giving the derivative and Measured: means over tasks,
+        float32[rounds + 1], and the number of steps, int32[].
+    """
+    optimiser = OPTIMISERS[inner.optimiser]
+
+    def total(values: MetaGradient, task_data: jax.Array, episode_data: jax.Array) -> tuple[jax.Array, Measured]:
+        params, steps = network.unflatten(values.network), steps_by_name(values.step_sizes, network, inner)
+        if loss is None:
+            learner = supervised_learner(definition)
+
+            def outer(params: Params, task: Any, data: Any, /) -> jax.Array:
+                return learner.measure(params, task, data).value
+        else:
+            # Trajectories are constants, in their std too.
+            no_factors, constant = jnp.zeros(0, jnp.float32), jax.lax.stop_gradient(values.std)
+            learner = rl_learner(definition, loss, policy, inner, constant, no_factors)
+            outer = policy_loss(loss, policy, inner, values.std, no_factors)
+            learner = learner._replace(loss=outer)
+
+        def one_task(task_key: jax.Array, key: jax.Array) -> tuple[jax.Array, Measured]:
+            task = learner.sample(task_key)
+            return adapted_loss(
+                learner, outer, params, steps, task, key, inner.rounds, optimiser, first_order=first_order
+            )
+
+        losses, measured = jax.vmap(one_task)(_keys(task_data, inner.num_tasks), _keys(episode_data, inner.num_tasks))
+        return jnp.mean(losses), _over_tasks(measured, supervised=loss is None)
+
+    differentiated: Callable[..., tuple[MetaGradient, Measured]] = jax.grad(total, has_aux=True)
+
+    def program(
+        flat: jax.Array, step_sizes: jax.Array, std: jax.Array, *keys: jax.Array
+    ) -> tuple[MetaGradient, Measured]:
+        return differentiated(MetaGradient(flat, step_sizes, std), *keys)
+
+    shapes = (network.size,), (num_step_sizes(network, inner),), (), (2,), (2,)
+    dtypes = (np.float32,) * 3 + (np.uint32,) * 2
+    arguments = [jax.ShapeDtypeStruct(shape, dtype) for shape, dtype in zip(shapes, dtypes, strict=True)]
     return jax.jit(program).lower(*arguments).compile(_COMPILER_OPTIONS)
 
 
@@ -145,10 +227,14 @@ def _adapted(
             return adapt(learner, params, steps, learner.sample(task_key), key, inner.rounds, optimiser)
 
         measured = jax.vmap(one_task)(_keys(task_data, inner.num_tasks), _keys(episode_data, inner.num_tasks))
-        total = jnp.sum(measured.steps[:, 0]) if loss is None else jnp.sum(measured.steps)
-        return Measured(jnp.mean(measured.value, axis=0), total)
+        return _over_tasks(measured, supervised=loss is None)
 
     return program
+
+
+def _over_tasks(measured: Measured, *, supervised: bool) -> Measured:
+    total = jnp.sum(measured.steps[:, 0]) if supervised else jnp.sum(measured.steps)
+    return Measured(jnp.mean(measured.value, axis=0), total)
 
 
 def _over_batch(program: Callable[..., Measured], batch_size: int) -> Callable[..., Measured]:

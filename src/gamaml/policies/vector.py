@@ -166,6 +166,21 @@ class ParameterVector:
         odds = genes[..., self.num_step_sizes + self.num_stds :]
         return Learning(network, step_sizes, std, (1 / (1 + np.exp(-odds))).astype(np.float32))
 
+    def gradient(self, learning: Learning, network: Float32Array, step_sizes: Float32Array, std: float) -> Float32Array:
+        """Return a derivative by the entries of a vector without factors, float32[size], by the chain rule.
+
+        Args:
+            learning: the vector taken apart.
+            network: float32[num_weights], the derivative by the network.
+            step_sizes: shaped as those of `learning`, by the step sizes.
+            std: by the std.
+        """
+        by_step = step_sizes * learning.step_sizes
+        if self.num_step_sizes == 1:
+            by_step = by_step.sum(keepdims=True)
+        by_std = np.full(self.num_stds, std * learning.std, np.float32)
+        return np.concatenate([network, by_step[: self.num_step_sizes], by_std])
+
 
 def fan_in_initial(
     noise: Mapping[str, Float32Array], activation: str = "relu", output_scale: float = 1.0

@@ -33,6 +33,7 @@ def make_problem(config: Config, task: object | None = None, *, film: Film | Non
     # A user's module may compute with JAX when it is imported, and so start it.
     prepare_environment()
     if config.env.id:
+        _check_derivable(HOST, config)
         _check_network(HOST, config)
         problem = _host_problem(EnvTask(config.env, render=film is not None), config, film)
     else:
@@ -61,6 +62,7 @@ def _problem(definition: Any, kind: str, config: Config, film: Film | None) -> P
             f"video {str(film.path)!r}: expected a task with environments that render, got {config.task.name!r}; "
             "only those with make_env, and those of [env], do"
         )
+    _check_derivable(kind, config)
     if kind in (PROBLEM, HOST):
         _check_batch_size(kind, config)
     if kind == PROBLEM:
@@ -89,6 +91,21 @@ def _check_learner(config: Config) -> None:
         raise ConfigError(
             f"inner.genes={list(config.inner.genes)}: expected none for task {config.task.name!r}, whose loss has no "
             "such factors; leave them out"
+        )
+
+
+def _check_derivable(kind: str, config: Config) -> None:
+    if config.maml is None:
+        return
+    if kind not in (SUPERVISED, RL):
+        raise ConfigError(
+            f'strategy="maml": expected a task in JAX, which has gradients, got {config.subject!r} of the kind '
+            f'{kind!r}; choose strategy = "es" or "ga"'
+        )
+    if config.inner.batch_size > 1:
+        raise ConfigError(
+            f'inner.batch_size={config.inner.batch_size}: expected 1 with strategy = "maml", which has one candidate '
+            "per generation; leave it out"
         )
 
 

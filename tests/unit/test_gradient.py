@@ -1,0 +1,279 @@
+"""Gradient MAML: its derivatives against closed forms and finite differences, and its updates."""
+
+# pyright: reportUnknownMemberType=false
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Callable, Iterator, Mapping
+from functools import partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from gamaml import config as cfg
+from gamaml import strategy, tasks
+from gamaml.config import Config
+from gamaml.errors import ConfigError, GamamlError
+from gamaml.evaluate import child_key
+from gamaml.gradient import GradientMAML
+from gamaml.maml.loop import rl_learner
+from gamaml.maml.problem import InnerLoopProblem, rl_problem, supervised_problem
+from gamaml.maml.start import start_jax
+from gamaml.noise import LazyNoise
+from gamaml.population import Snapshot, record_dtype
+from gamaml.rl import reinforce
+from gamaml.types import EvaluationKey, Float32Array
+
+NOISE = LazyNoise(size=100_000, seed=5)
+
+
+@pytest.fixture(autouse=True)
+def strict_jax() -> Iterator[None]:
+    start_jax()
+    with jax.numpy_dtype_promotion("strict"), jax.numpy_rank_promotion("raise"):
+        yield
+
+
+def array(values: Any) -> jax.Array:
+    return jnp.asarray(values, jnp.float32)
+
+
+def config(**sections: Any) -> Config:
+    mapping: dict[str, Any] = {"strategy": "maml", "task": {"name": "sinusoid"}, "stop": {"generations": 1}}
+    return cfg.from_mapping({**mapping, **sections})
+
+
+def key_of(settings: Config) -> EvaluationKey:
+    return child_key(settings, 0, 0)
+
+
+class Bowl:
+    """Half the squared distance of `w` to 3: a step s leaves (1 - s) of the distance."""
+
+    shapes: Mapping[str, tuple[int, ...]] = {"w": ()}
+
+    def sample(self, key: jax.Array) -> jax.Array:
+        return array(3.0)
+
+    def loss(self, params: Any, task: jax.Array, key: jax.Array) -> jax.Array:
+        return 0.5 * (params["w"] - task) ** 2
+
+
+class Wave:
+    """A curve of two arrays, whose second derivatives are no constants, on points that the key draws."""
+
+    shapes: Mapping[str, tuple[int, ...]] = {"a": (2,), "b": ()}
+
+    def sample(self, key: jax.Array) -> jax.Array:
+        return jax.random.uniform(key, (), jnp.float32, 0.5, 1.5)
+
+    def loss(self, params: Any, task: jax.Array, key: jax.Array) -> jax.Array:
+        x = jax.random.uniform(key, (20,), jnp.float32, -1, 1)
+        curve = params["a"][0] * jnp.sin(params["a"][1] * x) + params["b"] * x**2
+        return jnp.mean((curve - jnp.sin(task * x)) ** 2)
+
+
+class Corridor:
+    """RL: the position moves by the action, the reward is minus the squared distance to the task's goal."""
+
+    observation_size, action_size, horizon = 1, 1, 5
+
+    def sample(self, key: jax.Array) -> jax.Array:
+        return jax.random.uniform(key, (), jnp.float32, 0.5, 1.0)
+
+    def reset(self, task: jax.Array, key: jax.Array) -> tuple[jax.Array, jax.Array]:
+        return array(0.0), array([0.0])
+
+    def step(self, state: jax.Array, action: jax.Array, task: jax.Array, key: jax.Array) -> Any:
+        position = state + action[0]
+        return position, position[None], -((position - task) ** 2), jnp.asarray(False)
+
+
+@pytest.mark.parametrize("first_order", [False, True])
+def test_gradients_of_a_bowl_are_the_closed_form(first_order: bool) -> None:
+    rounds, step, distance = 3, 0.25, -1.5
+    inner = {"rounds": rounds, "num_tasks": 2, "step_size": step, "step_size_gene": "global"}
+    settings = config(inner=inner, maml={"first_order": first_order})
+    problem = supervised_problem(Bowl(), settings)
+    params = np.array([3 + distance, math.log(step)], np.float32)
+    left = 1 - step
+    after = left**rounds * distance
+    by_w = after if first_order else left**rounds * after
+    # First order: every update adds minus its own gradient; second: it also shrinks what those before it added.
+    own = -sum(left**k for k in range(rounds)) * distance
+    by_step = after * (own if first_order else -rounds * left ** (rounds - 1) * distance)
+    found = problem.gradient(params, key_of(settings))
+    np.testing.assert_allclose(found, [-by_w, -by_step * step], rtol=1e-5)
+    evaluation = problem.evaluate(params, key_of(settings))
+    assert evaluation.fitness == pytest.approx(-(after**2) / 2)
+    assert evaluation.returns.tolist() == pytest.approx([(left**k * distance) ** 2 / 2 for k in range(rounds + 1)])
+
+
+@pytest.mark.parametrize("gene", ["none", "global", "layer", "parameter"])
+def test_second_order_is_the_derivative_of_the_fitness(gene: str) -> None:
+    inner = {"rounds": 3, "num_tasks": 4, "step_size": 0.3, "step_size_gene": gene}
+    settings = config(inner=inner)
+    problem = supervised_problem(Wave(), settings)
+    params = problem.initial(np.random.default_rng(1).standard_normal(problem.num_params, np.float32))
+
+    def fitness(params: Float32Array) -> float:
+        return problem.evaluate(params, key_of(settings)).fitness
+
+    numeric = finite_differences(fitness, params, 1e-2)
+    found = problem.gradient(params, key_of(settings))
+    np.testing.assert_allclose(found, numeric, rtol=0.02, atol=0.02 * np.abs(numeric).max())
+
+
+def test_evaluations_are_those_of_the_other_strategies() -> None:
+    inner = {"rounds": 2, "num_tasks": 4}
+    settings = config(inner=inner)
+    own, other = (supervised_problem(Wave(), each) for each in (settings, dataclasses.replace(settings, strategy="ga")))
+    params = own.initial(np.ones(own.num_params, np.float32))
+    found, expected = (each.evaluate(params, key_of(settings)) for each in (own, other))
+    np.testing.assert_allclose(found.returns, expected.returns, rtol=1e-5)
+    assert (found.steps, found.scalars) == (expected.steps, expected.scalars)
+
+
+@pytest.mark.parametrize("first_order", [False, True])
+def test_the_gradient_of_a_policy_goes_through_updates_on_fixed_trajectories(first_order: bool) -> None:
+    inner = {"rounds": 1, "num_tasks": 1, "episodes": 12, "step_size": 0.2, "step_size_gene": "global"}
+    policy = {"hidden": [3], "activation": "tanh", "std": 0.4, "output_scale": 1.0}
+    settings = config(inner=inner, policy=policy, maml={"first_order": first_order})
+    task = Corridor()
+    problem = rl_problem(task, settings)
+    params = problem.initial(np.random.default_rng(2).standard_normal(problem.num_params, np.float32))
+    key = key_of(settings)
+    task_key, episode_key = (
+        jax.random.split(jax.random.wrap_key_data(jnp.asarray(data), impl="threefry2x32"), 1)[0]
+        for data in (key.task, key.episode)
+    )
+    goal, keys = task.sample(task_key), jax.random.split(episode_key, 2)
+
+    def parts(params: Any) -> tuple[dict[str, jax.Array], jax.Array, Any]:
+        arrays = problem.arrays(np.asarray(params, np.float32))
+        network = {name: array(arrays[name]) for name in ("w0", "b0", "w1", "b1")}
+        learn = partial(rl_learner, task, reinforce.loss, settings.policy, settings.inner)
+        return network, array(arrays["step_sizes"][0]), learn(array(arrays["std"]), jnp.zeros(0, jnp.float32))
+
+    network, step, learner = parts(params)
+    before = learner.collect(network, goal, keys[0])
+    constant = jax.grad(learner.loss)(network, goal, before)
+    adapted = {name: network[name] - step * constant[name] for name in network}
+    after = learner.collect(adapted, goal, keys[1])
+
+    def outer(params: Float32Array) -> float:
+        network, step, learner = parts(params)
+        inner = constant if first_order else jax.grad(learner.loss)(network, goal, before)
+        return -float(learner.loss({name: network[name] - step * inner[name] for name in network}, goal, after))
+
+    numeric = finite_differences(outer, params, 1e-2)
+    found = problem.gradient(params, key)
+    np.testing.assert_allclose(found, numeric, rtol=0.03, atol=0.02 * np.abs(numeric).max())
+
+
+def finite_differences(function: Callable[[Float32Array], float], params: Float32Array, size: float) -> Float32Array:
+    rows = size * np.eye(len(params), dtype=np.float32)
+    return np.array([(function(params + row) - function(params - row)) / (2 * size) for row in rows], np.float32)
+
+
+def sinusoid() -> tuple[Config, GradientMAML, InnerLoopProblem]:
+    inner = {"rounds": 1, "num_tasks": 10, "step_size": 0.01, "step_size_gene": "layer"}
+    settings = config(policy={"hidden": [20, 20]}, inner=inner, maml={"step_size": 0.01})
+    chosen, problem = strategy.make(settings), tasks.make_problem(settings)
+    assert isinstance(chosen, GradientMAML)
+    assert isinstance(problem, InnerLoopProblem)
+    return settings, chosen, problem
+
+
+def test_200_updates_lower_the_loss_of_the_sinusoid_and_can_be_repeated_from_any_snapshot() -> None:
+    settings, chosen, problem = sinusoid()
+    state = initial = chosen.initial(settings.seed, 1000)
+    vectors = chosen.vectors(initial, [], NOISE, problem, 0, problem.num_params)
+    lineage, losses, stored = [], [], None
+    for generation in range(1, 201):
+        key = child_key(settings, generation - 1, 0)
+        evaluation = problem.evaluate(vectors[0], key)
+        losses.append(float(evaluation.returns[-1]))
+        records = np.zeros(1, record_dtype(1, problem.scalars))
+        records["fitness"] = evaluation.fitness
+        state, fitness = chosen.shortlist(state, records).finish(records[:0])
+        assert fitness == evaluation.fitness
+        lineage.append(state.parents)
+        before, vectors = vectors, np.empty_like(vectors)
+        chosen.compute(0, generation, state.parents, before, vectors, NOISE, problem)
+        if generation == 195:
+            stored = Snapshot(195, vectors.copy())
+    assert np.mean(losses[-20:]) < 0.5 * np.mean(losses[:20])
+    again = [
+        chosen.vectors(initial, lineage, NOISE, problem, start, stop, stored)
+        for start, stop in ((0, 100), (100, problem.num_params))
+    ]
+    assert np.concatenate(again, axis=1).tobytes() == vectors.tobytes()
+    first = chosen.vectors(initial, lineage[:3], NOISE, problem, 0, problem.num_params)
+    assert first[0].tobytes() != vectors[0].tobytes()
+
+
+def test_the_first_update_has_the_length_of_the_step_size() -> None:
+    settings, chosen, problem = sinusoid()
+    initial = chosen.initial(settings.seed, 1000)
+    before = chosen.vectors(initial, [], NOISE, problem, 0, problem.num_params)
+    after = np.empty_like(before)
+    chosen.compute(0, 1, initial.parents, before, after, NOISE, problem)
+    gradient = problem.gradient(before[0], chosen.key(0))
+    large = np.abs(gradient) > 1e-3
+    np.testing.assert_allclose((after - before)[0][large], 0.01 * np.sign(gradient[large]), rtol=1e-3, atol=1e-6)
+
+
+def test_the_randomness_of_the_centre_is_that_of_child_0() -> None:
+    settings, chosen, _ = sinusoid()
+    for generation in (0, 7):
+        own, child = chosen.key(generation), child_key(settings, generation, 0)
+        assert (own.task.tolist(), own.episode.tolist()) == (child.task.tolist(), child.episode.tolist())
+
+
+def test_a_centre_that_fails_ends_the_run_in_words() -> None:
+    _, chosen, problem = sinusoid()
+    records = np.zeros(1, record_dtype(1, problem.scalars))
+    records["fitness"] = math.nan
+    with pytest.raises(GamamlError, match=r"^generation 0: expected a finite fitness of the centre, got nan; try"):
+        chosen.shortlist(chosen.initial(1, 1000), records)
+
+
+@pytest.mark.parametrize(
+    ("sections", "message"),
+    [
+        ({"maml": {"step_size": 0.0}}, "maml.step_size=0.0: expected a finite number above 0"),
+        ({"inner": {"rounds": 0}}, 'inner.rounds=0: expected at least 1 with strategy = "maml"'),
+        ({"inner": {"genes": ["discount"]}}, r"inner.genes=\['discount'\]: expected none with strategy = \"maml\""),
+        ({"inner": {"optimiser": "adam"}}, "inner.optimiser='adam': expected 'sgd' with maml.first_order = false"),
+    ],
+)
+def test_settings_without_a_derivative_are_refused(sections: dict[str, Any], message: str) -> None:
+    with pytest.raises(ConfigError, match=f"^{message}"):
+        config(**sections)
+
+
+@pytest.mark.parametrize(
+    ("sections", "message"),
+    [
+        ({"task": {"name": "cheetah_direction"}}, 'strategy="maml": expected a task in JAX, which has gradients, got'),
+        ({"inner": {"batch_size": 2}}, 'inner.batch_size=2: expected 1 with strategy = "maml"'),
+    ],
+)
+def test_tasks_without_a_derivative_are_refused(sections: dict[str, Any], message: str) -> None:
+    with pytest.raises(ConfigError, match=f"^{message}"):
+        tasks.make_problem(config(**sections))
+
+
+def test_adam_inside_is_differentiated_in_the_first_order() -> None:
+    inner = {"rounds": 2, "num_tasks": 2, "optimiser": "adam", "step_size": 0.05}
+    settings = config(inner=inner, maml={"first_order": True})
+    problem = supervised_problem(Bowl(), settings)
+    found = problem.gradient(np.array([1.0], np.float32), key_of(settings))
+    # Two steps of Adam in the same direction are 0.05 long each.
+    np.testing.assert_allclose(found, [2 - 2 * 0.05], rtol=1e-3)
