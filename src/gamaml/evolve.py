@@ -269,15 +269,19 @@ class Evolution:
         self._phase = _Phase.SAVING
 
     def _end(self, *, interrupted: bool) -> None:
-        state = self._state
+        state, chosen = self._state, self._strategy
         self._interrupted = interrupted
+        num_parts = self._num_parts()
+        if interrupted and not chosen.has_genomes and state.generation > self._generations_before:
+            # The last command may have been broken off before its vectors were complete, which are stored now.
+            num_parts = chosen.num_parts(self._problem.num_params, state.parents)
         self._relay.post(
             Command(
                 kind=END,
                 generation=state.generation,
                 buffer=state.generation % 2,
                 table=state.parents,
-                num_parts=self._num_parts(),
+                num_parts=num_parts,
             )
         )
         self._phase = _Phase.ENDED
