@@ -216,7 +216,7 @@ class GenerationInfo:
         generation: index of the generation, from 0.
         fitness_best, fitness_mean, fitness_median: over the children with a finite fitness; NaN if there is none.
         elite_fitness: mean fitness of the elite over its re-evaluations (without them: its single fitness); of
-            ES, of the centre around which this generation's children lie.
+            ES and MAML, of the centre before this generation's update.
         elite_returns: float64[num_rounds + 1], the elite's mean return (or loss) before and after each inner round.
         mean_returns: float64[num_rounds + 1], the same, over all children with a finite fitness.
         num_failed: children without a finite fitness.

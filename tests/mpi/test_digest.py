@@ -234,3 +234,28 @@ def test_run_killed_three_times_equals_the_uninterrupted_one(
     assert not runlog.load(tmp_path / "run.h5").finished
     run(mpi, UNEVEN, config, tmp_path, "--resume", *settings)
     assert digest(tmp_path) == reference[how]
+
+
+def test_gradient_maml_killed_and_interrupted_equals_the_uninterrupted_run(mpich: Mpi, tmp_path: Path) -> None:
+    run(mpich, SINGLE, "waves.toml", tmp_path / "whole")
+    whole, out = runlog.load(tmp_path / "whole" / "run.h5"), tmp_path / "parts"
+    for how in (signal.SIGKILL, signal.SIGTERM, signal.SIGTERM, signal.SIGTERM):
+        before = journalled(out)
+        with started(mpich, SINGLE, "waves.toml", out, "--resume") as job:
+            job.wait_until(lambda start=before: journalled(out) > start + 2 * COMMIT_NBYTES)
+            os.kill(next(iter(job.ranks().values())), how)
+            job.wait(30)
+        assert not runlog.load(out / "run.h5").finished
+    run(mpich, SINGLE, "waves.toml", out, "--resume")
+    parts = runlog.load(out / "run.h5")
+    assert parts.digest() == whole.digest()
+    assert parts.elite_parameters().tobytes() == whole.elite_parameters().tobytes()
+    assert parts.snapshots[-1].generation == 250
+    for generation in (3, 120, 249):
+        assert replay.replay(parts, generation=generation).differences == ()
+
+
+def test_gradient_maml_on_several_ranks_is_refused_in_one_line(mpi: Mpi, tmp_path: Path) -> None:
+    refused = run(mpi, Layout((2,)), "waves.toml", tmp_path, exit_code=2)
+    assert 'strategy="maml": expected one rank, since its updates follow one from the other, got 2; ' in refused.stderr
+    assert not (tmp_path / "run.h5").exists()

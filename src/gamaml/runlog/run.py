@@ -53,9 +53,9 @@ class Run:
         reevaluations: [G, candidates * episodes]; entries without the flag DONE are not there.
         candidates: [G, candidates], who was re-evaluated; entries with slot PADDING are not there.
         lineage: [G, num_parents], the parents selected, slot 0 the elite; padded likewise. Of an "es" run: the centre,
-            and offset and weight of every mirrored pair.
+            and offset and weight of every mirrored pair. Of a "maml" run: the centre only.
         summary: [G], one `Summary` each.
-        snapshots: vectors that were stored, in the order of their generations; of an "es" run, centre and moments.
+        snapshots: vectors that were stored, in the order of their generations; of "es" and "maml", centre and moments.
     """
 
     path: Path
@@ -119,7 +119,7 @@ class Run:
         """Return parameters, float32[num_params].
 
         Args:
-            generation: as in `genome`; of an "es" run, the elite is the centre after the generation's update.
+            generation: as in `genome`; of an "es" or "maml" run, the elite is the centre after the generation's update.
             index: as in `genome`.
             candidate: as in `genome`; of the open generation, one that does not depend on its children.
             problem: the fitness function; made from the run's config by default.
@@ -135,7 +135,7 @@ class Run:
     def parents_mean(self) -> Float32Array:
         """Return the mean of the last generation's parents, the elite among them, float32[num_params].
 
-        Of an "es" run, the centre. It averages out what single parents owe to luck, and is often the safer choice.
+        Of "es" and "maml", the centre. It averages out what single parents owe to luck, and is often the safer choice.
 
         Raises:
             ConfigError: there is no generation yet.
