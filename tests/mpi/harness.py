@@ -192,7 +192,7 @@ def mpi_job(
     if nodes is not None and mpi.name in ("openmpi", "intelmpi"):
         require_emulated_hostnames()
     words = ["python", "-m", "mpi4py", program] if isinstance(program, Path) else list(program)
-    layout = ["--nodes", ",".join(map(str, nodes))] if nodes is not None else []
+    layout = ["--emulate", "--ranks-per-node", ",".join(map(str, nodes))] if nodes is not None else []
     launch = [sys.executable, LAUNCH, "-n", ranks, *layout, "--env", mpi.environment, "--mpi", mpi.name, "--"]
     inherited = {name: value for name, value in os.environ.items() if not name.startswith(_FOREIGN)}
     before = abandoned_segments()

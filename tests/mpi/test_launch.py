@@ -117,10 +117,74 @@ def launch(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
 
 
 def test_print_shows_the_command_and_starts_nothing(mpi: Mpi, tmp_path: Path) -> None:
-    shown = launch("--nodes", "3,2", "--env", mpi.environment, "--print", "--", "touch", tmp_path / "ran")
+    shown = launch(
+        "--ranks-per-node", "3,2", "--emulate", "--env", mpi.environment, "--print", "--", "touch", tmp_path / "ran"
+    )
     assert shown.returncode == 0
     assert "emulated1:3,emulated2:2 -n 5 touch" in shown.stdout
     assert not (tmp_path / "ran").exists()
+
+
+@pytest.fixture
+def srun(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A stand-in that says how it is called, and what it is sent."""
+    path = tmp_path / "srun"
+    path.write_text(
+        "#!/bin/bash\ntrap 'echo checkpointed; exit 75' USR1\n"
+        'echo "$@"; [[ ${!#} != serve ]] || while :; do sleep 0.05; done\n'
+    )
+    path.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    return path
+
+
+@pytest.mark.parametrize(("pmi", "variables"), [("pmi2", ""), ("pmix", "OMPI_MCA_osc='^ucx' ")])
+def test_srun_gets_its_profile_and_the_layout(srun: Path, pmi: str, variables: str) -> None:
+    options = ["--mpi", f"srun-{pmi}", "--env", "/nowhere"]
+    shown = launch(*options, "--nodes", "2", "--ranks-per-node", "4", "--print", "gamaml", "preflight")
+    fixed = f"--mpi={pmi} --kill-on-bad-exit=1"
+    assert shown.stdout == f"{variables}{srun} {fixed} --nodes=2 --ntasks-per-node=4 -n 8 gamaml preflight\n"
+    ran = launch(*options, "-n", "3", "true")
+    assert ran.returncode == 0, ran.stderr
+    assert ran.stdout == f"{fixed} -n 3 true\n"
+    assert ran.stderr == f"+ {variables}{srun} {fixed} -n 3 true\n"
+
+
+def test_srun_is_asked_by_usr1_since_it_kills_after_other_signals(srun: Path) -> None:
+    command = [sys.executable, LAUNCH, "--mpi", "srun-pmi2", "-n", "1", "serve"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline().endswith("serve\n")
+        process.send_signal(signal.SIGTERM)
+        assert process.stdout.read() == "checkpointed\n"
+    assert process.returncode == 75
+
+
+def test_srun_is_refused_where_it_cannot_serve(srun: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    refused = launch("--mpi", "srun-pmi2", "--ranks-per-node", "1,1", "--emulate", "true")
+    assert refused.returncode == 2
+    assert refused.stderr.startswith("mpi/launch: --emulate: expected an mpiexec, got srun-pmi2; leave --mpi out")
+    monkeypatch.setenv("PATH", "/nowhere")
+    refused = launch("--mpi", "srun-pmi2", "-n", "1", "true")
+    assert refused.returncode == 2
+    assert refused.stderr.startswith("mpi/launch: --mpi srun-pmi2: expected srun on PATH, got none; use the mpiexec")
+
+
+def test_nodes_that_are_not_emulated_are_those_of_a_batch_job(mpi: Mpi, monkeypatch: pytest.MonkeyPatch) -> None:
+    words = ["--nodes", "2", "--ranks-per-node", "3", "--env", mpi.environment, "--print", "true"]
+    for name in ("SLURM_JOB_ID", "PBS_NODEFILE", "LSB_JOBID", "PE_HOSTFILE"):
+        monkeypatch.delenv(name, raising=False)
+    refused = launch(*words)
+    assert refused.returncode == 2
+    assert "--nodes 2: expected a batch job whose nodes mpiexec can use, got none" in refused.stderr
+    monkeypatch.setenv("SLURM_JOB_ID", "12")
+    flags = "--map-by ppr:3:node:oversubscribe" if mpi.name == "openmpi" else "-ppn 3"
+    assert f"{flags} -n 6 true" in launch(*words).stdout
+
+
+def test_one_number_of_ranks_serves_all_emulated_nodes(mpi: Mpi) -> None:
+    shown = launch("--nodes", "2", "--ranks-per-node", "3", "--emulate", "--env", mpi.environment, "--print", "true")
+    assert "emulated1:3,emulated2:3 -n 6 true" in shown.stdout
 
 
 def test_variable_that_is_set_already_wins_over_the_profile(mpi: Mpi, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -132,11 +196,25 @@ def test_variable_that_is_set_already_wins_over_the_profile(mpi: Mpi, monkeypatc
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["-n", "3", "--nodes", "2,2", "true"], "-n 3: expected the sum of --nodes 2,2, 4; leave -n out"),
-        (["--nodes", "2,x", "true"], "--nodes: expected positive rank counts like 3,2; got '2,x'"),
-        (["--nodes", "2,0", "true"], "--nodes: expected positive rank counts like 3,2; got '2,0'"),
-        (["-n", "0", "true"], "-n: expected a positive number of ranks, got 0; give -n or --nodes"),
-        (["true"], "-n: expected a positive number of ranks, got None; give -n or --nodes"),
+        (["-n", "3", "--ranks-per-node", "2,2", "true"], "-n 3: expected the sum over the nodes, 4; leave -n out"),
+        (
+            ["--ranks-per-node", "2,x", "true"],
+            "--ranks-per-node: expected a rank count, or several like 3,2; got '2,x'",
+        ),
+        (
+            ["--ranks-per-node", "2,0", "true"],
+            "--ranks-per-node: expected a rank count, or several like 3,2; got '2,0'",
+        ),
+        (["--nodes", "3,2", "--ranks-per-node", "1", "true"], "--nodes: expected a number of nodes; got '3,2'"),
+        (["--nodes", "2", "true"], "--nodes 2: expected the ranks of a node, got none; add --ranks-per-node R"),
+        (["--emulate", "-n", "2", "true"], "--emulate: expected the ranks of a node, got none; add --ranks-per-node R"),
+        (
+            ["--nodes", "3", "--ranks-per-node", "2,2", "--emulate", "true"],
+            "--nodes 3: expected as many as --ranks-per-node 2,2 tells, 2; leave --nodes out",
+        ),
+        (["--ranks-per-node", "3,2", "true"], "--ranks-per-node 3,2: expected one rank count, got several; only"),
+        (["-n", "0", "true"], "-n: expected a positive number of ranks, got 0; give -n or --ranks-per-node"),
+        (["true"], "-n: expected a positive number of ranks, got None; give -n or --ranks-per-node"),
         (["-n", "2"], "program: expected a program to start, got none"),
         (
             ["-n", "2", "--env", "/nowhere", "true"],
