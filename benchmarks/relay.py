@@ -102,6 +102,7 @@ class Job:
             watch,
             heartbeat=None,
             master=self._advance if topology.is_root else None,
+            on_lose=lambda: None,
             on_give_up=lambda: None,
         )
 

@@ -294,6 +294,7 @@ class Engine:
             self._watch,
             heartbeat=heartbeat,
             master=self._advance if self._topology.is_root else None,
+            on_lose=self._ask_for_restart,
             on_give_up=self._close_logs,
         )
         self._watch.serve()
@@ -374,6 +375,11 @@ class Engine:
             evolution.check_commit()
             evolution.save_snapshot(evolution.num_generations)
         self._close_logs()
+
+    def _ask_for_restart(self) -> None:
+        # A node that takes part in no generation would otherwise be tried for ever.
+        if not any(evolution.fruitless for evolution in self._evolutions):
+            launcher.ask_for_restart()
 
     def _close_logs(self) -> None:
         for evolution, log in zip(self._evolutions, self._logs, strict=False):

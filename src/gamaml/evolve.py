@@ -109,10 +109,12 @@ class Evolution:
     @property
     def exhausted(self) -> bool:
         """Whether two restarts in a row, this job the second, were interrupted without a new record."""
-        history = self._log.history
-        never = history.num_generations == 0 and len(history.children) == 0
-        # The first start of a run is no restart.
-        return self._interrupted and self._num_new_records == 0 and history.fruitless_restarts >= (2 if never else 1)
+        return self._interrupted and self._num_new_records == 0 and self._restarted_in_vain
+
+    @property
+    def fruitless(self) -> bool:
+        """Whether two restarts in a row, this job the second, would leave no new record if it ended right now."""
+        return not self.ended and self._state.generation == self._generations_before and self._restarted_in_vain
 
     def withdraw(self) -> None:
         """The caller takes no more generations: select no more, and do not wait for it."""
@@ -149,6 +151,14 @@ class Evolution:
             return False
         self._give_work()
         return True
+
+    @property
+    def _restarted_in_vain(self) -> bool:
+        """Whether the last restart left no new record."""
+        history = self._log.history
+        never = history.num_generations == 0 and len(history.children) == 0
+        # The first start of a run is no restart.
+        return history.fruitless_restarts >= (2 if never else 1)
 
     def _begin(self, history: History) -> None:
         """Set up the open generation from what an earlier job left of it."""

@@ -171,6 +171,10 @@ on_ranks() {
     return "$status"
 }
 
+# Gets a line from a run that lost a node: its launcher waits for that node, is killed, and cannot pass the run's 75 on.
+GAMAML_RESTART_FILE=$(mktemp)
+export GAMAML_RESTART_FILE
+
 status=0
 on_ranks gamaml preflight "${configs[@]}" "${arguments[@]}" || status=$?
 if ((status == 0)) && [[ -z $asked ]]; then
@@ -179,10 +183,11 @@ elif [[ -n $asked ]]; then
     status=75
 fi
 
-# Asked to stop and then killed, because time ran out: what was finished is in the run files as well.
-if [[ -n $asked ]] && ((status > 128)); then
+# Killed, because time ran out after the signal or a node fell silent: what was finished is in the run files as well.
+if ((status > 128)) && [[ -n $asked || -s $GAMAML_RESTART_FILE ]]; then
     status=75
 fi
+rm -f "$GAMAML_RESTART_FILE"
 if ((status == 75)); then
     # A job that was cancelled, or that SLURM requeues by itself, is no longer running; requeueing would revive it.
     state=$(squeue --noheader --jobs="$job" --format=%T) || state=unknown

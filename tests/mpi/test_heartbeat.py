@@ -27,7 +27,9 @@ def alone(mpich: Mpi, tmp_path_factory: pytest.TempPathFactory) -> str:
 def test_silent_node_ends_the_job_and_the_run_resumes_exactly(
     mpi: Mpi, mpich: Mpi, tmp_path: Path, alone: str, victim: int
 ) -> None:
-    with mpi_job(words("sphere.toml", tmp_path, *SLOW), ranks=4, nodes=NODES, mpi=mpi, cwd=PROGRAMS, env=BEAT) as job:
+    asked = tmp_path / "asked"
+    env = {**BEAT, "GAMAML_RESTART_FILE": str(asked)}
+    with mpi_job(words("sphere.toml", tmp_path, *SLOW), ranks=4, nodes=NODES, mpi=mpi, cwd=PROGRAMS, env=env) as job:
         job.wait_until(lambda: (tmp_path / "run.h5").exists() and "gen 1/" in job.stdout)
         os.kill(job.ranks()[victim], signal.SIGSTOP)
         stopped = time.monotonic()
@@ -36,8 +38,29 @@ def test_silent_node_ends_the_job_and_the_run_resumes_exactly(
     assert finished.returncode != 0
     assert seconds < LIMIT + 15
     assert "expected a sign of life within 3 s, got none on" in finished.stderr
+    # Rank 0 asks, beside which the job script runs; where that node is lost, SLURM itself requeues.
+    assert asked.exists() == (victim != 0)
     run(mpich, Layout((4,)), "sphere.toml", tmp_path, "--resume", *SLOW)
     assert digest(tmp_path) == alone
+
+
+def test_restart_is_not_asked_for_when_the_last_two_were_in_vain(mpich: Mpi, tmp_path: Path) -> None:
+    long = settings(["task.seconds=2"])
+    asked = tmp_path / "asked"
+    env = {**BEAT, "GAMAML_RESTART_FILE": str(asked)}
+    command = words("sphere.toml", tmp_path, "--resume", *long)
+    for _ in range(2):
+        with mpi_job(command, ranks=2, nodes=(1, 1), mpi=mpich, cwd=PROGRAMS) as job:
+            job.wait_until((tmp_path / "run.h5").exists)
+            time.sleep(0.5)
+        (tmp_path / "run.h5").unlink()
+    with mpi_job(command, ranks=2, nodes=(1, 1), mpi=mpich, cwd=PROGRAMS, env=env) as job:
+        job.wait_until((tmp_path / "run.h5").exists)
+        time.sleep(0.5)
+        os.kill(job.ranks()[1], signal.SIGSTOP)
+        finished = job.wait(60)
+    assert "expected a sign of life within 3 s" in finished.stderr
+    assert not asked.exists()
 
 
 def test_evaluation_longer_than_the_limit_is_no_silence(mpi: Mpi, tmp_path: Path) -> None:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import shlex
 import shutil
 import signal
 import subprocess
+import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -211,6 +213,18 @@ def test_a_run_that_is_killed_after_the_signal_is_requeued_too(cluster: Cluster)
     process.send_signal(signal.SIGUSR1)
     assert finish(process)[0] == 75
     assert cluster.calls("scontrol") == ["scontrol requeue 12"]
+
+
+@pytest.mark.parametrize(("code", "end"), [(137, 75), (1, 1)])
+def test_a_run_whose_launcher_is_killed_over_a_silent_node_is_requeued(code: int, end: int, cluster: Cluster) -> None:
+    temporary = cluster.folder / "tmp"
+    temporary.mkdir()
+    cluster.environment["TMPDIR"] = str(temporary)
+    ask = "from gamaml.parallel.launcher import ask_for_restart; ask_for_restart()"
+    cluster.run = f"{sys.executable} -c {shlex.quote(ask)}; exit {code}"
+    assert finish(cluster.start())[0] == end
+    assert cluster.calls("scontrol") == (["scontrol requeue 12"] if end == 75 else [])
+    assert not list(temporary.iterdir())
 
 
 def test_a_run_that_ends_by_itself_after_the_signal_is_done(cluster: Cluster) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import os
 import subprocess
@@ -14,6 +15,10 @@ from gamaml.errors import ConfigError
 
 HEARTBEAT, _HEARTBEAT_SECONDS = "GAMAML_HEARTBEAT_SECONDS", 120.0
 """An environment variable, since the limit belongs to a cluster and to a job, which may run several configs at once."""
+
+RESTART_FILE = "GAMAML_RESTART_FILE"
+"""An environment variable of a job script: a file that gets a line if the run should be started again, for the case
+that the launcher cannot pass its exit code on."""
 
 _RANK = ("PMI_RANK", "OMPI_COMM_WORLD_RANK", "PMIX_RANK", "SLURM_PROCID")
 _SIZE = ("PMI_SIZE", "OMPI_COMM_WORLD_SIZE", "SLURM_STEP_NUM_TASKS")
@@ -122,6 +127,15 @@ def end_launcher(seconds: float) -> None:
         start_new_session=True,
     )
     os.close(launcher)
+
+
+def ask_for_restart(environment: Mapping[str, str] = os.environ) -> None:
+    """Tell the job script that this run should be started again, if it named a file for that."""
+    path = environment.get(RESTART_FILE)
+    if path:
+        # What the job says in its other ways is not worth less without it.
+        with contextlib.suppress(OSError):
+            Path(path).write_text("start again with --resume\n")
 
 
 def shared_memory_folder(environment: Mapping[str, str] = os.environ) -> str:

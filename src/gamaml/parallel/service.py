@@ -90,6 +90,7 @@ class Service:
         watch: signals of this process.
         heartbeat: on a leader of several, notices nodes that fell silent; needs the thread.
         master: on rank 0, advances the evolution and returns whether anything happened; takes `closing`.
+        on_lose: on rank 0, called when a node fell silent, before the job is stopped.
         on_give_up: on rank 0, called before a job that does not leave in time is ended.
     """
 
@@ -102,6 +103,7 @@ class Service:
         *,
         heartbeat: Heartbeat | None,
         master: Callable[[bool], bool] | None,
+        on_lose: Callable[[], None],
         on_give_up: Callable[[], None],
     ) -> None:
         self._topology = topology
@@ -110,6 +112,7 @@ class Service:
         self._watch = watch
         self._heartbeat = heartbeat
         self._master = master
+        self._on_lose = on_lose
         self._on_give_up = on_give_up
         self._stop_requested = False
         self._stopped_at: float | None = None
@@ -229,6 +232,7 @@ class Service:
         # Whatever MPI may wait for in the meantime, the kernel's alarm ends this process, and the launcher's end comes.
         signal.setitimer(signal.ITIMER_REAL, _ALARM_SECONDS)
         if self._topology.is_root:
+            self._on_lose()
             launcher.end_launcher(_ALARM_SECONDS)
 
     def _drain_notes(self) -> None:
