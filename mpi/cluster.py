@@ -215,6 +215,8 @@ def _configuration(cluster: Cluster) -> str:
         "AuthType=auth/munge",
         "SlurmUser=root",
         "SlurmdUser=root",
+        # MPICH names its segments in /dev/shm by the number of the job, and clusters side by side share that folder.
+        f"FirstJobId={1 + 1000 * secrets.randbelow(60_000)}",
         "MpiDefault=pmi2",
         "ProctrackType=proctrack/linuxproc",
         "TaskPlugin=task/none",
