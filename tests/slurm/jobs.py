@@ -60,9 +60,8 @@ class Jobs:
 
     def log(self, job: str) -> str:
         """Return what a job, or all tasks of an array, printed so far."""
-        return "\n".join(
-            path.read_text(errors="replace") for path in sorted(self.folder.glob(f"*-{job.replace('_', '-')}*.log"))
-        )
+        paths = sorted(self.folder.glob(f"*-{job.replace('_', '[-_]')}*.log"))
+        return "\n".join(path.read_text(errors="replace") for path in paths)
 
     def processes(self, job: str) -> list[int]:
         """Return the processes of a job on this machine."""
