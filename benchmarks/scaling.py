@@ -1,7 +1,8 @@
-"""How much faster is a real run on more ranks?
+r"""How much faster is a real run on more ranks?
 
     python benchmarks/scaling.py                          # navigation on 1 and 2 ranks here
-    python benchmarks/scaling.py --ranks 1,32,64,128 --launch "srun --mpi=pmi2 -n {ranks}"    # in a SLURM job
+    python benchmarks/scaling.py --ranks 32,64,128 --ranks-per-node 32 \
+        --launch "srun --mpi=pmi2 --nodes={nodes} --ntasks-per-node=32 -n {ranks}"    # in a SLURM job of 4 nodes
 
 Strong scaling: the same run on all numbers of ranks. Weak scaling: a population that grows with the ranks. What is
 compared is evaluations per second after the first generation, which pays for starting and compiling; the seconds of the
@@ -61,7 +62,7 @@ def run(options: argparse.Namespace, kind: str, ranks: int) -> Row:
         size = size * ranks // max(options.ranks)
     with tempfile.TemporaryDirectory() as folder:
         command = [
-            *shlex.split(options.launch.format(ranks=ranks)),
+            *shlex.split(options.launch.format(ranks=ranks, nodes=ranks // options.ranks_per_node)),
             *("gamaml", "run", str(options.config), "--out", folder, "--seeds", f"0-{options.populations - 1}"),
         ]
         for setting in [*options.set, f"stop.generations={options.generations}", f"ga.population_size={size}"]:
@@ -114,11 +115,14 @@ def main() -> None:
     parser.add_argument("--populations", type=int, default=1, help="interleaved populations (1)")
     parser.add_argument("--generations", type=int, default=15)
     parser.add_argument("--repeats", type=int, default=3, help="runs per number of ranks and kind (3)")
-    parser.add_argument("--launch", default=LAUNCH, help="what starts {ranks} ranks")
+    parser.add_argument("--launch", default=LAUNCH, help="what starts {ranks} ranks, on {nodes} nodes")
+    parser.add_argument("--ranks-per-node", type=int, default=1, help="what {nodes} in --launch goes by (1)")
     parser.add_argument("--out", type=Path, default=Path("scaling"), help="folder of the table and the plot")
     parser.add_argument("--quick", action="store_true", help="a few small generations: whether it runs")
     options = parser.parse_args()
     options.ranks = sorted(int(number) for number in options.ranks.split(","))
+    if any(number % options.ranks_per_node for number in options.ranks):
+        parser.error(f"--ranks: expected multiples of --ranks-per-node {options.ranks_per_node}")
     if options.quick:
         options.generations, options.repeats = 2, 1
         options.set += ["ga.population_size=20", "ga.num_parents=4", "ga.elite.candidates=2", "noise.size=1_000_000"]
