@@ -154,11 +154,23 @@ ask() {
 }
 trap ask USR1 TERM
 
+# Gets a line from a run that lost a node: its launcher waits for that node, is killed, and cannot pass the run's 75 on.
+GAMAML_RESTART_FILE=$(mktemp)
+export GAMAML_RESTART_FILE
+end_launcher() {
+    until [[ -s $GAMAML_RESTART_FILE ]]; do sleep 1; done
+    sleep 10
+    kill -KILL "$launched"
+}
+
 # Runs a command on all ranks and gives its exit code.
 on_ranks() {
-    local status
+    local status watcher
     "${launch[@]}" "$@" &
     launched=$!
+    end_launcher >/dev/null 2>&1 &
+    watcher=$!
+    disown
     # Asked while nothing was running yet.
     if [[ -n $asked ]]; then ask; fi
     while :; do
@@ -168,12 +180,9 @@ on_ranks() {
         [[ -n $interrupted && $status -gt 128 ]] || break
     done
     launched=''
+    kill "$watcher" 2>/dev/null || true
     return "$status"
 }
-
-# Gets a line from a run that lost a node: its launcher waits for that node, is killed, and cannot pass the run's 75 on.
-GAMAML_RESTART_FILE=$(mktemp)
-export GAMAML_RESTART_FILE
 
 status=0
 on_ranks gamaml preflight "${configs[@]}" "${arguments[@]}" || status=$?

@@ -227,6 +227,15 @@ def test_a_run_whose_launcher_is_killed_over_a_silent_node_is_requeued(code: int
     assert not list(temporary.iterdir())
 
 
+def test_a_launcher_that_waits_for_a_silent_node_is_killed(cluster: Cluster) -> None:
+    ask = "from gamaml.parallel.launcher import ask_for_restart; ask_for_restart()"
+    cluster.run = f"{sys.executable} -c {shlex.quote(ask)}; exec sleep 60"
+    started = time.monotonic()
+    assert finish(cluster.start())[0] == 75
+    assert time.monotonic() - started < 25
+    assert cluster.calls("scontrol") == ["scontrol requeue 12"]
+
+
 def test_a_run_that_ends_by_itself_after_the_signal_is_done(cluster: Cluster) -> None:
     cluster.run = f"trap 'exit 0' USR1; echo up >> {cluster.notes}; while :; do sleep 0.05; done"
     process = cluster.start()
