@@ -87,6 +87,7 @@ def adapt(
     *,
     tasks: int = 40,
     rounds: Sequence[int] | None = None,
+    generation: int | None = None,
     parents_mean: bool = False,
     overrides: Sequence[str] = (),
 ) -> Adaptation:
@@ -98,11 +99,12 @@ def adapt(
         run: from `gamaml.load`.
         tasks: number of held-out tasks; of an environment that is always the same, fresh episodes.
         rounds: numbers of inner rounds to show, 0 to those of the training by default. More are allowed.
-        parents_mean: evaluate the mean of the last parents' parameters instead of the elite.
+        generation: whose elite or parents, the last by default.
+        parents_mean: evaluate the mean of the parents' parameters instead of the elite.
         overrides: changes of the run's config as on the command line, such as "inner.episodes=40".
 
     Raises:
-        ConfigError: there is no generation yet, or the task cannot be learned so.
+        ConfigError: there is no such generation, or the task cannot be learned so.
     """
     # They load much that `import gamaml` should not.
     from threadpoolctl import threadpool_limits  # pyright: ignore[reportMissingTypeStubs] - it has none
@@ -118,14 +120,15 @@ def adapt(
     config = _held_out(run, shown[-1], overrides)
     problem = _problem(config)
     _check(run, problem, shown[-1])
-    params = run.parents_mean() if parents_mean else run.elite_parameters()
+    params = run.parents_mean(generation) if parents_mean else run.parameters(generation)
+    of = "" if generation is None else f" of generation {generation}"
     use_constants(problem, run.header.constants)
     # One thread, as in the run.
     with threadpool_limits(1):
         evaluations = _evaluate(problem, params, tasks)
     return Adaptation(
         name=run.header.name,
-        who="mean of the parents" if parents_mean else "elite",
+        who=("mean of the parents" if parents_mean else "elite") + of,
         metric=problem.metric,
         rounds=shown,
         trained_rounds=trained,
@@ -142,6 +145,7 @@ def compare(
     *,
     tasks: int = 40,
     rounds: Sequence[int] | None = None,
+    generation: int | None = None,
     parents_mean: bool = False,
     overrides: Sequence[str] = (),
 ) -> tuple[Adaptation, Adaptation]:
@@ -152,6 +156,7 @@ def compare(
         against: another, of the same task.
         tasks: as in `adapt`, like the other arguments.
         rounds: 0 to those of the training by default, to the greater number if they differ.
+        generation: of both runs.
         parents_mean: of both runs.
         overrides: of both runs.
 
@@ -161,7 +166,7 @@ def compare(
     if rounds is None:
         rounds = range(max(run.header.num_rounds, against.header.num_rounds) + 1)
     one, other = (
-        adapt(each, tasks=tasks, rounds=rounds, parents_mean=parents_mean, overrides=overrides)
+        adapt(each, tasks=tasks, rounds=rounds, generation=generation, parents_mean=parents_mean, overrides=overrides)
         for each in (run, against)
     )
     _check_alike(one, other)

@@ -176,7 +176,12 @@ def _adapt(args: argparse.Namespace) -> int:
     from gamaml import runlog
     from gamaml.adapt import adapt, compare, plot, text
 
-    settings = {"tasks": args.tasks, "parents_mean": args.parents_mean, "overrides": args.set}
+    settings = {
+        "tasks": args.tasks,
+        "generation": args.generation,
+        "parents_mean": args.parents_mean,
+        "overrides": args.set,
+    }
     run = runlog.load(args.run)
     if args.against is None:
         results = [adapt(run, rounds=rounds, **settings)]
@@ -531,9 +536,12 @@ def _add_adapt(commands: argparse._SubParsersAction[_Parser]) -> None:  # pyrigh
         "--against", metavar="OTHER.h5", type=Path, help="another run, and the difference on the same tasks"
     )
     parser.add_argument(
+        "--generation", metavar="G", type=int, help="evaluate what this generation found, instead of the last"
+    )
+    parser.add_argument(
         "--parents-mean",
         action="store_true",
-        help="evaluate the mean of the last parents, often the safer choice, instead of the elite",
+        help="evaluate the mean of the parents, often the safer choice, instead of the elite",
     )
     parser.add_argument(
         "--set", metavar="NAME=VALUE", action="append", default=[], help="change the config for this, as in gamaml run"

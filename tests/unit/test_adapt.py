@@ -107,6 +107,19 @@ def test_parents_mean_is_the_mean_of_all_parents(tmp_path: Path) -> None:
     assert (found.who, found.values[0, 0]) == ("mean of the parents", run.parents_mean()[0])
 
 
+def test_what_an_earlier_generation_found_can_be_asked_for(tmp_path: Path) -> None:
+    run = write(tmp_path / "a.h5", "Own", rounds=1, number=3)
+    for generation in range(3):
+        found = adapt(run, tasks=2, generation=generation)
+        assert (found.who, found.values[0, 0]) == (f"elite of generation {generation}", run.parameters(generation)[0])
+        found = adapt(run, tasks=2, generation=generation, parents_mean=True)
+        assert found.values[0, 0] == run.parents_mean(generation)[0]
+    assert run.parents_mean(2)[0] == run.parents_mean()[0] != run.parents_mean(1)[0]
+    for parents_mean in (False, True):
+        with pytest.raises(ConfigError, match="generation=3: expected 0 to 2"):
+            adapt(run, tasks=2, generation=3, parents_mean=parents_mean)
+
+
 def test_an_environment_plays_as_many_fresh_episodes_as_tasks(tmp_path: Path) -> None:
     pytest.importorskip("gymnasium", reason="needs gymnasium")
     mapping: dict[str, Any] = {

@@ -132,20 +132,22 @@ class Run:
         sources = self._sources(problem, noise)
         return self.strategy.parameters(found, self._initial(), lineage, *sources, self._snapshot(len(lineage)))
 
-    def parents_mean(self) -> Float32Array:
-        """Return the mean of the last generation's parents, the elite among them, float32[num_params].
+    def parents_mean(self, generation: int | None = None) -> Float32Array:
+        """Return the mean of a generation's parents, the elite among them, float32[num_params].
 
         Of "es" and "maml", the centre. It averages out what single parents owe to luck, and is often the safer choice.
 
+        Args:
+            generation: that selected them, the last one by default.
+
         Raises:
-            ConfigError: there is no generation yet.
+            ConfigError: there is no such generation.
         """
-        _in_range("generation", self.num_generations - 1, self.num_generations)
-        lineage, num_params = self._lineage(self.num_generations), self.header.num_params
+        generation = self.num_generations - 1 if generation is None else generation
+        _in_range("generation", generation, self.num_generations)
+        lineage, num_params = self._lineage(generation + 1), self.header.num_params
         sources = self._sources(None, None)
-        vectors = self.strategy.vectors(
-            self._initial(), lineage, *sources, 0, num_params, self._snapshot(self.num_generations)
-        )
+        vectors = self.strategy.vectors(self._initial(), lineage, *sources, 0, num_params, self._snapshot(len(lineage)))
         return mean(list(vectors[: self.strategy.num_parents]), np.empty(num_params, np.float32))
 
     def elite_parameters(self) -> Float32Array:
