@@ -88,6 +88,16 @@ def test_scaling_writes_a_table_and_a_plot(mpich: Mpi, tmp_path: Path) -> None:
     assert (tmp_path / "scaling.png").stat().st_size > 0
 
 
+def test_claim_scores_every_method_and_repeats_no_run(mpich: Mpi, tmp_path: Path) -> None:
+    command = ("claim.py", "sinusoid", "--methods", "ga,maml", "--out", tmp_path)
+    result = quick(mpich, *command)
+    assert result["name"] == "claim sinusoid"
+    assert [row["method"] for row in result["rows"]] == ["ga", "maml"]
+    assert all(row["nbytes"] > result["empty_nbytes"] for row in result["rows"])
+    assert (tmp_path / "sinusoid.png").stat().st_size > 0
+    assert quick(mpich, *command)["rows"] == result["rows"]
+
+
 def test_cartpole_measures_random_and_solved_policies(mpich: Mpi) -> None:
     result = quick(mpich, "cartpole.py")
     assert result["name"] == "cartpole"

@@ -1,0 +1,540 @@
+r"""Do many rounds of (collect -> update) need a GA, and is it faster than gradients?
+
+    python benchmarks/claim.py navigation                  # or sinusoid
+    python benchmarks/claim.py sinusoid --rounds 1,5 --methods ga,maml --set maml:maml.step_size=0.001
+
+The GA, ES-MAML, and gradient MAML of second and first order, each on one core and for the same core-seconds, on the
+task of examples/TASK.toml with the same policy and inner loop, trained for K rounds. Core-seconds are CPU time of the
+process from its very start; every run compiles its own program, which counts too. At up to twelve times, a factor of
+sqrt(2) apart, what the run would deploy by then is scored as `gamaml adapt` does it: after K rounds, on held-out tasks
+that are the same for all. That is not counted. Deployed is the centre of ES and MAML; of the GA the elite, or the mean
+of the parents where children recombine. Memory is the peak of the process before it is scored.
+
+A run that DIR has is not repeated, so that a table can be drawn again or grow; one that was cut off starts again, since
+its seconds would be of two processes. Writes TASK.png into DIR.
+"""
+
+from __future__ import annotations
+
+import argparse
+import bisect
+import dataclasses
+import json
+import math
+import os
+import queue
+import resource
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import gamaml
+from gamaml import config as cfg
+from gamaml import tasks
+from gamaml.config import Config
+from gamaml.errors import ConfigError
+from gamaml.noise import LazyNoise
+from gamaml.pictures import BLUE, GREEN, ORANGE
+from gamaml.population import Snapshot
+from gamaml.runlog import Run
+from report import print_machine, print_result
+
+ROOT = Path(__file__).resolve().parents[1]
+MARKS = 12
+"""Times at which a run is scored, each sqrt(2) times the one before, the last being the budget."""
+
+DIVERGED = "expected a finite fitness of the centre"
+"""How a run of gradients says that it cannot go on."""
+
+
+class Subject(NamedTuple):
+    """A task.
+
+    Attributes:
+        target: the score to reach.
+        metric: what the score is.
+        held_out: tasks it is a mean over.
+        quick: settings that make it small.
+    """
+
+    target: float
+    metric: str
+    held_out: int
+    quick: list[str]
+
+
+SUBJECTS = {
+    "navigation": Subject(-5.0, "return", 200, ["task.horizon=5", "inner.episodes=2"]),
+    "sinusoid": Subject(0.7, "loss", 2000, []),
+}
+
+METHODS = {
+    "ga": [],  # the example's, but see `config_of`
+    # As many children as the GA has. The centre's re-evaluations only report.
+    "es": ["strategy=es", "es.population_size=64", "es.episodes=1"],
+    # Finn et al. 2017 have 20 to 25 tasks per update.
+    "maml": ["strategy=maml", "inner.num_tasks=20"],
+    "first-order-maml": ["strategy=maml", "inner.num_tasks=20", "maml.first_order=true"],
+}
+QUICK = {
+    "ga": ["ga.population_size=8", "ga.num_parents=4", "ga.elite.candidates=2", "ga.elite.episodes=1"],
+    "es": ["es.population_size=8"],
+}
+LOOKS = {
+    "ga": (BLUE, "o", "-"),
+    "es": (GREEN, "^", "-."),
+    "maml": (ORANGE, "s", "--"),
+    "first-order-maml": ("#CC79A7", "D", ":"),
+}
+"""Colour (of Okabe and Ito), marker and line."""
+
+
+class Job(NamedTuple):
+    """A run.
+
+    Attributes:
+        method: of METHODS.
+        rounds: K.
+        seed: of the run.
+        config: everything else.
+    """
+
+    method: str
+    rounds: int
+    seed: int
+    config: Config
+
+
+class Point(NamedTuple):
+    """A run at one time.
+
+    Attributes:
+        seconds: core-seconds so far.
+        bare: those until the first generation was over and those of later evaluations, without what keeps the run.
+        score: mean over the held-out tasks.
+        low: end of its 95 % interval, like `high`.
+        high: see there.
+    """
+
+    seconds: float
+    bare: float
+    score: float
+    low: float
+    high: float
+
+
+class Outcome(NamedTuple):
+    """What a run came to.
+
+    Attributes:
+        start: core-seconds until its first generation was over.
+        seconds: core-seconds in all.
+        generations: how many these were.
+        diverged: whether gradients ended it before the budget did.
+        nbytes: peak memory.
+        points: one for every mark.
+    """
+
+    start: float
+    seconds: float
+    generations: int
+    diverged: bool
+    nbytes: int
+    points: list[Point]
+
+    def reached(self, target: float, metric: str) -> Point | None:
+        """Return the first point that reaches the target."""
+        sign = -1 if metric == "loss" else 1
+        return next((point for point in self.points if sign * point.score >= sign * target), None)
+
+
+def config_of(options: argparse.Namespace, method: str, rounds: int, seed: int) -> Config:
+    """Return the example's config, for a method and K rounds."""
+    path = ROOT / "examples" / f"{options.task}.toml"
+    example = cfg.load(path)
+    # The mutations shrink with the steps that the search has taken, of which a generation has more with more rounds.
+    decay = round(example.ga.mutation_std_generations * (example.inner.rounds + 1) / (rounds + 1))
+    overrides = [f"ga.mutation_std_generations={decay}", *METHODS[method], f"inner.rounds={rounds}", f"seed={seed}"]
+    overrides += ["stop.generations=1_000_000"]
+    if options.quick:
+        overrides += [*SUBJECTS[options.task].quick, "inner.num_tasks=2", *QUICK.get(method, [])]
+    for setting in options.set:
+        whose, colon, rest = setting.partition(":")
+        if not (colon and whose in METHODS):
+            overrides.append(setting)
+        elif whose == method:
+            overrides.append(rest)
+    return cfg.load(path, overrides)
+
+
+def measure(job: Job, core: int, options: argparse.Namespace) -> Outcome:
+    """Run a job and score it, or read what it came to."""
+    name = f"{options.task}-rounds{job.rounds}-{job.method}-seed{job.seed}"
+    asked = {"config": cfg.to_mapping(job.config), "budget": options.budget, "held_out": options.held_out}
+    path = options.out / f"{name}.json"
+    known = json.loads(path.read_text()) if path.exists() else {}
+    if known.get("asked") != asked:
+        known = {"asked": asked, "outcome": run_and_score(name, core, asked, options)}
+        path.write_text(json.dumps(known))
+    outcome = Outcome(**known["outcome"])
+    outcome = outcome._replace(points=[Point(*point) for point in outcome.points])
+    score = outcome.points[-1].score
+    print(f"  {name:<44} {outcome.generations:>6} generations, {outcome.seconds:6.1f} s, {score:8.3f}", flush=True)
+    return outcome
+
+
+def run_and_score(name: str, core: int, asked: dict[str, Any], options: argparse.Namespace) -> dict[str, Any]:
+    """Do both, each in a process of its own, and return an Outcome's fields."""
+    arguments = {**asked, "core": core, "name": name, "out": str(options.out)}
+    with tempfile.TemporaryDirectory() as cache:
+        # JAX's programs are cached there: none finds what another has compiled.
+        environment = os.environ if options.quick else {**os.environ, "XDG_CACHE_HOME": cache}
+        ran = start_worker("run", arguments, environment)
+        diverged = ran.returncode != 0 and DIVERGED in ran.stderr
+        progress = [json.loads(line) for line in ran.stdout.splitlines()]
+        if not progress or (ran.returncode != 0 and not diverged):
+            sys.exit(f"claim.py: {name} ended with {ran.returncode}\n{ran.stderr}")
+        seconds = [second for second, _ in progress]
+        marks = [options.budget / math.sqrt(2) ** back for back in range(1, MARKS)] + [math.inf]
+        numbers = sorted({bisect.bisect(seconds, mark) for mark in marks} - {0})
+        scored = start_worker("score", {**arguments, "numbers": numbers}, environment)
+        if scored.returncode != 0:
+            sys.exit(f"claim.py: scoring {name} ended with {scored.returncode}\n{scored.stderr}")
+    scores = [json.loads(line) for line in scored.stdout.splitlines()]
+    return Outcome(
+        start=seconds[0],
+        seconds=seconds[-1],
+        generations=len(seconds),
+        diverged=diverged,
+        nbytes=progress[-1][1],
+        points=[
+            Point(seconds[number - 1], seconds[0] + evaluating, *score)
+            for number, (evaluating, *score) in zip(numbers, scores, strict=True)
+        ],
+    )._asdict()
+
+
+def start_worker(
+    what: str, arguments: dict[str, Any], environment: Mapping[str, str]
+) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, str(Path(__file__).resolve()), "--worker", what, json.dumps(arguments)]
+    return subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
+
+
+def work(what: str, arguments: dict[str, Any]) -> None:
+    """Do on one core what `what` says, and print lines of JSON."""
+    os.sched_setaffinity(0, {arguments["core"]})
+    if what == "run":
+        run(arguments)
+    elif what == "score":
+        score(arguments)
+    else:
+        from gamaml.maml.start import start_jax
+
+        start_jax()
+        import jax
+        from mpi4py import MPI
+
+        jax.jit(lambda x: x + 1)(MPI.COMM_WORLD.rank).block_until_ready()
+        print(peak_nbytes())
+
+
+def run(arguments: dict[str, Any]) -> None:
+    """Run until the budget is spent; print CPU seconds and peak memory so far after every generation."""
+    config = cfg.from_mapping(arguments["config"])
+    for _ in gamaml.generations(config, out=arguments["out"], names=[arguments["name"]], overwrite=True):
+        seconds = time.process_time()
+        # At once, since a run that diverges is aborted.
+        print(json.dumps([seconds, peak_nbytes()]), flush=True)
+        if seconds >= arguments["budget"]:
+            break
+
+
+def score(arguments: dict[str, Any]) -> None:
+    """Score what a run would have deployed after `numbers` of generations.
+
+    Prints for each the seconds inside evaluations since the first generation, the score, and its interval's ends.
+    """
+    run = gamaml.load(Path(arguments["out"]) / f"{arguments['name']}.h5")
+    rounds, strategy, snapshots = run.header.num_rounds, run.strategy, list(run.snapshots)
+    noise = LazyNoise(size=run.config.noise.size, seed=run.config.noise.seed)
+    problem = tasks.make_problem(run.config)
+    # A run that diverged may have lost its last generation.
+    for number in (min(number, run.num_generations) for number in arguments["numbers"]):
+        if run.config.strategy != "ga":
+            # From mark to mark: MAML's updates take as long again as they did.
+            earlier = [one for one in snapshots if one.generation <= number]
+            latest = max(earlier, key=lambda one: one.generation, default=None)
+            lineage = [run.state(generation).parents for generation in range(1, number + 1)]
+            vectors = strategy.vectors(run.state(0), lineage, noise, problem, 0, problem.num_params, latest)
+            snapshots.append(Snapshot(number, vectors))
+        found = gamaml.adapt(
+            until(run, number, snapshots),
+            tasks=arguments["held_out"],
+            rounds=[rounds],
+            parents_mean=run.config.strategy != "ga" or run.config.ga.recombine > 1,
+        )
+        evaluations = (table["seconds"][1:number] for table in (run.records, run.reevaluations))
+        evaluating = sum(float(seconds.sum(dtype=float)) for seconds in evaluations)
+        print(json.dumps([evaluating, float(found.mean[0]), *found.interval[:, 0].tolist()]))
+
+
+def until(run: Run, number: int, snapshots: list[Snapshot]) -> Run:
+    """Return a run as it was after so many generations."""
+    return dataclasses.replace(
+        run,
+        records=run.records[:number],
+        reevaluations=run.reevaluations[:number],
+        candidates=run.candidates[:number],
+        lineage=run.lineage[:number],
+        summary=run.summary[:number],
+        snapshots=sorted((one for one in snapshots if one.generation <= number), key=lambda one: one.generation),
+    )
+
+
+def peak_nbytes() -> int:
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+
+
+def run_all(options: argparse.Namespace) -> dict[tuple[str, int], list[Outcome]]:
+    """Return the outcomes of all seeds, by method and rounds."""
+    cores: queue.SimpleQueue[int] = queue.SimpleQueue()
+    for core in sorted(os.sched_getaffinity(0))[: options.jobs]:
+        cores.put(core)
+
+    def one(job: Job) -> Outcome:
+        core = cores.get()
+        try:
+            return measure(job, core, options)
+        finally:
+            cores.put(core)
+
+    outcomes: dict[tuple[str, int], list[Outcome]] = {}
+    with ThreadPoolExecutor(options.jobs) as pool:
+        try:
+            for job, outcome in zip(options.runs, pool.map(one, options.runs), strict=True):
+                outcomes.setdefault((job.method, job.rounds), []).append(outcome)
+        except BaseException:
+            pool.shutdown(cancel_futures=True)
+            raise
+    return outcomes
+
+
+class Row(NamedTuple):
+    """Medians over the seeds; see `Outcome`.
+
+    Attributes:
+        method: of METHODS.
+        rounds: K.
+        to_target: core-seconds; infinite where the median run did not get there.
+        bare: likewise, see `Point`.
+        score: at the end.
+        low: end of its interval, like `high`.
+        high: see there.
+        generations: in all.
+        diverged: how many did.
+        start: core-seconds until the first generation was over.
+        nbytes: peak memory.
+    """
+
+    method: str
+    rounds: int
+    to_target: float
+    bare: float
+    score: float
+    low: float
+    high: float
+    generations: int
+    diverged: int
+    start: float
+    nbytes: float
+
+
+def row_of(method: str, rounds: int, outcomes: list[Outcome], target: float, metric: str) -> Row:
+    never = Point(math.inf, math.inf, math.nan, math.nan, math.nan)
+    reached = [outcome.reached(target, metric) or never for outcome in outcomes]
+    ends = sorted((outcome.points[-1] for outcome in outcomes), key=lambda end: end.score)
+    middle = ends[(len(ends) - 1) // 2]
+    return Row(
+        method,
+        rounds,
+        statistics.median(point.seconds for point in reached),
+        statistics.median(point.bare for point in reached),
+        *middle[2:],
+        round(statistics.median(outcome.generations for outcome in outcomes)),
+        sum(outcome.diverged for outcome in outcomes),
+        statistics.median(outcome.start for outcome in outcomes),
+        statistics.median(outcome.nbytes for outcome in outcomes),
+    )
+
+
+def table(rows: list[Row], options: argparse.Namespace) -> str:
+    """Return Markdown."""
+    metric = SUBJECTS[options.task].metric
+    names = (
+        f"core-seconds to {options.target:g}",
+        "without the engine",
+        f"{metric} at {options.budget:g} core-seconds",
+    )
+    lines = [("K", "method", *names, "generations", "first after", "peak memory"), ("---",) * 8]
+    for row in rows:
+        reached = [f"{seconds:.0f}" if math.isfinite(seconds) else "never" for seconds in (row.to_target, row.bare)]
+        final = f"{row.score:.3g} [{row.low:.3g}, {row.high:.3g}]" + ", diverged" * (row.diverged > 0)
+        costs = (f"{row.generations:,}", f"{row.start:.0f} s", f"{row.nbytes / 2**20:.0f} MiB")
+        lines.append((str(row.rounds), row.method, *reached, final, *costs))
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def plot(
+    outcomes: dict[tuple[str, int], list[Outcome]], rows: list[Row], empty: int, options: argparse.Namespace
+) -> Path:
+    """Draw scores over core-seconds for every K; below, core-seconds to the target and memory over K."""
+    import matplotlib.figure  # only here, because it takes a second to import
+
+    metric, rounds = SUBJECTS[options.task].metric, options.rounds
+    figure: Any = matplotlib.figure.Figure(figsize=(max(9.0, 3.0 * len(rounds)), 7.5), layout="constrained")
+    above, below = figure.subfigures(2, 1)
+    panels = above.subplots(1, len(rounds), sharex=True, sharey=True, squeeze=False)[0]
+    for axes, number in zip(panels, rounds, strict=True):
+        for method in options.methods:
+            for outcome in outcomes[method, number]:
+                seconds, scores = zip(*((point.seconds, point.score) for point in outcome.points), strict=True)
+                draw(axes, method, seconds, scores, label=method)
+        axes.axhline(options.target, color="0.3", linewidth=1)
+        dress(axes, f"K = {number}", "core-seconds")
+    panels[0].set_xscale("log")
+    ticks = [options.budget / 2**halvings for halvings in range(5)]
+    panels[0].set_xticks(ticks, [f"{tick:.3g}" for tick in ticks])
+    panels[0].minorticks_off()
+    panels[0].set_ylabel(f"{metric} after K rounds")
+    # What diverged leaves the axes.
+    panels[0].set_ylim(sorted((0, 5 * options.target)))
+    speed, memory = below.subplots(1, 2)
+    for method in options.methods:
+        own = [row for row in rows if row.method == method]
+        draw(speed, method, rounds, [row.to_target for row in own])
+        draw(memory, method, rounds, [row.nbytes / 2**20 for row in own])
+    speed.set_ylim(0, 1.05 * options.budget)
+    memory.axhline(empty / 2**20, color="0.3", linewidth=1)
+    memory.set_ylim(bottom=0)
+    dress(speed, f"core-seconds to {options.target:g} (no mark: not reached)", "K, rounds of (collect, update)")
+    dress(memory, "peak memory in MiB (line: an empty program)", "K, rounds of (collect, update)")
+    for axes in (speed, memory):
+        axes.set_xticks(rounds)
+        axes.set_xlim(min(rounds) - 0.5, max(rounds) + 0.5)
+    handles, names = panels[0].get_legend_handles_labels()
+    lines = dict(zip(names, handles, strict=True))  # one for all seeds
+    figure.legend(lines.values(), lines, loc="outside lower center", ncols=len(lines), frameon=False)
+    path = options.out / f"{options.task}.png"
+    figure.savefig(path, dpi=150)
+    return path
+
+
+def draw(axes: Any, method: str, x: Any, y: Any, **more: Any) -> None:  # matplotlib Axes
+    colour, marker, line = LOOKS[method]
+    axes.plot(x, y, line, color=colour, marker=marker, markersize=5, linewidth=1.6, **more)
+
+
+def dress(axes: Any, title: str, label: str) -> None:  # matplotlib Axes
+    axes.set_title(title, loc="left", fontsize=10)
+    axes.set_xlabel(label)
+    axes.grid(visible=True, color="0.9")
+    axes.set_axisbelow(True)
+    for side in ("right", "top"):
+        axes.spines[side].set_visible(False)
+
+
+def firsts(rows: list[Row]) -> dict[int, str | None]:
+    """Return for every K the method that reached the target first."""
+    best: dict[int, str | None] = {}
+    for number in sorted({row.rounds for row in rows}):
+        first = min((row for row in rows if row.rounds == number), key=lambda row: row.to_target)
+        best[number] = first.method if math.isfinite(first.to_target) else None
+    return best
+
+
+def parse() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("task", choices=SUBJECTS, metavar="TASK", help=" or ".join(SUBJECTS))
+    parser.add_argument("--rounds", default="1,3,5,10", help="values of K (1,3,5,10)")
+    parser.add_argument("--methods", default=",".join(METHODS), help=f"of {', '.join(METHODS)} (all)")
+    parser.add_argument("--budget", type=float, default=120.0, help="core-seconds of a run (120)")
+    parser.add_argument("--target", type=float, help="score to reach (navigation -5, sinusoid 0.7)")
+    parser.add_argument("--seeds", default="1", help="seeds of the runs; the table has medians (1)")
+    parser.add_argument("--jobs", type=int, default=len(os.sched_getaffinity(0)), help="runs at a time (all cores)")
+    parser.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        metavar="[METHOD:]NAME=VALUE",
+        help="change the config, of one method or all",
+    )
+    parser.add_argument("--out", type=Path, default=Path("claim"), metavar="DIR", help="folder of the runs (claim)")
+    parser.add_argument("--quick", action="store_true", help="small runs of few seconds: whether it runs")
+    options = parser.parse_args()
+    options.held_out = SUBJECTS[options.task].held_out
+    if options.target is None:
+        options.target = SUBJECTS[options.task].target
+    if options.quick:
+        options.rounds, options.budget, options.held_out = "1", 4.0, 4
+    options.methods = options.methods.split(",")
+    unknown = set(options.methods) - set(METHODS)
+    if unknown:
+        parser.error(f"{', '.join(sorted(unknown))}: no such method; choose from {', '.join(METHODS)}")
+    options.jobs = min(options.jobs, len(os.sched_getaffinity(0)))
+    try:
+        options.rounds, options.seeds = cfg.parse_rounds(options.rounds), cfg.parse_seeds(options.seeds)
+        options.runs = [
+            Job(method, rounds, seed, config_of(options, method, rounds, seed))
+            for rounds in options.rounds
+            for method in options.methods
+            for seed in options.seeds
+        ]
+    except ConfigError as error:
+        parser.error(str(error))
+    return options
+
+
+def main() -> None:
+    if sys.argv[1:2] == ["--worker"]:
+        work(sys.argv[2], json.loads(sys.argv[3]))
+        return
+    options = parse()
+    metric = SUBJECTS[options.task].metric
+    print_machine()
+    options.out.mkdir(parents=True, exist_ok=True)
+    outcomes = run_all(options)
+    rows = [row_of(*key, runs, options.target, metric) for key, runs in outcomes.items()]
+    empty = int(start_worker("nothing", {"core": min(os.sched_getaffinity(0))}, os.environ).stdout)
+    path = plot(outcomes, rows, empty, options)
+    first = firsts(rows)
+    print(f"\n{table(rows, options)}\n")
+    print("Without the engine: up to the first generation, then evaluations alone.")
+    print(f"An empty program takes {empty / 2**20:.0f} MiB.")
+    for number, method in first.items():
+        print(f"K = {number}: first at {options.target:g}: {method or 'nobody'}")
+    print(path)
+    print_result(
+        f"claim {options.task}",
+        sum(method == "ga" for method in first.values()),
+        f"of {len(first)} numbers of rounds at which the GA reaches {options.target:g} first",
+        rows=[finite(row._asdict()) for row in rows],
+        empty_nbytes=empty,
+    )
+
+
+def finite(row: dict[str, Any]) -> dict[str, Any]:
+    """Return a row with None for what JSON cannot hold."""
+    return {
+        name: None if isinstance(value, float) and not math.isfinite(value) else value for name, value in row.items()
+    }
+
+
+if __name__ == "__main__":
+    main()
