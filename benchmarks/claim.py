@@ -60,18 +60,20 @@ class Subject(NamedTuple):
         target: the score to reach.
         metric: what the score is.
         held_out: tasks it is a mean over.
+        seconds: core-seconds that the example takes, as its file says.
         quick: settings that make it small.
     """
 
     target: float
     metric: str
     held_out: int
+    seconds: float
     quick: list[str]
 
 
 SUBJECTS = {
-    "navigation": Subject(-5.0, "return", 200, ["task.horizon=5", "inner.episodes=2"]),
-    "sinusoid": Subject(0.7, "loss", 2000, []),
+    "navigation": Subject(-5.0, "return", 200, 210.0, ["task.horizon=5", "inner.episodes=2"]),
+    "sinusoid": Subject(0.7, "loss", 2000, 300.0, []),
 }
 
 METHODS = {
@@ -158,8 +160,10 @@ def config_of(options: argparse.Namespace, method: str, rounds: int, seed: int) 
     """Return the example's config, for a method and K rounds."""
     path = ROOT / "examples" / f"{options.task}.toml"
     example = cfg.load(path)
-    # The mutations shrink with the steps that the search has taken, of which a generation has more with more rounds.
-    decay = round(example.ga.mutation_std_generations * (example.inner.rounds + 1) / (rounds + 1))
+    # The mutations shrink as in the example, over the part of its steps that the budget allows; with more rounds a
+    # generation has more steps.
+    part = options.budget / SUBJECTS[options.task].seconds * (example.inner.rounds + 1) / (rounds + 1)
+    decay = max(1, round(example.ga.mutation_std_generations * part))
     overrides = [f"ga.mutation_std_generations={decay}", *METHODS[method], f"inner.rounds={rounds}", f"seed={seed}"]
     overrides += ["stop.generations=1_000_000"]
     if options.quick:
@@ -483,11 +487,11 @@ def parse() -> argparse.Namespace:
         options.target = SUBJECTS[options.task].target
     if options.quick:
         options.rounds, options.budget, options.held_out = "1", 4.0, 4
-    options.methods = options.methods.split(",")
+    options.methods = list(dict.fromkeys(options.methods.split(",")))
     unknown = set(options.methods) - set(METHODS)
     if unknown:
         parser.error(f"{', '.join(sorted(unknown))}: no such method; choose from {', '.join(METHODS)}")
-    options.jobs = min(options.jobs, len(os.sched_getaffinity(0)))
+    options.jobs = max(1, min(options.jobs, len(os.sched_getaffinity(0))))
     try:
         options.rounds, options.seeds = cfg.parse_rounds(options.rounds), cfg.parse_seeds(options.seeds)
         options.runs = [
