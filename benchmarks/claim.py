@@ -118,7 +118,8 @@ class Point(NamedTuple):
 
     Attributes:
         seconds: core-seconds so far.
-        bare: those until the first generation was over and those of later evaluations, without what keeps the run.
+        bare: those until the first generation was over and those of later evaluations, without what keeps the run;
+            as good as `seconds` where other load hides it.
         score: mean over the held-out tasks.
         low: end of its 95 % interval, like `high`.
         high: see there.
@@ -218,7 +219,8 @@ def run_and_score(name: str, core: int, asked: dict[str, Any], options: argparse
         diverged=diverged,
         nbytes=progress[-1][1],
         points=[
-            Point(seconds[number - 1], seconds[0] + evaluating, *score)
+            # Evaluations are timed by the wall clock, which beside other load says nothing.
+            Point(seconds[number - 1], min(seconds[0] + evaluating, seconds[number - 1]), *score)
             for number, (evaluating, *score) in zip(numbers, scores, strict=True)
         ],
     )._asdict()
