@@ -13,7 +13,7 @@ SOURCE = Path(__file__).parents[2] / "src" / "gamaml"
 
 ORDER = (
     ("errors", "types", "versions", "words"),
-    ("config", "streams", "pictures", "site"),
+    ("config", "streams", "pictures", "site", "derivative"),
     ("sweep", "jobscript", "scheduler"),
     ("noise", "population"),
     ("envs", "policies"),

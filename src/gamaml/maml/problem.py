@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from gamaml.config import MEMORIES, Config, InnerConfig, PolicyConfig
+from gamaml.derivative import Differentiated, Latest
 from gamaml.maml.start import start_jax
 from gamaml.policies import memory, mlp
 from gamaml.policies.flat import Shapes
@@ -17,15 +17,6 @@ from gamaml.policies.vector import Initialiser, ParameterVector
 from gamaml.types import Evaluation, EvaluationKey, Float32Array, RLTask, SupervisedTask
 
 _programs: dict[tuple[Any, ...], tuple[object, Callable[..., Any]]] = {}
-
-
-@dataclass(frozen=True)
-class _Differentiated:
-    """An evaluation with its meta-gradient, float32[num_params], and what it is of."""
-
-    address: bytes
-    evaluation: Evaluation
-    gradient: Float32Array
 
 
 class InnerLoopProblem:
@@ -63,7 +54,7 @@ class InnerLoopProblem:
         self._initialise = initialise
         self._config = config
         self._own_loss = own_loss
-        self._latest: _Differentiated | None = None
+        self._differentiated = Latest(self._differentiate)
 
     @property
     def optimal_return(self) -> float | None:
@@ -117,19 +108,15 @@ class InnerLoopProblem:
         """Compile the program, or fetch it from the cache on disk, without evaluating anything."""
         self._program()
 
-    def _differentiated(self, params: Float32Array, key: EvaluationKey) -> _Differentiated:
-        address = b"".join(array.tobytes() for array in (params, key.task, key.episode))
-        if self._latest is None or self._latest.address != address:
-            learning = self._vector.split(params)
-            derivative, measured = self._program()(*learning[:3], key.task, key.episode)
-            network, step_sizes, std = (np.asarray(array) for array in derivative)
-            descent = -self._vector.gradient(learning, network, step_sizes, float(std))
-            values = np.array(measured.value, np.float32)
-            fitness = float(-values[-1] if self.metric == "loss" else values[-1])
-            evolved = self._vector.evolved(self._vector.split(params[np.newaxis]), 0)
-            evaluation = Evaluation(fitness, values, int(measured.steps), evolved)
-            self._latest = _Differentiated(address, evaluation, descent)
-        return self._latest
+    def _differentiate(self, params: Float32Array, key: EvaluationKey) -> Differentiated:
+        learning = self._vector.split(params)
+        derivative, measured = self._program()(*learning[:3], key.task, key.episode)
+        network, step_sizes, std = (np.asarray(array) for array in derivative)
+        descent = -self._vector.gradient(learning, network, step_sizes, float(std))
+        values = np.array(measured.value, np.float32)
+        fitness = float(-values[-1] if self.metric == "loss" else values[-1])
+        evolved = self._vector.evolved(self._vector.split(params[np.newaxis]), 0)
+        return Differentiated(Evaluation(fitness, values, int(measured.steps), evolved), descent)
 
     def _program(self) -> Callable[..., Any]:  # a compiled JAX program
         start_jax()
