@@ -229,7 +229,7 @@ def test_what_is_recorded_is_what_the_network_saw_and_drew() -> None:
     problem = tasks.make_problem(config({"std": 5.0}, rounds=1, num_tasks=1), Kept())
     assert isinstance(problem, HostProblem)
     problem.evaluate(params_of(problem), key())
-    recording, env = problem._recording, problem._env
+    recording, env = problem._recordings[0], problem._env
     assert recording is not None
     lengths = recording.alive.sum(axis=1)
     parities = recording.observations[:, 0, 1]
@@ -308,8 +308,8 @@ def horizon_of(env: dict[str, Any], horizon: int | None, own: int | None) -> int
     if horizon is not None:
         Task.horizon = horizon  # pyright: ignore[reportAttributeAccessIssue]
     problem = host_problem(Task(), config(env=env))
-    assert problem._recording is not None
-    return problem._recording.rewards.shape[1]
+    assert problem._recordings[0] is not None
+    return problem._recordings[0].rewards.shape[1]
 
 
 def test_the_horizon_is_the_configs_or_the_classs_or_the_environments_own() -> None:

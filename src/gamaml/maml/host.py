@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -17,9 +17,9 @@ from gamaml.policies.flat import Layout
 from gamaml.policies.vector import Learning
 from gamaml.rl.episodes import Recording
 from gamaml.rl.host import HostProblem, Inner, Learned
-from gamaml.types import HostTask
+from gamaml.types import Float32Array, HostTask
 
-_programs: dict[tuple[Any, ...], tuple[Any, Any]] = {}
+_programs: dict[tuple[Any, ...], Any] = {}
 
 
 def host_problem(definition: HostTask, config: Config, own_loss: Callable[..., Any] | None = None) -> HostProblem:
@@ -31,7 +31,7 @@ def host_problem(definition: HostTask, config: Config, own_loss: Callable[..., A
         own_loss: the user's, where `inner.learner` names one.
 
     Raises:
-        ConfigError: such a network has no gradients here.
+        ConfigError: such a network has no gradients here, or such an environment no course of updates.
     """
     if config.policy.network != "mlp":
         raise ConfigError(
@@ -42,7 +42,14 @@ def host_problem(definition: HostTask, config: Config, own_loss: Callable[..., A
     def updates(network: Layout, spaces: Spaces, horizon: int) -> HostUpdates:
         return HostUpdates(config, own_loss, network, spaces, horizon)
 
-    return HostProblem(definition, config, Inner(has_critic(config.inner, own_loss), updates))
+    problem = HostProblem(definition, config, Inner(has_critic(config.inner, own_loss), updates))
+    if config.maml is not None and not problem.reproducible:
+        raise ConfigError(
+            'strategy="maml": expected a task whose seed decides an episode, since an interrupted run computes its '
+            f'updates again, got {config.subject!r}, which says that it is not reproducible; choose strategy = "es" or '
+            '"ga"'
+        )
+    return problem
 
 
 class HostUpdates:
@@ -75,20 +82,49 @@ class HostUpdates:
         network, state = self._compiled()[0](*learned, *learning[1:], *recording)
         return Learned(np.asarray(network), state)
 
+    def gradient(
+        self, learning: Learning, recordings: Sequence[Recording]
+    ) -> tuple[Float32Array, Float32Array, Float32Array]:
+        """Return the derivative of the loss after the last update, by network, step sizes and std.
+
+        Source: Finn et al. 2017, Algorithm 3, line 10, for one task. What depends on the parameters is the updates, as
+        on JAX tasks; the episodes count as constants.
+
+        Args:
+            learning: a candidate.
+            recordings: of every round, that after the last update included.
+        """
+        batches = [np.stack(arrays) for arrays in zip(*recordings, strict=True)]
+        network, step_sizes, std = self._compiled_gradient()(*learning[:3], *batches)
+        return np.asarray(network), np.asarray(step_sizes), np.asarray(std)
+
     def warm_up(self) -> None:
-        """Compile the program, or fetch it from the cache on disk."""
+        """Compile the programs, or fetch them from the cache on disk."""
         self._compiled()
+        if self._config.maml is not None:
+            self._compiled_gradient()
 
     def _compiled(self) -> tuple[Any, Any]:  # a compiled JAX program, and the optimiser's state to begin with
         start_jax()
-        policy, inner = traced(self._config)
-        inner = dataclasses.replace(inner, rounds=1, num_tasks=1)
-        key = (self._network, policy, inner, self._shapes, self._discrete)
-        if key not in _programs:
-            # They need JAX, which starts with the first update.
-            from gamaml.maml.learners import LOSSES
-            from gamaml.maml.program import compile_update
+        from gamaml.maml.program import compile_update
 
-            loss = self._own_loss or LOSSES[inner.learner]
-            _programs[key] = compile_update(loss, self._network, policy, inner, self._shapes, discrete=self._discrete)
+        return self._cached(compile_update, rounds=1)
+
+    def _compiled_gradient(self) -> Any:  # a compiled JAX program
+        start_jax()
+        from gamaml.maml.program import compile_recorded_gradient
+
+        maml = self._config.maml
+        assert maml is not None
+        return self._cached(compile_recorded_gradient, rounds=self._config.inner.rounds, first_order=maml.first_order)
+
+    def _cached(self, compile_it: Callable[..., Any], *, rounds: int, **more: bool) -> Any:
+        policy, inner = traced(self._config)
+        inner = dataclasses.replace(inner, rounds=rounds, num_tasks=1)
+        key = (compile_it, self._network, policy, inner, self._shapes, self._discrete, *more.values())
+        if key not in _programs:
+            from gamaml.maml.learners import LOSSES
+
+            arguments = (self._own_loss or LOSSES[inner.learner], self._network, policy, inner, self._shapes)
+            _programs[key] = compile_it(*arguments, discrete=self._discrete, **more)
         return _programs[key]

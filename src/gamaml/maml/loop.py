@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Callable
 from functools import partial
 from typing import Any, NamedTuple
@@ -39,7 +40,7 @@ class Learner(NamedTuple):
 
     Attributes:
         sample: key -> task.
-        collect: (params, task, key) -> data for one update.
+        collect: (params, task, key) -> data for one update; in place of the key, whatever else they come from.
         loss: (params, task, data) -> float32[], what an update descends.
         measure: (params, task, data) -> Measured, of `params` as they are before the update.
     """
@@ -135,8 +136,7 @@ def adapted_loss(
     params: Params,
     step_sizes: Params,
     task: Any,
-    key: jax.Array,
-    rounds: int,
+    keys: Any,
     optimiser: Optimiser,
     *,
     first_order: bool,
@@ -152,8 +152,8 @@ def adapted_loss(
         params: as in `adapt`, like the rest.
         step_sizes: see there.
         task: see there.
-        key: see there; the data are those that `adapt` collects.
-        rounds: see there.
+        keys: what `collect` is given in each round, any pytree with a leading dimension [rounds + 1]. With the parts of
+            its key, the data are those that `adapt` collects.
         optimiser: see there.
         first_order: whether the inner gradients count as constants too.
 
@@ -163,19 +163,19 @@ def adapted_loss(
     Source: Finn et al. 2017, Algorithms 2 and 3; section 5.2 for the first order.
     """
 
-    def collected(params: Params, key: jax.Array) -> tuple[Any, Measured]:
+    def collected(params: Params, key: Any) -> tuple[Any, Measured]:
         constant = lax.stop_gradient(params)
         data = learner.collect(constant, task, key)
         return data, lax.stop_gradient(learner.measure(constant, task, data))
 
-    def one_round(learned: tuple[Params, Any], key: jax.Array) -> tuple[tuple[Params, Any], Measured]:
+    def one_round(learned: tuple[Params, Any], key: Any) -> tuple[tuple[Params, Any], Measured]:
         data, measured = collected(learned[0], key)
         learned = update(learner.loss, optimiser, step_sizes, *learned, task, data, first_order=first_order)
         return learned, measured
 
-    keys = jax.random.split(key, rounds + 1)
-    (final, _), before = lax.scan(one_round, (dict(params), optimiser.start(params)), keys[:-1])
-    data, last = collected(final, keys[-1])
+    updates, end = (jax.tree.map(operator.itemgetter(part), keys) for part in (slice(-1), -1))
+    (final, _), before = lax.scan(one_round, (dict(params), optimiser.start(params)), updates)
+    data, last = collected(final, end)
     return outer(final, task, data), Measured(
         jnp.append(before.value, last.value), jnp.append(before.steps, last.steps)
     )
@@ -202,10 +202,27 @@ def rl_learner(
 
         return jax.vmap(episode)(jax.random.split(key, inner.episodes))
 
-    def measure(params: Params, task: Any, data: Any) -> Measured:
-        return Measured(jnp.mean(jnp.sum(data.rewards, axis=1)), jnp.sum(data.alive.astype(jnp.int32)))
+    return Learner(definition.sample, collect, policy_loss(loss, policy, inner, std, factors), _measure_returns)
 
-    return Learner(definition.sample, collect, policy_loss(loss, policy, inner, std, factors), measure)
+
+def recorded_learner(loss: Callable[[Params, Any, Any], jax.Array]) -> Learner:
+    """Return learning from trajectories that were played elsewhere: `collect` is given them in place of a key.
+
+    Args:
+        loss: from `policy_loss`.
+    """
+
+    def sample(key: jax.Array) -> None:
+        """Whoever played them knew the task."""
+
+    def collect(params: Params, task: Any, recorded: Any) -> Any:  # a batch of trajectories, in and out
+        return recorded
+
+    return Learner(sample, collect, loss, _measure_returns)
+
+
+def _measure_returns(params: Params, task: Any, data: Any) -> Measured:  # of a batch of trajectories
+    return Measured(jnp.mean(jnp.sum(data.rewards, axis=1)), jnp.sum(data.alive.astype(jnp.int32)))
 
 
 def policy_loss(

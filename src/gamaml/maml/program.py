@@ -19,6 +19,7 @@ from gamaml.maml.loop import (
     adapt,
     adapted_loss,
     policy_loss,
+    recorded_learner,
     rl_learner,
     supervised_learner,
     unadapted_returns,
@@ -120,10 +121,8 @@ def compile_meta_gradient(
             learner = learner._replace(loss=outer)
 
         def one_task(task_key: jax.Array, key: jax.Array) -> tuple[jax.Array, Measured]:
-            task = learner.sample(task_key)
-            return adapted_loss(
-                learner, outer, params, steps, task, key, inner.rounds, optimiser, first_order=first_order
-            )
+            task, keys = learner.sample(task_key), jax.random.split(key, inner.rounds + 1)
+            return adapted_loss(learner, outer, params, steps, task, keys, optimiser, first_order=first_order)
 
         losses, measured = jax.vmap(one_task)(_keys(task_data, inner.num_tasks), _keys(episode_data, inner.num_tasks))
         return jnp.mean(losses), _over_tasks(measured, supervised=loss is None)
@@ -174,21 +173,70 @@ def compile_update(
         learned = update(objective, optimiser, steps, network.unflatten(flat), state, None, Trajectory(*batch))
         return jnp.concatenate([learned[0][name].reshape(-1) for name, _ in network.arrays]), learned[1]
 
-    def float32(*shape: int) -> jax.ShapeDtypeStruct:
-        return jax.ShapeDtypeStruct(shape, np.float32)
-
-    episodes, horizon, observation_size, action_size = shapes
     state = jax.eval_shape(optimiser.start, network.unflatten(np.zeros(network.size, np.float32)))
-    arguments = [float32(network.size), state, float32(num_step_sizes(network, inner)), float32()]
-    arguments += [float32(len(inner.genes)), float32(episodes, horizon, observation_size)]
-    arguments += [float32(episodes, horizon, action_size), float32(episodes, horizon)]
-    arguments += [jax.ShapeDtypeStruct((episodes, horizon), np.bool_)]
+    arguments = [_float32(network.size), state, _float32(num_step_sizes(network, inner)), _float32()]
+    arguments += [_float32(len(inner.genes)), *_batch(shapes)]
     compiled = jax.jit(program).lower(*arguments).compile(_COMPILER_OPTIONS)
 
     def zeros(array: jax.ShapeDtypeStruct) -> Any:  # an array
         return np.zeros(array.shape, array.dtype)
 
     return compiled, jax.tree.map(zeros, state)
+
+
+def compile_recorded_gradient(
+    loss: Loss,
+    network: Layout,
+    policy: PolicyConfig,
+    inner: InnerConfig,
+    shapes: tuple[int, int, int, int],
+    *,
+    discrete: bool,
+    first_order: bool,
+) -> Callable[..., MetaGradient]:
+    """Compile the derivative of `compile_meta_gradient` for one task, whose episodes were played elsewhere.
+
+    Args:
+        loss: of the updates, and after the last one of what is descended.
+        network: the layout of the flat network.
+        policy: gives the activation.
+        inner: gives rounds, optimiser, and what the loss reads.
+        shapes: as in `compile_update`.
+        discrete: whether actions are discrete.
+        first_order: whether inner gradients count as constants.
+
+    Returns:
+        A function of (network float32[size], step_sizes float32[num_arrays or size], std float32[], and the arrays of
+        the batches of all rounds, [rounds + 1, ...]).
+    """
+    optimiser = OPTIMISERS[inner.optimiser]
+
+    def total(values: MetaGradient, batches: Trajectory) -> jax.Array:
+        outer = policy_loss(loss, policy, inner, values.std, jnp.zeros(0, jnp.float32), discrete=discrete)
+        params, steps = network.unflatten(values.network), steps_by_name(values.step_sizes, network, inner)
+        learner = recorded_learner(outer)
+        return adapted_loss(learner, outer, params, steps, None, batches, optimiser, first_order=first_order)[0]
+
+    differentiated: Callable[..., MetaGradient] = jax.grad(total)
+
+    def program(flat: jax.Array, step_sizes: jax.Array, std: jax.Array, *batches: jax.Array) -> MetaGradient:
+        return differentiated(MetaGradient(flat, step_sizes, std), Trajectory(*batches))
+
+    arguments = [_float32(network.size), _float32(num_step_sizes(network, inner)), _float32()]
+    arguments += _batch(shapes, inner.rounds + 1)
+    return jax.jit(program).lower(*arguments).compile(_COMPILER_OPTIONS)
+
+
+def _float32(*shape: int) -> jax.ShapeDtypeStruct:
+    return jax.ShapeDtypeStruct(shape, np.float32)
+
+
+def _batch(shapes: tuple[int, int, int, int], *leading: int) -> list[jax.ShapeDtypeStruct]:
+    """Return what the arrays of a Trajectory are, of the shapes that `compile_update` takes."""
+    episodes, horizon, observation_size, action_size = shapes
+    steps = (*leading, episodes, horizon)
+    floats = [_float32(*steps, observation_size), _float32(*steps, action_size), _float32(*steps)]
+    return [*floats, jax.ShapeDtypeStruct(steps, np.bool_)]
 
 
 def num_step_sizes(network: Layout, inner: InnerConfig) -> int:

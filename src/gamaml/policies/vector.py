@@ -166,7 +166,9 @@ class ParameterVector:
         odds = genes[..., self.num_step_sizes + self.num_stds :]
         return Learning(network, step_sizes, std, (1 / (1 + np.exp(-odds))).astype(np.float32))
 
-    def gradient(self, learning: Learning, network: Float32Array, step_sizes: Float32Array, std: float) -> Float32Array:
+    def gradient(
+        self, learning: Learning, network: Float32Array, step_sizes: Float32Array, std: float | Float32Array
+    ) -> Float32Array:
         """Return a derivative by the entries of a vector without factors, float32[size], by the chain rule.
 
         Args:

@@ -16,6 +16,7 @@ import numpy.typing as npt
 
 from gamaml import streams
 from gamaml.config import Config
+from gamaml.derivative import Differentiated, Latest
 from gamaml.envs.server import repeats
 from gamaml.envs.spaces import Spaces, spaces_of
 from gamaml.errors import ConfigError
@@ -52,6 +53,17 @@ class Updates(Protocol):
 
     def update(self, learned: Learned, learning: Learning, recording: Recording) -> Learned:
         """Return the network after an update by the recorded episodes."""
+        ...
+
+    def gradient(
+        self, learning: Learning, recordings: Sequence[Recording]
+    ) -> tuple[Float32Array, Float32Array, Float32Array]:
+        """Return the derivative of the loss after the last update, by network, step sizes and std.
+
+        Args:
+            learning: a candidate.
+            recordings: of every round, that after the last update included.
+        """
         ...
 
     def warm_up(self) -> None:
@@ -123,10 +135,13 @@ class HostProblem:
         self.scale = self._vector.scale(config.ga)
         self.libraries: tuple[str, ...] = tuple(getattr(definition, "libraries", ()))
         self._updates: Updates | None = None
-        self._recording: Recording | None = None
+        self._recordings: list[Recording | None] = [None] * (self.num_rounds + 1)
         if inner is not None and horizon is not None:
             self._updates = inner.updates(self._vector.network, spaces, horizon)
-            self._recording = Recording.empty(config.inner.episodes, horizon, spaces)
+            # A derivative needs the batches of all rounds. Updates need one at a time, and that of the last round not.
+            own = [Recording.empty(config.inner.episodes, horizon, spaces) for _ in self._recordings]
+            self._recordings = [*([own[0]] * self.num_rounds), None] if config.maml is None else [*own]
+        self._differentiated = Latest(self._differentiate)
 
     def initial(self, noise: Float32Array) -> Float32Array:
         """Turn standard normal noise, float32[num_params], into initial parameters, float32[num_params]."""
@@ -173,6 +188,27 @@ class HostProblem:
 
     def evaluate(self, params: Float32Array, key: EvaluationKey) -> Evaluation:
         """Return the fitness of `params`, float32[num_params]; a pure function of its arguments."""
+        if self._config.maml is not None:
+            return self._differentiated(params, key).evaluation
+        return self._play(params, key)
+
+    def gradient(self, params: Float32Array, key: EvaluationKey) -> Float32Array:
+        """Return the direction, float32[num_params], that improves the fitness after the last round.
+
+        With strategy = "maml" only, whose evaluations compute it from their own episodes: that of the latest one costs
+        nothing.
+
+        Source: Finn et al. 2017, Algorithm 3, line 10, without the step.
+        """
+        return self._differentiated(params, key).gradient
+
+    def _differentiate(self, params: Float32Array, key: EvaluationKey) -> Differentiated:
+        total = np.zeros(self.num_params, np.float64)
+        evaluation = self._play(params, key, total)
+        return Differentiated(evaluation, (-total / self._config.inner.num_tasks).astype(np.float32))
+
+    def _play(self, params: Float32Array, key: EvaluationKey, derivative: Float64Array | None = None) -> Evaluation:
+        """Evaluate; add the derivative of the loss after the last round on each task to `derivative`, if asked to."""
         inner, player = self._config.inner, self._player
         learning = self._vector.split(params)
         random = streams.generator(key.episode)
@@ -185,6 +221,8 @@ class HostProblem:
                 env = self._open(task)
                 found[index] = self._adapt(env, learning, seeds[index], random)
                 self._close(env)
+                if derivative is not None:
+                    derivative += self._gradient(learning) if np.isfinite(found[index]).all() else math.nan
         except EnvironmentFault:
             self._abandon()
             if self._config.env.on_fault == "stop":
@@ -205,17 +243,23 @@ class HostProblem:
         found = np.empty(seeds.shape, np.float64)
         for rounds, seeds_of_round in enumerate(seeds.tolist()):
             if updates is not None and rounds > 0:
-                assert self._recording is not None
-                learned = updates.update(learned, learning, self._recording)
+                batch = self._recordings[rounds - 1]
+                assert batch is not None
+                learned = updates.update(learned, learning, batch)
             if updates is not None and not np.abs(learned.network).max() < _LARGEST:  # NaN too
                 found[rounds:] = math.nan
                 break
             self._network.load(self._vector.network.unflatten(learned.network))
-            # Nothing is learned from the last round.
-            recording = self._recording if rounds < self.num_rounds else None
+            recording = self._recordings[rounds]
             for episode, seed in enumerate(seeds_of_round):
                 found[rounds, episode] = self._player.play(env, seed, std, random, recording, episode)
         return found
+
+    def _gradient(self, learning: Learning) -> Float32Array:
+        """Return the derivative, float32[num_params], of the loss after the last update on the task just played."""
+        assert self._updates is not None
+        batches = [recording for recording in self._recordings if recording is not None]
+        return self._vector.gradient(learning, *self._updates.gradient(learning, batches))
 
     def _evaluation(self, means: Float64Array, learning: Learning, *, fault: bool = False) -> Evaluation:
         rows = Learning(*(part[None] for part in learning))

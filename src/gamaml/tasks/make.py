@@ -97,10 +97,15 @@ def _check_learner(config: Config) -> None:
 def _check_derivable(kind: str, config: Config) -> None:
     if config.maml is None:
         return
-    if kind not in (SUPERVISED, RL):
+    if kind == PROBLEM:
         raise ConfigError(
-            f'strategy="maml": expected a task in JAX, which has gradients, got {config.subject!r} of the kind '
-            f'{kind!r}; choose strategy = "es" or "ga"'
+            f'strategy="maml": expected a task with inner updates, which have derivatives, got {config.subject!r} of '
+            f'the kind {kind!r}; choose strategy = "es" or "ga"'
+        )
+    if kind == HOST and config.env.on_fault != "stop":
+        raise ConfigError(
+            f'env.on_fault={config.env.on_fault!r}: expected "stop" with strategy = "maml", whose one candidate cannot '
+            "be passed over; leave it out"
         )
     if config.inner.batch_size > 1:
         raise ConfigError(
