@@ -41,6 +41,12 @@ LARGE = ("--set", "task.num_params=40_000")
 """Three parts of an update, and so many parameters that they are stored at the end only."""
 
 RANDOM = ("--set", "strategy=random")
+MAML = {
+    "waves": list[str](),
+    "poles": ["strategy=maml", "maml.first_order=true", "inner.genes=[]", "stop.generations=250"],
+}
+"""Config -> what makes it one of gradient MAML: a task in JAX, and one on the host."""
+
 RECOMBINED = (*SLOW, "--set", "ga.recombine=3")
 
 
@@ -236,17 +242,22 @@ def test_run_killed_three_times_equals_the_uninterrupted_one(
     assert digest(tmp_path) == reference[how]
 
 
-def test_gradient_maml_killed_and_interrupted_equals_the_uninterrupted_run(mpich: Mpi, tmp_path: Path) -> None:
-    run(mpich, SINGLE, "waves.toml", tmp_path / "whole")
+@pytest.mark.parametrize("name", ["waves", "poles"])
+def test_gradient_maml_killed_and_interrupted_equals_the_uninterrupted_run(
+    mpich: Mpi, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    monkeypatch.syspath_prepend(PROGRAMS)  # to find the task again when the updates are repeated
+    more = settings(MAML[name])
+    run(mpich, SINGLE, f"{name}.toml", tmp_path / "whole", *more)
     whole, out = runlog.load(tmp_path / "whole" / "run.h5"), tmp_path / "parts"
     for how in (signal.SIGKILL, signal.SIGTERM, signal.SIGTERM, signal.SIGTERM):
         before = journalled(out)
-        with started(mpich, SINGLE, "waves.toml", out, "--resume") as job:
+        with started(mpich, SINGLE, f"{name}.toml", out, "--resume", *more) as job:
             job.wait_until(lambda start=before: journalled(out) > start + 2 * COMMIT_NBYTES)
             os.kill(next(iter(job.ranks().values())), how)
             job.wait(30)
         assert not runlog.load(out / "run.h5").finished
-    run(mpich, SINGLE, "waves.toml", out, "--resume")
+    run(mpich, SINGLE, f"{name}.toml", out, "--resume", *more)
     parts = runlog.load(out / "run.h5")
     assert parts.digest() == whole.digest()
     assert parts.elite_parameters().tobytes() == whole.elite_parameters().tobytes()

@@ -258,16 +258,12 @@ def test_settings_without_a_derivative_are_refused(sections: dict[str, Any], mes
         config(**sections)
 
 
-@pytest.mark.parametrize(
-    ("sections", "message"),
-    [
-        ({"task": {"name": "cheetah_direction"}}, 'strategy="maml": expected a task in JAX, which has gradients, got'),
-        ({"inner": {"batch_size": 2}}, 'inner.batch_size=2: expected 1 with strategy = "maml"'),
-    ],
-)
-def test_tasks_without_a_derivative_are_refused(sections: dict[str, Any], message: str) -> None:
-    with pytest.raises(ConfigError, match=f"^{message}"):
-        tasks.make_problem(config(**sections))
+def test_what_has_no_derivative_is_refused() -> None:
+    own = supervised_problem(Bowl(), config())
+    with pytest.raises(ConfigError, match='^strategy="maml": expected a task with inner updates, which have derivativ'):
+        tasks.make_problem(config(), own)
+    with pytest.raises(ConfigError, match='^inner.batch_size=2: expected 1 with strategy = "maml"'):
+        tasks.make_problem(config(inner={"batch_size": 2}))
 
 
 def test_adam_inside_is_differentiated_in_the_first_order() -> None:
