@@ -196,7 +196,7 @@ class EvolutionStrategy:
     num_candidates = 1
     num_vectors = 3
     num_parents = 1
-    snapshot_period = None
+    snapshot_seconds = math.inf
     lineage_dtype = LINEAGE_DTYPE
 
     @property

@@ -73,6 +73,7 @@ class Evolution:
         self._dtype = record_dtype(problem.num_rounds, problem.scalars)
         self._vectors = vectors
         self._snapshot_period = self._period()
+        self._unsaved_seconds = 0.0
         self._future: Future[None] | None = None
         self._started = self._generation_started = time.monotonic()
         self._generations_before = state.generation
@@ -217,12 +218,11 @@ class Evolution:
         )
 
     def _period(self) -> int:
-        """Return the generations between snapshots: these take no more room than the records, or are due."""
+        """Return the generations between snapshots, so that these take no more room than the records."""
         chosen = self._strategy
         records = chosen.population_size + chosen.num_candidates * chosen.num_episodes
         committed = records * self._dtype.itemsize + chosen.num_entries * chosen.lineage_dtype.itemsize
-        period = -(-self._vectors[0].nbytes // committed)
-        return period if chosen.snapshot_period is None else min(period, chosen.snapshot_period)
+        return -(-self._vectors[0].nbytes // committed)
 
     def _num_parts(self) -> int:
         """Return in how many parts the next command computes the state's vectors, 0 if no longer."""
@@ -261,7 +261,10 @@ class Evolution:
 
     def _commit(self, generation: Generation) -> None:
         self._log.commit(generation)
-        if generation.generation % self._snapshot_period == 0:
+        self._unsaved_seconds += generation.seconds
+        due = self._unsaved_seconds > self._strategy.snapshot_seconds
+        if due or generation.generation % self._snapshot_period == 0:
+            self._unsaved_seconds = 0.0
             self.save_snapshot(generation.generation)
 
     def save_snapshot(self, generation: int) -> None:

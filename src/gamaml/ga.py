@@ -260,7 +260,7 @@ class GeneticAlgorithm:
     from_root: bool = False
 
     has_genomes = True
-    snapshot_period = None
+    snapshot_seconds = math.inf
 
     @property
     def population_size(self) -> int:

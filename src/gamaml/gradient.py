@@ -38,9 +38,6 @@ from gamaml.types import EvaluationKey, Float32Array, Records
 _BETA_1, _BETA_2 = 0.9, 0.999
 """Kingma and Ba 2015, Algorithm 1."""
 
-_SNAPSHOT_PERIOD = 100
-"""Updates are as dear to repeat as they were; 100 of them are the most that a killed run does again."""
-
 
 class Differentiable(Decodable, Protocol):
     """What gradient MAML needs of a Problem."""
@@ -88,7 +85,7 @@ class GradientMAML:
     num_entries = 1
     num_vectors = 3
     num_parents = 1
-    snapshot_period = _SNAPSHOT_PERIOD
+    snapshot_seconds = 60.0
     lineage_dtype = LINEAGE_DTYPE
 
     def describe(self) -> dict[str, str]:

@@ -77,8 +77,8 @@ class Strategy(Protocol):
         ...
 
     @property
-    def snapshot_period(self) -> int | None:
-        """Generations after which vectors are stored at the latest; None: as often as records take as much room."""
+    def snapshot_seconds(self) -> float:
+        """Seconds of generations after which vectors are stored, where it costs as long to compute them again."""
         ...
 
     @property

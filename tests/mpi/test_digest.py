@@ -266,6 +266,13 @@ def test_gradient_maml_killed_and_interrupted_equals_the_uninterrupted_run(
         assert replay.replay(parts, generation=generation).differences == ()
 
 
+def test_gradient_maml_stores_what_took_long(mpich: Mpi, tmp_path: Path) -> None:
+    program = "from gamaml import cli, gradient; gradient.GradientMAML.snapshot_seconds = 0.0; cli.main()"
+    arguments = words("waves.toml", tmp_path, *settings(["stop.generations=6"]))
+    run_mpi([mpich.python, "-c", program, *arguments[1:]], ranks=1, mpi=mpich, cwd=PROGRAMS)
+    assert [snapshot.generation for snapshot in runlog.load(tmp_path / "run.h5").snapshots] == [1, 2, 3, 4, 5, 6]
+
+
 def test_gradient_maml_on_several_ranks_is_refused_in_one_line(mpi: Mpi, tmp_path: Path) -> None:
     refused = run(mpi, Layout((2,)), "waves.toml", tmp_path, exit_code=2)
     assert 'strategy="maml": expected one rank, since its updates follow one from the other, got 2; ' in refused.stderr
