@@ -74,7 +74,9 @@ class Subject(NamedTuple):
 
 
 SUBJECTS = {
-    "navigation": Subject(-5.0, "return", 200, 210.0, ["es.std=0.1", "es.step_size=0.1"], ["task.horizon=5", "inner.episodes=2"]),
+    "navigation": Subject(
+        -5.0, "return", 200, 210.0, ["es.std=0.1", "es.step_size=0.1"], ["task.horizon=5", "inner.episodes=2"]
+    ),
     "sinusoid": Subject(0.7, "loss", 2000, 300.0, [], []),
 }
 
