@@ -199,7 +199,12 @@ fi
 rm -f "$GAMAML_RESTART_FILE"
 if ((status == 75)); then
     # A job that was cancelled, or that SLURM requeues by itself, is no longer running; requeueing would revive it.
-    state=$(squeue --noheader --jobs="$job" --format=%T) || state=unknown
+    # The controller may be out of reach of a node that was cut off: until its link is back, or SLURM requeues the job.
+    deadline=$((SECONDS + 600))
+    until state=$(squeue --noheader --jobs="$job" --format=%T); do
+        ((SECONDS < deadline)) || break
+        sleep 5
+    done
     if [[ $state != RUNNING ]]; then
         echo "job $job: checkpointed; left to SLURM, since its state is ${state:-unknown}"
     elif scontrol requeue "$job"; then

@@ -98,7 +98,7 @@ class Cluster:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.preflight = self.run = "exit 0"
-        self.state = "RUNNING"
+        self.queue = "echo RUNNING"
         self.requeue = "exit 0"
         self.environment = {"SLURM_JOB_ID": "12", "SLURM_JOB_NODELIST": "n[1-2]"}
         self.notes.write_text("")
@@ -111,7 +111,7 @@ class Cluster:
         note = f'echo "$(basename "$0") $*" >> {self.notes}\n'
         self._program("srun", note + 'while [[ $1 == -* ]]; do shift; done\nexec "$@"')
         self._program("gamaml", note + f"[[ $1 != preflight ]] || {{ {self.preflight}; exit; }}\n{self.run}")
-        self._program("squeue", note + f"echo {self.state}")
+        self._program("squeue", note + self.queue)
         self._program("scontrol", note + self.requeue)
         path = self.folder / "job.sbatch"
         path.write_text(script(job, Site(launch=("srun", "--mpi=pmi2"))))
@@ -257,11 +257,19 @@ def test_a_signal_during_preflight_requeues_without_a_run(cluster: Cluster) -> N
 
 @pytest.mark.parametrize("state", ["COMPLETING", "CANCELLED", ""])
 def test_a_cancelled_job_is_not_revived(state: str, cluster: Cluster) -> None:
-    cluster.run, cluster.state = "exit 75", state
+    cluster.run, cluster.queue = "exit 75", f"echo {state}"
     code, output = finish(cluster.start())
     assert code == 75
     assert cluster.calls("scontrol") == []
     assert f"left to SLURM, since its state is {state or 'unknown'}" in output
+
+
+def test_a_controller_out_of_reach_is_asked_again(cluster: Cluster) -> None:
+    cluster.run = "exit 75"
+    cluster.queue = '(($(grep -c ^squeue "$(dirname "$0")/notes") > 1)) || exit 1; echo RUNNING'
+    assert finish(cluster.start())[0] == 75
+    assert len(cluster.calls("squeue")) == 2
+    assert cluster.calls("scontrol") == ["scontrol requeue 12"]
 
 
 def test_a_site_without_requeueing_says_what_to_do(cluster: Cluster) -> None:
