@@ -101,6 +101,18 @@ def test_a_missing_mpi_library_is_told_in_one_line(environment: dict[str, str], 
     assert not (tmp_path / "runs").exists()
 
 
+def test_a_start_for_which_other_ranks_do_not_come_has_a_limit(environment: dict[str, str], tmp_path: Path) -> None:
+    fake = tmp_path / "fake" / "mpi4py"
+    (fake / "__init__.py").write_text("")
+    (fake / "MPI.py").write_text("import time\ntime.sleep(60)\n")
+    (tmp_path / "good.toml").write_text('[task]\nname = "navigation"\n[stop]\ngenerations = 1\n')
+    environment |= {"PMI_SIZE": "2", "GAMAML_HEARTBEAT_SECONDS": "0.2"}
+    done = python("-m", "gamaml", "run", "good.toml", environment=environment, folder=tmp_path)
+    assert done.returncode == 1
+    assert done.stderr.startswith("Timeout (0:00:02)!")
+    assert "library.py" in done.stderr
+
+
 def test_an_existing_run_is_refused_before_mpi_starts(environment: dict[str, str], tmp_path: Path) -> None:
     (tmp_path / "good.toml").write_text('[task]\nname = "navigation"\n[stop]\ngenerations = 1\n')
     (tmp_path / "runs").mkdir()
