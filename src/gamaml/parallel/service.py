@@ -44,6 +44,9 @@ which they are taking for another request to checkpoint."""
 _ALARM_SECONDS = 9.0
 """After a node fell silent, nothing of the job that can be reached lives longer than this."""
 
+_ABORT_SECONDS = 3.0
+"""What MPI_Abort may take."""
+
 _SPEAK_SECONDS = 0.3
 
 _SHORTEST_SLEEP, _LEADER_SLEEP, _WORKER_SLEEP = 20e-6, 0.7e-3, 50e-3
@@ -75,6 +78,8 @@ def abort(world: MPI.Comm, code: int, text: str = "") -> NoReturn:
     sys.stdout.flush()
     # Open MPI's launcher drops what it has not yet forwarded when a rank aborts.
     time.sleep(_SPEAK_SECONDS)
+    # On a node that was cut off, where no launcher ends the others, MPI_Abort of MPICH spins for ever.
+    signal.setitimer(signal.ITIMER_REAL, _ABORT_SECONDS)
     world.Abort(code)
     # Under srun MPI_Abort only asks for the end, and returns.
     os._exit(code)
