@@ -76,6 +76,16 @@ class Jobs:
         return found
 
 
+def login_node(cluster: Cluster, folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
+    """Run gamaml as a user of the cluster would, where the slow config and the sites are."""
+    for source in (PROGRAMS / "slow.py", PROGRAMS / "slow.toml", ROOT / "jobscripts"):
+        if not (folder / source.name).exists():
+            (folder / source.name).symlink_to(source)
+    command = [ENVIRONMENT / "bin" / "gamaml", *words]
+    environment = {**os.environ, **cluster.variables}
+    return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=60)
+
+
 def wait_until(condition: Callable[[], bool], what: str, seconds: float = 60.0) -> None:
     """Wait for a condition; fail the test when it takes too long."""
     deadline = time.monotonic() + seconds

@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import re
 import signal
 import subprocess
 import time
@@ -9,7 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from jobs import ENVIRONMENT, PROGRAMS, ROOT, digest, journalled, wait_until
+from jobs import ENVIRONMENT, PROGRAMS, ROOT, Jobs, digest, journalled, login_node, wait_until
 
 from cluster import Cluster
 
@@ -17,6 +18,8 @@ START_NBYTES = 3000
 LIMIT = 4.0
 REACTION = 15.0
 """What the end takes after the limit: the others leave, and the launcher is killed 9 s later at the most."""
+SCRIPT_REACTION = 30.0
+"""What it takes where the job script has to kill the launcher, some 15 s after the limit."""
 
 
 @contextlib.contextmanager
@@ -87,6 +90,47 @@ def test_dead_link_ends_the_job_within_the_limit_and_the_run_resumes_exactly(
     with started(network, (2, 1, 2), "run", "slow.toml", "--out", tmp_path, "--resume") as process:
         said, _ = process.communicate(timeout=120)
     assert process.returncode == 0, said
+    assert digest(run) == expected[0]
+
+
+def test_uneven_nodes_of_slurm_give_the_digest_of_one_rank(
+    network: Cluster, tmp_path: Path, expected: list[str]
+) -> None:
+    jobs = Jobs(network, tmp_path)
+    job = jobs.submit(f"mpiexec gamaml run slow.toml --out {tmp_path}", "--nodes=3", "--ntasks=5")
+    jobs.wait(job)
+    assert "5 ranks on 3 nodes" in jobs.log(job)
+    assert digest(tmp_path / "slow-seed0.h5") == expected[0]
+
+
+@pytest.mark.parametrize(
+    ("launch", "node"),
+    [("mpiexec", "n3"), ("srun --mpi=pmi2", "n3"), ("mpiexec", "n1")],
+    ids=["mpiexec", "srun", "mpiexec, of rank 0"],
+)
+def test_job_with_a_dead_link_requeues_itself_and_ends_in_the_same_file(
+    network: Cluster, tmp_path: Path, expected: list[str], launch: str, node: str
+) -> None:
+    facts = [f'SITE_LAUNCH="{launch}"', "SITE_PARTITION=local", "SITE_SIGNAL_SECONDS=30"]
+    facts += [f"GAMAML_HEARTBEAT_SECONDS={LIMIT}", "SLOW_SECONDS=0.06"]
+    (tmp_path / "cut.env").write_text("\n".join(facts))
+    where = ["--site", "./cut.env", "--nodes", "3", "--ranks-per-node", "2", "--time", "5"]
+    submitted = login_node(network, tmp_path, "submit", "slow.toml", *where)
+    number = re.search(r"submitted as job (\d+)", submitted.stdout)
+    assert number is not None, submitted.stderr
+    jobs, run = Jobs(network, tmp_path / "runs"), tmp_path / "runs" / "slow-seed0.h5"
+    wait_until(lambda: journalled(run) > START_NBYTES, "the first generations")
+    try:
+        manage_link(network, node, "down")
+        wait_until(lambda: not survivors(network), "the end of the job", LIMIT + SCRIPT_REACTION)
+    except BaseException:
+        network.command("scancel", number[1])
+        raise
+    finally:
+        manage_link(network, node, "up")
+    assert jobs.wait(number[1], seconds=240)["Restarts"] == "1", jobs.log(number[1])
+    assert "expected a sign of life within 4 s" in jobs.log(number[1])
+    assert "checkpointed and requeued" in jobs.log(number[1])
     assert digest(run) == expected[0]
 
 
