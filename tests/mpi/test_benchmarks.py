@@ -98,6 +98,14 @@ def test_claim_scores_every_method_and_repeats_no_run(mpich: Mpi, tmp_path: Path
     assert quick(mpich, *command)["rows"] == result["rows"]
 
 
+@pytest.mark.skipif(find_spec("mujoco") is None, reason="needs mujoco: pip install 'gamaml[mujoco]'")
+def test_claim_compares_at_equal_steps_too(mpich: Mpi, tmp_path: Path) -> None:
+    rows = quick(mpich, "claim.py", "cheetah_direction", "--methods", "ga", "--out", tmp_path)["adapted"]
+    assert [row["at"] for row in rows] == ["2,000 steps", "4 core-seconds"]
+    assert 0 < rows[0]["steps"] <= 2_000 < rows[1]["steps"]
+    assert all(len(row["adapted"]) == 4 for row in rows)  # after 0 to 3 rounds
+
+
 def test_cartpole_measures_random_and_solved_policies(mpich: Mpi) -> None:
     result = quick(mpich, "cartpole.py")
     assert result["name"] == "cartpole"
