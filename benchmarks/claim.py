@@ -584,10 +584,8 @@ def parse() -> argparse.Namespace:
     parser.add_argument("task", choices=SUBJECTS, metavar="TASK", help=", ".join(SUBJECTS))
     parser.add_argument("--rounds", help="values of K (1,3,5,10; of cheetah_direction 1)")
     parser.add_argument("--methods", default=",".join(METHODS), help=f"of {', '.join(METHODS)} (all)")
-    parser.add_argument("--budget", type=float, default=120.0, help="core-seconds of a run (120)")
-    parser.add_argument(
-        "--target", type=float, help="score to reach (navigation -5, sinusoid 1, cheetah_direction 15)"
-    )
+    parser.add_argument("--budget", type=float, default=90.0, help="core-seconds of a run (90)")
+    parser.add_argument("--target", type=float, help="score to reach (navigation -5, sinusoid 1, cheetah_direction 15)")
     parser.add_argument(
         "--steps", type=int, help="environment steps at which cheetah_direction is scored too (1,000,000)"
     )
