@@ -30,11 +30,12 @@ from pathlib import Path
 HERE = Path(__file__).resolve().parent
 PROGRAMS = ("munged", "slurmctld", "slurmd", "srun", "ip", "nsenter", "unshare")
 PARTITION = "local"
+CLOSED = "closed"
 
 _SYSTEM_PATH = "/usr/sbin:/usr/bin:/sbin:/bin"
 _MARK = "GAMAML_CLUSTER_DAEMON"
 _CPUS, _MEMORY_MIB = 4, 4000
-_START_SECONDS, _STOP_SECONDS = 30.0, 10.0
+_START_SECONDS, _STOP_SECONDS = 60.0, 10.0
 # The network is chosen by the folder's name, so that two clusters rarely want the same.
 _SUBNET, _CONTROLLER = "10.209.{number}", 254
 
@@ -222,6 +223,8 @@ def _configuration(cluster: Cluster) -> str:
         "TaskPlugin=task/none",
         "JobAcctGatherType=jobacct_gather/none",
         "AccountingStorageType=accounting_storage/none",
+        # Refused at once rather than queued until the partition changes.
+        "EnforcePartLimits=ALL",
         "ReturnToService=2",
         "JobRequeue=1",
         "KillWait=5",
@@ -242,7 +245,10 @@ def _configuration(cluster: Cluster) -> str:
         hostname = node if cluster.network else host
         where = f"NodeHostname={hostname} NodeAddr={cluster.address(number)} Port={ports[number]}"
         lines.append(f"NodeName={node} {where} CPUs={_CPUS} RealMemory={_MEMORY_MIB} State=UNKNOWN")
-    lines.append(f"PartitionName={PARTITION} Nodes=n[1-{cluster.num_nodes}] Default=YES MaxTime=INFINITE State=UP")
+    partition = f"Nodes=n[1-{cluster.num_nodes}] MaxTime=INFINITE State=UP"
+    lines.append(f"PartitionName={PARTITION} {partition} Default=YES")
+    # Accounts are known to slurmdbd alone: without it, a partition that asks for one refuses every account.
+    lines.append(f"PartitionName={CLOSED} {partition} AllowAccounts=known")
     return "\n".join(lines) + "\n"
 
 
@@ -282,7 +288,7 @@ def _start_daemons(cluster: Cluster) -> None:
         _daemon(
             cluster, *([str(HERE / "network-node"), node, *words] if cluster.network else words), name=f"slurmd.{node}"
         )
-    idle = ["sinfo", "--noheader", "--Node", "--states=idle", "--format=%N"]
+    idle = ["sinfo", "--noheader", "--Node", "--states=idle", f"--partition={PARTITION}", "--format=%N"]
     _await(
         cluster, lambda: len(cluster.command(*idle).stdout.split()) == cluster.num_nodes, "all nodes idle", "slurmctld"
     )

@@ -5,6 +5,8 @@ from pathlib import Path
 
 from jobs import Jobs, digest, login_node
 
+from cluster import CLOSED, PARTITION
+
 SUBMIT = ["submit", "slow.toml", "--site", "local", "--nodes", "2", "--ranks-per-node", "2", "--time", "3"]
 
 
@@ -32,3 +34,22 @@ def test_slurms_reason_for_a_refusal_is_one_line(jobs: Jobs, tmp_path: Path) -> 
     assert "invalid partition specified: nowhere" in refused.stderr
     assert refused.stderr.count("\n") == 1
     assert "submitted" not in refused.stdout
+
+
+def test_account_that_slurm_refuses_is_told_in_one_line(jobs: Jobs, tmp_path: Path) -> None:
+    site = tmp_path / "closed.env"
+    site.write_text(f'SITE_LAUNCH="srun --mpi=pmi2"\nSITE_PARTITION={CLOSED}\nSITE_ACCOUNT=nobody\n')
+    submit = ["submit", "slow.toml", "--site", str(site), "--nodes", "1", "--ranks-per-node", "2", "--time", "10"]
+    refused = login_node(jobs.cluster, tmp_path, *submit)
+    assert refused.returncode == 1
+    assert "#SBATCH --account=nobody" in (tmp_path / "runs" / "slow.sbatch").read_text().splitlines(), refused.stderr
+    assert refused.stderr.startswith("gamaml: error: sbatch: expected runs/slow.sbatch to be accepted, got: ")
+    assert "Invalid account or account/partition combination specified" in refused.stderr
+    assert refused.stderr.count("\n") == 1
+    assert "submitted" not in refused.stdout
+    # Where SLURM asks for no account, the same one is no obstacle.
+    accepted = login_node(jobs.cluster, tmp_path, *submit, "--partition", PARTITION)
+    number = re.search(r"submitted as job (\d+)", accepted.stdout)
+    assert number is not None, accepted.stderr
+    assert jobs.show(number[1])["Account"] == "nobody"
+    jobs.cluster.command("scancel", number[1])
