@@ -79,8 +79,19 @@ def test_signal_before_mpi_has_started_asks_for_another_start(mpi: Mpi, tmp_path
     ) as job:
         job.wait_until(lambda: len(list(started_folder.iterdir())) == 2)
         job.process.send_signal(number)
-        assert job.wait(LIMIT_SECONDS).returncode == 75
+        assert job.wait().returncode == 75  # what takes its time is the start, which goes on until MPI is there
     assert not out.exists()
+
+
+def test_abort_keeps_its_code_where_the_launcher_answers_late(mpi: Mpi, tmp_path: Path) -> None:
+    with mpi_job(["python", PROGRAMS / "late_abort.py", tmp_path], ranks=2, mpi=mpi) as job:
+        job.wait_until((tmp_path / "up").exists)
+        launcher = job.mpiexec()
+        os.kill(launcher, signal.SIGSTOP)
+        (tmp_path / "go").touch()
+        time.sleep(4)
+        os.kill(launcher, signal.SIGCONT)
+        assert job.wait().returncode == 75
 
 
 def test_two_restarts_without_a_new_record_end_the_requeueing(mpich: Mpi, tmp_path: Path) -> None:
@@ -111,8 +122,7 @@ def test_rank_that_fails_before_mpi_has_started_ends_the_job(
     mpi: Mpi, tmp_path: Path, way: str, codes: set[int], words_said: str, nodes: tuple[int, ...] | None
 ) -> None:
     program = ["python", PROGRAMS / "one_fails.py", way, tmp_path]
-    limit = 2 * LIMIT_SECONDS  # the start of the ranks included
-    finished = run_mpi(program, ranks=3, nodes=nodes, mpi=mpi, cwd=PROGRAMS, timeout=limit, exit_code=None)
+    finished = run_mpi(program, ranks=3, nodes=nodes, mpi=mpi, cwd=PROGRAMS, exit_code=None)
     assert finished.returncode in codes
     assert words_said in finished.stderr
     assert not list(tmp_path.iterdir())
@@ -137,9 +147,7 @@ def test_error_of_one_rank_ends_the_job_and_names_the_child(
     mpi: Mpi, tmp_path: Path, rank: int, way: str, words_said: str
 ) -> None:
     broken = settings([f"task.{way}=9", f"task.rank={rank}", "task.seconds=0.02"])
-    started_at = time.monotonic()
-    finished = run(mpi, THREE, "sphere.toml", tmp_path, *broken, exit_code=None, timeout=30)
-    assert time.monotonic() - started_at < 3 * LIMIT_SECONDS
+    finished = run(mpi, THREE, "sphere.toml", tmp_path, *broken, exit_code=None)
     assert finished.returncode not in (0, 75)
     line = next(line for line in finished.stderr.splitlines() if words_said in line)
     found = re.search(rf"rank {rank} on .*: run run, generation (\d+), (child|candidate) ", line)

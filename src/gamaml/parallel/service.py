@@ -44,8 +44,9 @@ which they are taking for another request to checkpoint."""
 _ALARM_SECONDS = 9.0
 """After a node fell silent, nothing of the job that can be reached lives longer than this."""
 
-_ABORT_SECONDS = 3.0
-"""What MPI_Abort may take."""
+_ABORT_SECONDS = 10.0
+"""What MPI_Abort may take. Open MPI's waits for the launcher, which answers late on a busy machine; a rank that ends
+before the answer gives the job an exit code of its own."""
 
 _SPEAK_SECONDS = 0.3
 
@@ -79,7 +80,8 @@ def abort(world: MPI.Comm, code: int, text: str = "") -> NoReturn:
     # Open MPI's launcher drops what it has not yet forwarded when a rank aborts.
     time.sleep(_SPEAK_SECONDS)
     # On a node that was cut off, where no launcher ends the others, MPI_Abort of MPICH spins for ever.
-    signal.setitimer(signal.ITIMER_REAL, _ABORT_SECONDS)
+    earlier, _ = signal.getitimer(signal.ITIMER_REAL)
+    signal.setitimer(signal.ITIMER_REAL, min(earlier or _ABORT_SECONDS, _ABORT_SECONDS))
     world.Abort(code)
     # Under srun MPI_Abort only asks for the end, and returns.
     os._exit(code)
