@@ -115,22 +115,26 @@ def test_job_with_a_dead_link_requeues_itself_and_ends_in_the_same_file(
     facts += [f"GAMAML_HEARTBEAT_SECONDS={LIMIT}", "SLOW_SECONDS=0.06"]
     (tmp_path / "cut.env").write_text("\n".join(facts))
     where = ["--site", "./cut.env", "--nodes", "3", "--ranks-per-node", "2", "--time", "5"]
-    submitted = login_node(network, tmp_path, "submit", "slow.toml", *where)
-    number = re.search(r"submitted as job (\d+)", submitted.stdout)
-    assert number is not None, submitted.stderr
     jobs, run = Jobs(network, tmp_path / "runs"), tmp_path / "runs" / "slow-seed0.h5"
-    wait_until(lambda: journalled(run) > START_NBYTES, "the first generations")
+
+    def submit() -> str:
+        submitted = login_node(network, tmp_path, "submit", "slow.toml", *where)
+        number = re.search(r"submitted as job (\d+)", submitted.stdout)
+        assert number is not None, submitted.stderr
+        return number[1]
+
+    job = jobs.start(submit, lambda _: journalled(run) > START_NBYTES)
     try:
         manage_link(network, node, "down")
         wait_until(lambda: not survivors(network), "the end of the job", LIMIT + SCRIPT_REACTION)
     except BaseException:
-        network.command("scancel", number[1])
+        network.command("scancel", job)
         raise
     finally:
         manage_link(network, node, "up")
-    assert jobs.wait(number[1], seconds=240)["Restarts"] == "1", jobs.log(number[1])
-    assert "expected a sign of life within 4 s" in jobs.log(number[1])
-    assert "checkpointed and requeued" in jobs.log(number[1])
+    assert jobs.wait(job, seconds=240)["Restarts"] == "1", jobs.log(job)
+    assert "expected a sign of life within 4 s" in jobs.log(job)
+    assert "checkpointed and requeued" in jobs.log(job)
     assert digest(run) == expected[0]
 
 

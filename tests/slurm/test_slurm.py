@@ -48,7 +48,9 @@ def limited(cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Itera
 def test_two_nodes_of_slurm_are_two_nodes_of_gamaml(
     jobs: Jobs, tmp_path: Path, expected: list[str], launch: str
 ) -> None:
-    job = jobs.submit(f"{launch} gamaml run slow.toml --out {tmp_path}", "--nodes=2", "--ntasks-per-node=2")
+    body = f"{launch} gamaml run slow.toml --out {tmp_path} --resume"
+    options = ["--nodes=2", "--ntasks-per-node=2"]
+    job = jobs.start(lambda: jobs.submit(body, *options), lambda _: journalled(tmp_path / "slow-seed0.h5") > 0)
     jobs.wait(job)
     assert "4 ranks on 2 nodes" in jobs.log(job)
     assert digest(tmp_path / "slow-seed0.h5") == expected[0]
@@ -68,16 +70,16 @@ def test_cancelled_job_leaves_a_run_to_go_on_with_and_no_process(
     jobs: Jobs, tmp_path: Path, expected: list[str]
 ) -> None:
     options = ["--nodes=2", "--ntasks-per-node=2", "--requeue"]
-    job = jobs.submit("export SLOW_SECONDS=0.05\n" + script(tmp_path), *options)
-    run = tmp_path / "slow-seed0.h5"
-    wait_until(lambda: journalled(run) > START_NBYTES, "the first generations")
+    body, run = "export SLOW_SECONDS=0.05\n" + script(tmp_path), tmp_path / "slow-seed0.h5"
+    job = jobs.start(lambda: jobs.submit(body, *options), lambda _: journalled(run) > START_NBYTES)
     assert jobs.processes(job)
     assert jobs.cluster.command("scancel", job).returncode == 0
     jobs.wait(job, "CANCELLED")
     wait_until(lambda: not jobs.processes(job), "the end of all processes", 20)
     time.sleep(2)
     assert jobs.show(job)["JobState"] == "CANCELLED"
-    jobs.wait(jobs.submit(script(tmp_path), *options))
+    left = journalled(run)
+    jobs.wait(jobs.start(lambda: jobs.submit(script(tmp_path), *options), lambda _: journalled(run) > left))
     assert digest(run) == expected[0]
 
 
