@@ -134,10 +134,8 @@ def compile_meta_gradient(
     ) -> tuple[MetaGradient, Measured]:
         return differentiated(MetaGradient(flat, step_sizes, std), *keys)
 
-    shapes = (network.size,), (num_step_sizes(network, inner),), (), (2,), (2,)
-    dtypes = (np.float32,) * 3 + (np.uint32,) * 2
-    arguments = [jax.ShapeDtypeStruct(shape, dtype) for shape, dtype in zip(shapes, dtypes, strict=True)]
-    return jax.jit(program).lower(*arguments).compile(_COMPILER_OPTIONS)
+    key = jax.ShapeDtypeStruct((2,), np.uint32)
+    return jax.jit(program).lower(*_derivable(network, inner), key, key).compile(_COMPILER_OPTIONS)
 
 
 def compile_update(
@@ -222,9 +220,13 @@ def compile_recorded_gradient(
     def program(flat: jax.Array, step_sizes: jax.Array, std: jax.Array, *batches: jax.Array) -> MetaGradient:
         return differentiated(MetaGradient(flat, step_sizes, std), Trajectory(*batches))
 
-    arguments = [_float32(network.size), _float32(num_step_sizes(network, inner)), _float32()]
-    arguments += _batch(shapes, inner.rounds + 1)
-    return jax.jit(program).lower(*arguments).compile(_COMPILER_OPTIONS)
+    batches = _batch(shapes, inner.rounds + 1)
+    return jax.jit(program).lower(*_derivable(network, inner), *batches).compile(_COMPILER_OPTIONS)
+
+
+def _derivable(network: Layout, inner: InnerConfig) -> tuple[jax.ShapeDtypeStruct, ...]:
+    """Return what the arrays of a MetaGradient are."""
+    return _float32(network.size), _float32(num_step_sizes(network, inner)), _float32()
 
 
 def _float32(*shape: int) -> jax.ShapeDtypeStruct:
