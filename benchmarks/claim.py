@@ -26,6 +26,7 @@ import bisect
 import dataclasses
 import json
 import math
+import operator
 import os
 import queue
 import resource
@@ -47,7 +48,6 @@ from gamaml.errors import ConfigError
 from gamaml.noise import LazyNoise
 from gamaml.pictures import BLUE, GREEN, ORANGE
 from gamaml.population import Snapshot
-from gamaml.runlog import Run
 from report import print_machine, print_result
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -347,18 +347,18 @@ def score(arguments: dict[str, Any]) -> None:
     run = gamaml.load(Path(arguments["out"]) / f"{arguments['name']}.h5")
     rounds, strategy, snapshots = run.header.num_rounds, run.strategy, list(run.snapshots)
     noise = LazyNoise(size=run.config.noise.size, seed=run.config.noise.seed)
-    problem = tasks.make_problem(run.config)
+    problem, by_generation = tasks.make_problem(run.config), operator.attrgetter("generation")
     # A run that diverged may have lost its last generation.
     for number in (min(number, run.num_generations) for number in arguments["numbers"]):
         if run.config.strategy != "ga":
             # From mark to mark: MAML's updates take as long again as they did.
-            earlier = [one for one in snapshots if one.generation <= number]
-            latest = max(earlier, key=lambda one: one.generation, default=None)
+            latest = max((one for one in snapshots if one.generation <= number), key=by_generation, default=None)
             lineage = [run.state(generation).parents for generation in range(1, number + 1)]
             vectors = strategy.vectors(run.state(0), lineage, noise, problem, 0, problem.num_params, latest)
-            snapshots.append(Snapshot(number, vectors))
+            snapshots = sorted([*snapshots, Snapshot(number, vectors)], key=by_generation)
         found = gamaml.adapt(
-            until(run, number, snapshots),
+            dataclasses.replace(run, snapshots=snapshots),
+            generation=number - 1,
             tasks=arguments["held_out"],
             rounds=[*arguments["shown"], rounds],
             parents_mean=run.config.strategy != "ga" or run.config.ga.recombine > 1,
@@ -369,19 +369,6 @@ def score(arguments: dict[str, Any]) -> None:
         scored = [float(found.mean[after]), *found.interval[:, after].tolist()]
         adapted = [float(found.mean[found.rounds.index(number)]) for number in arguments["shown"]]
         print(json.dumps([evaluating, scored, adapted]))
-
-
-def until(run: Run, number: int, snapshots: list[Snapshot]) -> Run:
-    """Return a run as it was after so many generations."""
-    return dataclasses.replace(
-        run,
-        records=run.records[:number],
-        reevaluations=run.reevaluations[:number],
-        candidates=run.candidates[:number],
-        lineage=run.lineage[:number],
-        summary=run.summary[:number],
-        snapshots=sorted((one for one in snapshots if one.generation <= number), key=lambda one: one.generation),
-    )
 
 
 def peak_nbytes() -> int:
