@@ -105,6 +105,13 @@ def login_node(cluster: Cluster, folder: Path, *words: str) -> subprocess.Comple
     return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=60)
 
 
+def job_id(submitted: subprocess.CompletedProcess[str]) -> str:
+    """Return the id of the job that `gamaml submit` tells of."""
+    number = re.search(r"submitted as job (\d+)", submitted.stdout)
+    assert number is not None, submitted.stderr
+    return number[1]
+
+
 def wait_until(condition: Callable[[], bool], what: str, seconds: float = 60.0) -> None:
     """Wait for a condition; fail the test when it takes too long."""
     deadline = time.monotonic() + seconds

@@ -2,7 +2,6 @@
 
 import contextlib
 import os
-import re
 import signal
 import subprocess
 import time
@@ -10,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from jobs import ENVIRONMENT, PROGRAMS, ROOT, Jobs, digest, journalled, login_node, wait_until
+from jobs import ENVIRONMENT, PROGRAMS, ROOT, Jobs, digest, job_id, journalled, login_node, wait_until
 
 from cluster import Cluster
 
@@ -118,10 +117,7 @@ def test_job_with_a_dead_link_requeues_itself_and_ends_in_the_same_file(
     jobs, run = Jobs(network, tmp_path / "runs"), tmp_path / "runs" / "slow-seed0.h5"
 
     def submit() -> str:
-        submitted = login_node(network, tmp_path, "submit", "slow.toml", *where)
-        number = re.search(r"submitted as job (\d+)", submitted.stdout)
-        assert number is not None, submitted.stderr
-        return number[1]
+        return job_id(login_node(network, tmp_path, "submit", "slow.toml", *where))
 
     job = jobs.start(submit, lambda _: journalled(run) > START_NBYTES)
     try:

@@ -1,9 +1,8 @@
 """`gamaml submit` to a real SLURM: from the command to finished files, and what SLURM refuses."""
 
-import re
 from pathlib import Path
 
-from jobs import Jobs, digest, login_node
+from jobs import Jobs, digest, job_id, login_node
 
 from cluster import CLOSED, PARTITION
 
@@ -15,12 +14,11 @@ def test_submitted_sweep_ends_in_the_files_of_one_rank(jobs: Jobs, tmp_path: Pat
     submitted = login_node(jobs.cluster, tmp_path, *SUBMIT, "--seeds", "0-1", "--populations-per-job", "1")
     assert submitted.returncode == 0, submitted.stderr
     assert "slow: 2 runs in an array of 2 jobs" in submitted.stdout
-    number = re.search(r"submitted as job (\d+)", submitted.stdout)
-    assert number is not None
+    number = job_id(submitted)
     queue = Jobs(jobs.cluster, out)
     for task in range(2):
-        queue.wait(f"{number[1]}_{task}", seconds=150)
-        assert "4 ranks on 2 nodes" in queue.log(f"{number[1]}_{task}")
+        queue.wait(f"{number}_{task}", seconds=150)
+        assert "4 ranks on 2 nodes" in queue.log(f"{number}_{task}")
     assert [digest(out / f"slow-seed{seed}.h5") for seed in range(2)] == expected[:2]
     rows = login_node(jobs.cluster, tmp_path, "status", "runs").stdout.splitlines()[1:]
     assert [row.split()[:2] for row in rows] == [["slow-seed0", "40/40"], ["slow-seed1", "40/40"]]
@@ -49,7 +47,6 @@ def test_account_that_slurm_refuses_is_told_in_one_line(jobs: Jobs, tmp_path: Pa
     assert "submitted" not in refused.stdout
     # Where SLURM asks for no account, the same one is no obstacle.
     accepted = login_node(jobs.cluster, tmp_path, *submit, "--partition", PARTITION)
-    number = re.search(r"submitted as job (\d+)", accepted.stdout)
-    assert number is not None, accepted.stderr
-    assert jobs.show(number[1])["Account"] == "nobody"
-    jobs.cluster.command("scancel", number[1])
+    number = job_id(accepted)
+    assert jobs.show(number)["Account"] == "nobody"
+    jobs.cluster.command("scancel", number)
