@@ -28,7 +28,8 @@ class Status:
     Attributes:
         name: of the run.
         generation: generations done, of how many if that is known.
-        returns: of the elite, before -> after adaptation.
+        metric: "return" or "loss", "" of a run that has no file or no readable one.
+        returns: of the elite, or losses, before -> after adaptation.
         eta_seconds: seconds of computing to its end; NaN where that is not known.
         state: of the run in its job: "running", "pending (Priority)", "finished", "not queued", ...
         job: number of the job, "" if it never was in one.
@@ -37,6 +38,7 @@ class Status:
 
     name: str
     generation: str
+    metric: str
     returns: str
     eta_seconds: float
     state: str
@@ -65,7 +67,8 @@ def status(folder: Path) -> list[Status]:
 
 def table(found: Sequence[Status]) -> str:
     """Return it as plain text, one line per run."""
-    rows = [("run", "gen", "return", "eta", "state", "job", "restarts")]
+    metrics = "/".join(sorted({one.metric for one in found if one.metric}, reverse=True)) or "return"
+    rows = [("run", "gen", metrics, "eta", "state", "job", "restarts")]
     rows += [
         (one.name, one.generation, one.returns, duration(one.eta_seconds), one.state, one.job or "-", str(one.restarts))
         for one in found
@@ -79,16 +82,16 @@ def _status(
     queued = queue.get(job) if queue is not None and job else None
     if starts is None:
         state = str(queued) if queued is not None else "not begun"
-        return Status(path.stem, "-", "-", math.nan, state, job, 0)
+        return Status(path.stem, "-", "", "-", math.nan, state, job, 0)
     restarts = max(0, len(starts) - 1)
     try:
         run = runlog.load(path)
     except GamamlError as error:
-        return Status(path.stem, "-", "-", math.nan, f"unreadable: {error}", job, restarts)
+        return Status(path.stem, "-", "", "-", math.nan, f"unreadable: {error}", job, restarts)
     goal = run.config.stop.generations
     generation = f"{run.num_generations}/{goal}" if goal is not None else str(run.num_generations)
     eta = 0.0 if run.finished else _eta(run)
-    return Status(path.stem, generation, _returns(run), eta, _state(run, queued), job, restarts)
+    return Status(path.stem, generation, run.header.metric, _returns(run), eta, _state(run, queued), job, restarts)
 
 
 def _state(run: Run, queued: scheduler.QueueState | None) -> str:

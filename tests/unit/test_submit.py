@@ -295,6 +295,20 @@ def test_status_reads_a_run_while_it_is_written(folder: Path, program: Program) 
     assert (found.generation, found.state) == ("0/5", "running")
 
 
+@pytest.mark.parametrize(
+    ("metrics", "title"), [(["return"], "return"), (["loss"], "loss"), (["loss", "return"], "return/loss")]
+)
+def test_status_says_whether_its_numbers_are_returns_or_losses(
+    folder: Path, program: Program, metrics: list[str], title: str
+) -> None:
+    from gamaml.runlog import RunLog
+
+    for number, metric in enumerate(metrics):
+        with RunLog.open(folder / f"{number}.h5", example_header(metric=metric)):
+            pass
+    assert status.table(status.status(folder)).split()[:3] == ["run", "gen", title]
+
+
 def test_status_of_a_run_that_nobody_works_on(folder: Path, program: Program) -> None:
     write_example(folder / "a.h5", 1)
     (folder / "b.h5").write_text("no run")
