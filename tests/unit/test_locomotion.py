@@ -104,7 +104,7 @@ def test_a_horizon_of_nothing_is_refused() -> None:
         )
 
 
-@pytest.mark.parametrize("example", ["cheetah_direction", "ant_direction"])
+@pytest.mark.parametrize("example", ["cheetah_direction", "cheetah_direction_overnight", "ant_direction"])
 def test_the_examples_evaluate(example: str) -> None:
     path = Path(__file__).parents[2] / "examples" / f"{example}.toml"
     config = cfg.load(path, ["task.horizon=10", "inner.episodes=2", "inner.rounds=1"])
