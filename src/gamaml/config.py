@@ -122,6 +122,8 @@ class InnerConfig:
             among the evolved parameters), or a loss of your own as "my_module:my_loss".
         optimiser: "sgd" or "adam".
         step_size: step size of the update; the initial value where it is a gene.
+        step_size_decay: factor on the step size from one update of a task to the next; 1: none. Many rounds with steps
+            that were learned for few can diverge without.
         step_size_gene: "none" (fixed), "global" (one evolved log step size), "layer" (one per parameter array) or
             "parameter" (one per parameter).
         discount: discount factor of the reward-to-go in the gradient; the reported return is undiscounted.
@@ -142,6 +144,7 @@ class InnerConfig:
     learner: str = field(default="reinforce", metadata=ADDED)
     optimiser: str = field(default="sgd", metadata=ADDED)
     step_size: float = 0.1
+    step_size_decay: float = field(default=1.0, metadata=ADDED)
     step_size_gene: str = "none"
     discount: float = 0.99
     gae_lambda: float = field(default=0.95, metadata=ADDED)
@@ -638,6 +641,10 @@ def _validate_inner(inner: InnerConfig) -> None:
     _at_least("inner.episodes", inner.episodes, 1)
     _at_least("inner.batch_size", inner.batch_size, 1)
     _above_zero("inner.step_size", inner.step_size)
+    if not 0 < inner.step_size_decay <= 1:
+        raise ConfigError(
+            f"inner.step_size_decay={inner.step_size_decay}: expected a number above 0 and at most 1; choose e.g. 0.7"
+        )
     _one_of("inner.step_size_gene", inner.step_size_gene, ("none", "global", "layer", "parameter"))
     if ":" not in inner.learner:
         _one_of("inner.learner", inner.learner, LEARNERS)

@@ -114,9 +114,9 @@ def test_gradients_of_a_bowl_are_the_closed_form(first_order: bool) -> None:
     assert evaluation.returns.tolist() == pytest.approx([(left**k * distance) ** 2 / 2 for k in range(rounds + 1)])
 
 
-@pytest.mark.parametrize("gene", ["none", "global", "layer", "parameter"])
-def test_second_order_is_the_derivative_of_the_fitness(gene: str) -> None:
-    inner = {"rounds": 3, "num_tasks": 4, "step_size": 0.3, "step_size_gene": gene}
+@pytest.mark.parametrize(("gene", "decay"), [("none", 1.0), ("global", 1.0), ("layer", 0.7), ("parameter", 1.0)])
+def test_second_order_is_the_derivative_of_the_fitness(gene: str, decay: float) -> None:
+    inner = {"rounds": 3, "num_tasks": 4, "step_size": 0.3, "step_size_gene": gene, "step_size_decay": decay}
     settings = config(inner=inner)
     problem = supervised_problem(Wave(), settings)
     params = problem.initial(np.random.default_rng(1).standard_normal(problem.num_params, np.float32))

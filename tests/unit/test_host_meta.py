@@ -21,7 +21,7 @@ from gamaml.errors import ConfigError
 from gamaml.maml.host import HostUpdates, host_problem
 from gamaml.maml.learners import LOSSES
 from gamaml.maml.loop import rl_learner, update
-from gamaml.maml.optimisers import OPTIMISERS
+from gamaml.maml.optimisers import optimiser_of
 from gamaml.maml.start import start_jax
 from gamaml.policies import mlp
 from gamaml.policies.flat import Layout
@@ -84,19 +84,18 @@ SPACES = Spaces((1,), 1, None, (1,), floats(-1), floats(1))
 
 
 @pytest.mark.parametrize(
-    ("learner", "optimiser", "gene", "baseline"),
+    ("learner", "optimiser", "decay", "gene", "baseline"),
     [
-        ("reinforce", "sgd", "layer", "mean"),
-        ("reinforce", "adam", "parameter", "linear"),
-        ("actor_critic", "adam", "layer", "mean"),
+        ("reinforce", "sgd", 0.5, "layer", "mean"),
+        ("reinforce", "adam", 0.5, "parameter", "linear"),
+        ("actor_critic", "adam", 1.0, "layer", "mean"),
     ],
 )
 def test_host_and_jax_tasks_make_the_same_updates_of_the_same_batches(
-    learner: str, optimiser: str, gene: str, baseline: str
+    learner: str, optimiser: str, decay: float, gene: str, baseline: str
 ) -> None:
-    run = config(
-        learner=learner, optimiser=optimiser, step_size_gene=gene, baseline=baseline, episodes=8, genes=["discount"]
-    )
+    optimising = {"optimiser": optimiser, "step_size_decay": decay, "step_size_gene": gene}
+    run = config(learner=learner, baseline=baseline, episodes=8, genes=["discount"], **optimising)
     critic = mlp.shapes(1, 4, 1, prefix=mlp.CRITIC) if learner == "actor_critic" else {}
     layout = Layout.of(mlp.shapes(1, 4, 1) | critic)
     random = np.random.default_rng(0)
@@ -119,13 +118,14 @@ def test_host_and_jax_tasks_make_the_same_updates_of_the_same_batches(
             else dict(zip(params, learning.step_sizes, strict=True))
         ).items()
     }
-    state = OPTIMISERS[optimiser].start(params)
+    chosen = optimiser_of(run.inner)
+    state = chosen.start(params)
     host = HostUpdates(run, None, layout, SPACES, Corridor.horizon)
     learned = host.start(learning)
     for rounds in range(2):
         batch = in_jax.collect(params, jnp.float32(0.8), jax.random.key(rounds))
         assert not np.asarray(batch.alive).all()
-        params, state = update(in_jax.loss, OPTIMISERS[optimiser], steps, params, state, None, batch)
+        params, state = update(in_jax.loss, chosen, steps, params, state, None, batch)
         before = learned.network
         learned = host.update(learned, learning, Recording(*(np.asarray(array) for array in batch)))
         np.testing.assert_allclose(learned.network, layout.flatten(params), rtol=2e-4, atol=1e-6)

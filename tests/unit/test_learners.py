@@ -311,6 +311,17 @@ def test_adam_runs_through_the_inner_loop() -> None:
     np.testing.assert_allclose(returns, [9.0, 2.9**2, 2.8**2], rtol=1e-3)
 
 
+@pytest.mark.parametrize("optimiser", ["sgd", "adam"])
+def test_steps_become_smaller_from_update_to_update(optimiser: str) -> None:
+    inner = config(rounds=3, optimiser=optimiser, step_size=0.2, step_size_decay=0.5)
+    returns = supervised_problem(Bowl(), inner).evaluate(np.zeros(3, np.float32), KEY).returns
+    distances = [3.0]
+    for step_size in (0.2, 0.1, 0.05):
+        # Adam's first steps are its step size in the direction of the sign, nearly.
+        distances.append(distances[-1] - step_size * (distances[-1] if optimiser == "sgd" else 1))
+    np.testing.assert_allclose(returns, np.square(distances), rtol=1e-5 if optimiser == "sgd" else 1e-3)
+
+
 def test_each_parameter_has_its_own_step_size() -> None:
     problem = supervised_problem(Bowl(), config(rounds=1, step_size_gene="parameter", step_size=0.5))
     assert problem.num_params == 3 + 3
@@ -432,6 +443,8 @@ def test_a_loss_that_is_no_scalar_is_refused_by_name(own_module: str) -> None:
     [
         ({"learner": "reinforse"}, "inner.learner='reinforse': unknown; did you mean 'reinforce'"),
         ({"optimiser": "momentum"}, "inner.optimiser='momentum': unknown"),
+        ({"step_size_decay": 0.0}, "inner.step_size_decay=0.0: expected a number above 0 and at most 1"),
+        ({"step_size_decay": 1.1}, "inner.step_size_decay=1.1: expected a number above 0 and at most 1"),
         ({"baseline": "median"}, "inner.baseline='median': unknown"),
         ({"gae_lambda": 1.5}, "inner.gae_lambda=1.5: expected 0 to 1"),
         ({"genes": ["discont"]}, r"inner.genes\[0\]='discont': unknown; did you mean 'discount'"),

@@ -11,6 +11,8 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
+from gamaml.config import InnerConfig
+
 Params = Mapping[str, jax.Array]
 
 _BETA_1, _BETA_2, _EPSILON = 0.9, 0.999, 1e-8
@@ -71,3 +73,25 @@ def _adam_step(params: Params, gradient: Params, state: AdamState, step_sizes: P
 
 
 OPTIMISERS = {"sgd": Optimiser(_sgd_start, _sgd_step), "adam": Optimiser(_adam_start, _adam_step)}
+
+
+def optimiser_of(inner: InnerConfig) -> Optimiser:
+    """Return the optimiser of the inner updates, whose steps become smaller by `inner.step_size_decay` each."""
+    optimiser = OPTIMISERS[inner.optimiser]
+    return optimiser if inner.step_size_decay == 1 else _decaying(optimiser, inner.step_size_decay)
+
+
+def _decaying(optimiser: Optimiser, factor: float) -> Optimiser:
+    def start(params: Params) -> tuple[jax.Array, Any]:
+        return jnp.zeros((), jnp.float32), optimiser.start(params)
+
+    def step(
+        params: Params, gradient: Params, state: tuple[jax.Array, Any], step_sizes: Params
+    ) -> tuple[Params, tuple[jax.Array, Any]]:
+        updates, inside = state
+        scale = factor**updates
+        smaller = {name: scale * array for name, array in step_sizes.items()}
+        params, inside = optimiser.step(params, gradient, inside, smaller)
+        return params, (updates + 1, inside)
+
+    return Optimiser(start, step)

@@ -25,7 +25,7 @@ from gamaml.maml.loop import (
     unadapted_returns,
     update,
 )
-from gamaml.maml.optimisers import OPTIMISERS, Params
+from gamaml.maml.optimisers import Params, optimiser_of
 from gamaml.policies.flat import Layout
 from gamaml.rl.policy import Loss
 from gamaml.rl.rollout import Trajectory
@@ -104,7 +104,7 @@ def compile_meta_gradient(
         uint32[2], episode key data uint32[2]), giving the derivative and Measured: means over tasks,
         float32[rounds + 1], and the number of steps, int32[].
     """
-    optimiser = OPTIMISERS[inner.optimiser]
+    optimiser = optimiser_of(inner)
 
     def total(values: MetaGradient, task_data: jax.Array, episode_data: jax.Array) -> tuple[jax.Array, Measured]:
         params, steps = network.unflatten(values.network), steps_by_name(values.step_sizes, network, inner)
@@ -161,7 +161,7 @@ def compile_update(
         A function of (network float32[size], optimiser's state, step_sizes float32[num_arrays or size], std float32[],
         factors float32[len(inner.genes)], and the arrays of a batch), giving (network, state); and the first state.
     """
-    optimiser = OPTIMISERS[inner.optimiser]
+    optimiser = optimiser_of(inner)
 
     def program(
         flat: jax.Array, state: Any, step_sizes: jax.Array, std: jax.Array, factors: jax.Array, *batch: jax.Array
@@ -207,7 +207,7 @@ def compile_recorded_gradient(
         A function of (network float32[size], step_sizes float32[num_arrays or size], std float32[], and the arrays of
         the batches of all rounds, [rounds + 1, ...]).
     """
-    optimiser = OPTIMISERS[inner.optimiser]
+    optimiser = optimiser_of(inner)
 
     def total(values: MetaGradient, batches: Trajectory) -> jax.Array:
         outer = policy_loss(loss, policy, inner, values.std, jnp.zeros(0, jnp.float32), discrete=discrete)
@@ -271,7 +271,7 @@ def _adapted(
         else:
             learner = rl_learner(definition, loss, policy, inner, std, factors)
         params, steps = network.unflatten(flat), steps_by_name(step_sizes, network, inner)
-        optimiser = OPTIMISERS[inner.optimiser]
+        optimiser = optimiser_of(inner)
 
         def one_task(task_key: jax.Array, key: jax.Array) -> Measured:
             return adapt(learner, params, steps, learner.sample(task_key), key, inner.rounds, optimiser)
