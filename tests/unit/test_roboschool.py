@@ -102,7 +102,7 @@ def test_a_policy_can_read_the_spaces() -> None:
 
 
 def test_the_directed_ant_is_paid_for_its_velocity_in_the_tasks_direction() -> None:
-    task = RoboschoolAntDirection(str(PYTHON))
+    task = RoboschoolAntDirection(str(PYTHON), bonus=0.5, terminates=False)
     actions = np.random.default_rng(0).uniform(-1, 1, (60, 8)).astype(np.float32)
     rewards: dict[float, list[float]] = {}
     with make("RoboschoolAnt-v1") as plain:
@@ -114,10 +114,21 @@ def test_the_directed_ant_is_paid_for_its_velocity_in_the_tasks_direction() -> N
         env.reset(seed=3)
         rewards[direction] = [env.step(action)[1] for action in actions]
     env.close()
-    assert rewards[1.0] == [reward for _, reward, _, _, _ in played]
-    half = (np.array(rewards[1.0]) - rewards[-1.0]) / 2
-    for (seen, *_), velocity in zip(played, half, strict=True):
-        assert velocity == pytest.approx((seen[2] * seen[3] + seen[1] * seen[4]) / 0.3, abs=1e-5)
+    for action, (seen, *_), forward, backward in zip(actions, played, rewards[1.0], rewards[-1.0], strict=True):
+        assert (forward - backward) / 2 == pytest.approx((seen[2] * seen[3] + seen[1] * seen[4]) / 0.3, abs=1e-5)
+        assert (forward + backward) / 2 == pytest.approx(0.5 - 0.005 * np.sum(action**2), abs=1e-5)
+
+
+def test_an_ant_on_the_ground_ends_the_episode_unless_it_need_not() -> None:
+    lengths: list[int] = []
+    for terminates in (True, False):
+        env = RoboschoolAntDirection(str(PYTHON), terminates=terminates).make_env(None)
+        env.reset(seed=0)
+        # Without torques its legs give way.
+        ended = [env.step(np.zeros(8, np.float32))[2] for _ in range(60)]
+        env.close()
+        lengths.append(ended.index(True) if True in ended else 60)
+    assert lengths[0] < 40 and lengths[1] == 60
 
 
 def test_the_ant_adapts_through_the_bridge() -> None:
