@@ -75,7 +75,7 @@ READY_MADE = {
     "roboschool_ant_direction": ReadyMade(
         "gamaml.tasks.roboschool:RoboschoolAntDirection",
         "roboschool's ant to walk forward or backward, in a Python 3.7 (docs/roboschool.md)",
-        {"python": ".venv-roboschool/bin/python", "horizon": 200},
+        {"python": ".venv-roboschool/bin/python", "horizon": 200, "bonus": 0.05, "terminates": True},
     ),
     "sinusoid": ReadyMade(
         "gamaml.tasks.sinusoid:Sinusoid",
