@@ -25,8 +25,9 @@ LAUNCH = ROOT / "mpi" / "launch.py"
 SHARED_MEMORY = Path("/dev/shm")
 _MARK = "GAMAML_TEST_JOB"
 _RANK_VARIABLES = ("PMI_RANK", "OMPI_COMM_WORLD_RANK")
-# An allocation or an mpiexec around the tests must not leak into the jobs that they start.
-_FOREIGN = ("PMI_", "PMIX_", "PRTE_", "OMPI_", "HYDRA_", "SLURM_", "MPI4PY_")
+# An allocation or an mpiexec around the tests must not leak into the jobs that they start; nor what makes Python write
+# a line in pieces, between which the launcher puts those of other ranks.
+_FOREIGN = ("PMI_", "PMIX_", "PRTE_", "OMPI_", "HYDRA_", "SLURM_", "MPI4PY_", "PYTHONUNBUFFERED")
 
 
 @dataclass(frozen=True)
