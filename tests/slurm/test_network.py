@@ -138,9 +138,11 @@ def survivors(network: Cluster) -> list[str]:
     """Return the ranks that live in the network's namespaces."""
     found: list[str] = []
     for node in network.nodes:
-        words = ["ip", "netns", "pids", f"{network.name}-{node}"]
-        for pid in subprocess.run(words, capture_output=True, text=True, check=True).stdout.split():
+        listing = ["ip", "netns", "pids", f"{network.name}-{node}"]
+        for pid in subprocess.run(listing, capture_output=True, text=True, check=True).stdout.split():
             with contextlib.suppress(OSError):
-                command = Path(f"/proc/{pid}/cmdline").read_bytes().decode()
-                found += [command] if "gamaml" in command and "run" in command else []
+                words = Path(f"/proc/{pid}/cmdline").read_bytes().decode().split("\0")
+                # By whole words: proxies of the launcher live on, and the folder of the tests may have any name.
+                if "run" in words and "gamaml" in [Path(word).name for word in words]:
+                    found.append(" ".join(words))
     return found
