@@ -21,8 +21,8 @@ _VELOCITY_SCALE = 0.3
 class DirectedAnt:
     """roboschool's ant, rewarded as Gymnasium's in `ant_direction`.
 
-    The velocity is that of the torso towards roboschool's target, 1 km ahead. roboschool's own reward is left out: of
-    200 random steps it is 200 for being alive and about -150 for joints at their limits, against 5 for the way.
+    The velocity is that of the torso towards roboschool's target, 1 km ahead. roboschool's own reward is left out: for
+    an ant that cannot walk yet it is nearly all for being alive and against joints at their limits, whatever the task.
 
     Args:
         env: the ant.
