@@ -52,6 +52,8 @@ class Profile:
         flags: flags for every start.
         nodes_flags: flags for the nodes of a batch job, with {nodes} and {ranks_per_node} to fill in.
         emulate_flags: flags for emulated nodes, with {hosts} and {agent} to fill in; empty if it cannot.
+        emulate_node_flags: flags before the program of one emulated node, with {host} and {ranks} to fill in, if each
+            node wants a program of its own; otherwise empty.
         stop_signal: what the launcher gets instead of SIGTERM and SIGINT; None if it passes those on itself.
         variables: environment variables for the launcher and the ranks.
     """
@@ -60,6 +62,7 @@ class Profile:
     flags: tuple[str, ...]
     nodes_flags: tuple[str, ...]
     emulate_flags: tuple[str, ...]
+    emulate_node_flags: tuple[str, ...]
     stop_signal: signal.Signals | None
     variables: Mapping[str, str]
 
@@ -69,10 +72,16 @@ def read_profile(path: Path) -> Profile:
     words = shlex.split(path.read_text(), comments=True)
     variables = dict(word.split("=", 1) for word in words)
     program, stop_signal = variables.pop("LAUNCH_PROGRAM"), variables.pop("LAUNCH_STOP_SIGNAL")
-    names = ("LAUNCH_FLAGS", "LAUNCH_NODES_FLAGS", "LAUNCH_EMULATE_FLAGS")
-    flags, nodes_flags, emulate_flags = (tuple(shlex.split(variables.pop(name))) for name in names)
+    names = ("LAUNCH_FLAGS", "LAUNCH_NODES_FLAGS", "LAUNCH_EMULATE_FLAGS", "LAUNCH_EMULATE_NODE_FLAGS")
+    flags, nodes_flags, emulate_flags, node_flags = (tuple(shlex.split(variables.pop(name))) for name in names)
     return Profile(
-        program, flags, nodes_flags, emulate_flags, signal.Signals[stop_signal] if stop_signal else None, variables
+        program=program,
+        flags=flags,
+        nodes_flags=nodes_flags,
+        emulate_flags=emulate_flags,
+        emulate_node_flags=node_flags,
+        stop_signal=signal.Signals[stop_signal] if stop_signal else None,
+        variables=variables,
     )
 
 
@@ -181,8 +190,15 @@ def build_command(
     """
     flags: Sequence[str] = ()
     if sizes and emulate:
-        hosts = ",".join(f"emulated{number}:{size}" for number, size in enumerate(sizes, start=1))
+        nodes = {f"emulated{number}": size for number, size in enumerate(sizes, start=1)}
+        hosts = ",".join(f"{host}:{size}" for host, size in nodes.items())
         flags = [flag.format(hosts=hosts, agent=HERE / "emulated-node") for flag in profile.emulate_flags]
+        if profile.emulate_node_flags:
+            command = [launcher, *profile.flags, *flags]
+            for host, size in nodes.items():
+                command += [flag.format(host=host, ranks=size) for flag in profile.emulate_node_flags]
+                command += [*program, ":"]
+            return command[:-1]
     elif sizes:
         flags = [flag.format(nodes=len(sizes), ranks_per_node=sizes[0]) for flag in profile.nodes_flags]
     return [launcher, *profile.flags, *flags, "-n", str(ranks), *program]
