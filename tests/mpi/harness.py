@@ -284,7 +284,7 @@ def _memory_cgroup(name: str) -> tuple[Path, str]:
 
 def abandoned_segments() -> set[Path]:
     """Return what killed ranks left in /dev/shm; what another job of this machine has open is none of ours."""
-    names = ("mpich_shm_", "sm_segment", "osc_sm")
+    names = ("mpich_shm_", "sm_segment", "osc_sm", "Intel_MPI_")
     return {path for path in SHARED_MEMORY.iterdir() if path.name.startswith(names)} - _open_segments()
 
 
