@@ -42,12 +42,12 @@ from typing import Any, NamedTuple
 
 import gamaml
 from gamaml import config as cfg
-from gamaml import tasks
+from gamaml import problems
+from gamaml.commands.pictures import BLUE, GREEN, ORANGE
 from gamaml.config import Config
 from gamaml.errors import ConfigError
-from gamaml.noise import LazyNoise
-from gamaml.pictures import BLUE, GREEN, ORANGE
-from gamaml.population import Snapshot
+from gamaml.evolution.candidates import Snapshot
+from gamaml.evolution.noise_table import LazyNoise
 from report import print_machine, print_result
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -317,7 +317,7 @@ def work(what: str, arguments: dict[str, Any]) -> None:
     elif what == "score":
         score(arguments)
     else:
-        from gamaml.maml.start import start_jax
+        from gamaml.inner.start_jax import start_jax
 
         start_jax()
         import jax
@@ -347,7 +347,7 @@ def score(arguments: dict[str, Any]) -> None:
     run = gamaml.load(Path(arguments["out"]) / f"{arguments['name']}.h5")
     rounds, strategy, snapshots = run.header.num_rounds, run.strategy, list(run.snapshots)
     noise = LazyNoise(size=run.config.noise.size, seed=run.config.noise.seed)
-    problem, by_generation = tasks.make_problem(run.config), operator.attrgetter("generation")
+    problem, by_generation = problems.make_problem(run.config), operator.attrgetter("generation")
     # A run that diverged may have lost its last generation.
     for number in (min(number, run.num_generations) for number in arguments["numbers"]):
         if run.config.strategy != "ga":

@@ -23,13 +23,9 @@ from pathlib import Path
 
 import numpy as np
 
-from gamaml import ga
 from gamaml.config import GAConfig
-from gamaml.noise import NoiseTable
-from gamaml.parallel import table
-from gamaml.parallel.topology import Topology
-from gamaml.parallel.windows import SharedWindow
-from gamaml.population import (
+from gamaml.evolution import genetic_algorithm as ga
+from gamaml.evolution.candidates import (
     LINEAGE_DTYPE,
     ROOT,
     Candidate,
@@ -37,9 +33,12 @@ from gamaml.population import (
     Lineage,
     State,
     candidate_at,
-    decode,
-    decode_genome,
 )
+from gamaml.evolution.decode import decode, decode_genome
+from gamaml.evolution.noise_table import NoiseTable
+from gamaml.parallel import noise_window as table
+from gamaml.parallel.topology import Topology
+from gamaml.parallel.windows import SharedWindow
 from gamaml.types import Float32Array
 from report import print_machine, print_result
 

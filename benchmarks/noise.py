@@ -24,8 +24,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from gamaml import noise
-from gamaml.parallel import table
+from gamaml.evolution import noise_table as noise
+from gamaml.parallel import noise_window as table
 from gamaml.parallel.topology import Topology
 from gamaml.parallel.windows import SharedWindow
 from report import print_machine, print_result, run_ranks

@@ -44,15 +44,16 @@ import numpy as np
 from mpi4py import MPI
 from threadpoolctl import threadpool_limits
 
-from gamaml.maml.start import start_jax
+from gamaml.evolution.candidates import lineage_of
+from gamaml.evolution.records import DONE, record_dtype
+from gamaml.inner.start_jax import start_jax
+from gamaml.job.signals import SignalWatch
 from gamaml.parallel.board import Board, Kind
 from gamaml.parallel.guard import Guard
 from gamaml.parallel.relay import END, Command, Relay, split
 from gamaml.parallel.service import Backoff, Service
-from gamaml.parallel.signals import SignalWatch
 from gamaml.parallel.topology import Topology
 from gamaml.parallel.windows import SharedWindow
-from gamaml.population import DONE, lineage_of, record_dtype
 from report import print_machine, print_result, run_ranks
 
 BAR_RATIO, BAR_P99_MS = 100.0, 2.0

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from gamaml.versions import library_versions, machine_description
+from gamaml.job.versions import library_versions, machine_description
 
 _LAUNCH = Path(__file__).resolve().parents[1] / "mpi" / "launch.py"
 

@@ -26,14 +26,14 @@ import numpy as np
 from threadpoolctl import threadpool_limits
 
 from gamaml import config as cfg
-from gamaml import streams
 from gamaml.envs.atari import games
-from gamaml.envs.make import make
+from gamaml.envs.make_env import make
 from gamaml.envs.spaces import spaces_of
 from gamaml.errors import ConfigError
+from gamaml.evolution import streams
 from gamaml.policies import networks
 from gamaml.policies.flat import Layout
-from gamaml.rl.host import HostProblem
+from gamaml.problems.host_problem import HostProblem
 from gamaml.types import EvaluationKey
 from report import print_machine, print_result
 

@@ -28,8 +28,8 @@ import numpy as np
 
 import utilisation
 from gamaml import config as cfg
-from gamaml import streams
-from gamaml.evaluate import child_key, reevaluation_key
+from gamaml.engine.evaluation import child_key, reevaluation_key
+from gamaml.evolution import streams
 from gamaml.parallel.relay import split
 from report import print_machine, print_result
 from utilisation import CANDIDATES, EPISODES, LENGTHS, NUM_PARENTS

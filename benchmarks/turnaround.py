@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 
 import gamaml
-from gamaml import ga
+from gamaml.evolution import genetic_algorithm as ga
 from gamaml.parallel.relay import Command, Relay
 from gamaml.runlog.journal import FrameType, read_frames
 from gamaml.types import EvaluationKey, Float32Array, Records

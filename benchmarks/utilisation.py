@@ -25,10 +25,10 @@ from typing import Any, NamedTuple
 import numpy as np
 
 import gamaml
-from gamaml import streams
-from gamaml.evaluate import child_key, reevaluation_key
-from gamaml.parallel import launcher
-from gamaml.population import DONE
+from gamaml.engine.evaluation import child_key, reevaluation_key
+from gamaml.evolution import streams
+from gamaml.evolution.records import DONE
+from gamaml.job import launcher
 from gamaml.types import EvaluationKey, Float32Array, KeyData
 from report import print_machine, print_result, run_ranks
 

@@ -8,8 +8,8 @@ from __future__ import annotations
 import shlex
 from pathlib import Path
 
-from gamaml import submit
-from gamaml.sweep import Sweep
+from gamaml.commands import submit
+from gamaml.commands.sweep import Sweep
 
 FOLDER = Path("jobscripts")
 

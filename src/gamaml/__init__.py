@@ -3,16 +3,16 @@
 `import gamaml` starts neither MPI nor JAX; `train` and `generations` do when they are called.
 """
 
-from gamaml.adapt import Adaptation as Adaptation
-from gamaml.adapt import adapt as adapt
+from gamaml.api import generations as generations
+from gamaml.api import load as load
+from gamaml.api import train as train
+from gamaml.commands.adapt import Adaptation as Adaptation
+from gamaml.commands.adapt import adapt as adapt
 from gamaml.config import Config as Config
+from gamaml.engine.info import GenerationInfo as GenerationInfo
+from gamaml.engine.info import TrainResult as TrainResult
 from gamaml.errors import GamamlError as GamamlError
-from gamaml.population import GenerationInfo as GenerationInfo
-from gamaml.population import JobInfo as JobInfo
-from gamaml.population import TrainResult as TrainResult
-from gamaml.train import generations as generations
-from gamaml.train import load as load
-from gamaml.train import train as train
+from gamaml.job.job_info import JobInfo as JobInfo
 from gamaml.types import Evaluation as Evaluation
 from gamaml.types import EvaluationKey as EvaluationKey
 

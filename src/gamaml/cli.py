@@ -18,15 +18,15 @@ from pathlib import Path
 from typing import NoReturn
 
 from gamaml import config as cfg
-from gamaml import site
+from gamaml.commands.sweep import Sweep, parse_envs
+from gamaml.commands.text import count
 from gamaml.config import Config
+from gamaml.engine.info import TrainResult
 from gamaml.errors import ConfigError, EvaluationError, GamamlError, check_file_name
-from gamaml.parallel import launcher
-from gamaml.parallel.signals import INTERRUPTED
-from gamaml.population import TrainResult
-from gamaml.site import Site
-from gamaml.sweep import Sweep, parse_envs
-from gamaml.words import count
+from gamaml.job import launcher
+from gamaml.job.signals import INTERRUPTED
+from gamaml.slurm import site
+from gamaml.slurm.site import Site
 
 DONE, FAILURE, MISTAKE = 0, 1, 2
 
@@ -63,8 +63,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _run(args: argparse.Namespace) -> int:
     # Not above: inspect and replay need neither.
-    from gamaml.progress import display
-    from gamaml.train import refuse, train
+    from gamaml.api import refuse, train
+    from gamaml.commands.progress import display
 
     try:
         configs, names = _populations(args)
@@ -113,7 +113,8 @@ def _report(results: Sequence[TrainResult], plot: str | None) -> None:
 
 
 def _inspect(args: argparse.Namespace) -> int:
-    from gamaml import inspect, runlog
+    from gamaml import runlog
+    from gamaml.commands import inspect
 
     if args.plot is not None:
         _check_picture(args.plot)
@@ -126,7 +127,8 @@ def _inspect(args: argparse.Namespace) -> int:
 
 
 def _plot(run: Path, picture: Path) -> None:
-    from gamaml import inspect, runlog
+    from gamaml import runlog
+    from gamaml.commands import inspect
 
     for path in inspect.plot(runlog.load(run), picture):
         _write(f"picture: {path}")
@@ -137,7 +139,7 @@ def _replay(args: argparse.Namespace) -> int:
     _check_who(args)
 
     from gamaml import runlog
-    from gamaml.replay import replay, text
+    from gamaml.commands.replay import replay, text
 
     result = replay(
         runlog.load(args.run),
@@ -158,7 +160,7 @@ def _export(args: argparse.Namespace) -> int:
     _check_who(args)
 
     from gamaml import runlog
-    from gamaml.export import export, text
+    from gamaml.commands.export import export, text
 
     run = runlog.load(args.run)
     exported = export(run, args.file, generation=args.generation, index=args.index, candidate=args.candidate)
@@ -174,7 +176,7 @@ def _adapt(args: argparse.Namespace) -> int:
         _check_exists(path)
 
     from gamaml import runlog
-    from gamaml.adapt import adapt, compare, plot, text
+    from gamaml.commands.adapt import adapt, compare, plot, text
 
     settings = {
         "tasks": args.tasks,
@@ -194,9 +196,9 @@ def _adapt(args: argparse.Namespace) -> int:
 
 
 def _tasks(args: argparse.Namespace) -> int:
-    from gamaml import tasks
+    from gamaml import problems
 
-    available = tasks.available()
+    available = problems.available()
     width = max(map(len, available))
     for name, summary in available.items():
         _write(f"{name:<{width}}  {summary}")
@@ -205,7 +207,7 @@ def _tasks(args: argparse.Namespace) -> int:
 
 
 def _submit(args: argparse.Namespace) -> int:
-    from gamaml import submit
+    from gamaml.commands import submit
 
     _check_folder(args.out)
     for option in ("nodes", "ranks_per_node", "populations_per_job", "mem_per_rank"):
@@ -244,15 +246,15 @@ def _site_folders() -> list[Path]:
 
 
 def _status(args: argparse.Namespace) -> int:
-    from gamaml import status
+    from gamaml.commands import status
 
     _write(status.table(status.status(args.folder)))
     return DONE
 
 
 def _preflight(args: argparse.Namespace) -> int:
-    from gamaml import preflight
-    from gamaml.train import refuse
+    from gamaml.api import refuse
+    from gamaml.commands import preflight
 
     try:
         configs = [config for _, config in _sweep(args).populations()]

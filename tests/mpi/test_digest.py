@@ -17,8 +17,9 @@ from harness import Layout, Mpi, run_mpi
 from programs.toys import Sphere, SphereInBatches
 from runs import PROGRAMS, SINGLE, digest, journalled, run, settings, started, words
 
-from gamaml import replay, runlog
-from gamaml.population import NOT_SCIENCE
+from gamaml import runlog
+from gamaml.commands import replay
+from gamaml.evolution.records import NOT_SCIENCE
 from gamaml.runlog.journal import FrameType, read_frames
 
 UNEVEN = Layout((3, 2))

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from harness import SHARED_MEMORY, Layout, Mpi, memory_limit, run_mpi, small_shared_memory
 
-from gamaml import noise
+from gamaml.evolution import noise_table as noise
 
 PROGRAMS = Path(__file__).parent / "programs"
 MIB = 1 << 20

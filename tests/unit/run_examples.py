@@ -11,7 +11,14 @@ import numpy as np
 
 from gamaml import config as cfg
 from gamaml.config import Config
-from gamaml.population import DONE, ROOT, Candidate, Genome, Lineage, lineage_of
+from gamaml.evolution.candidates import (
+    ROOT,
+    Candidate,
+    Genome,
+    Lineage,
+    lineage_of,
+)
+from gamaml.evolution.records import DONE
 from gamaml.runlog import Generation, Header, RunLog
 
 NUM_PARAMS = 10

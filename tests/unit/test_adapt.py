@@ -16,7 +16,15 @@ from run_examples import NUM_PARAMS, example_header, write_example
 import gamaml
 from gamaml import cli, runlog
 from gamaml import config as cfg
-from gamaml.adapt import Adaptation, adapt, bootstrap, compare, difference, plot, text
+from gamaml.commands.adapt import (
+    Adaptation,
+    adapt,
+    bootstrap,
+    compare,
+    difference,
+    plot,
+    text,
+)
 from gamaml.errors import ConfigError
 from gamaml.runlog import Run
 from gamaml.types import Evaluation
@@ -242,7 +250,7 @@ def test_median_takes_what_is_no_number_for_the_worst() -> None:
 def test_plot_is_dashed_beyond_the_training_and_cut_where_that_diverges(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from gamaml import pictures
+    from gamaml.commands import pictures
 
     drawn: list[Any] = []
     made = pictures.figure

@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 
 from gamaml import config as cfg
-from gamaml import tasks
-from gamaml.evaluate import child_key, reevaluation_key
-from gamaml.maml.start import start_jax
+from gamaml import problems
+from gamaml.engine.evaluation import child_key, reevaluation_key
+from gamaml.inner.start_jax import start_jax
 from gamaml.tasks.bandit import Arms, Bandit, bayes_optimal, num_states
 from gamaml.tasks.mdp import Process, TabularMDP
 
@@ -116,7 +116,7 @@ def problem(task: str = "bandit", **inner: Any) -> tuple[cfg.Config, Any]:
             "noise": {"size": 1000},
         }
     )
-    return config, tasks.make_problem(config)
+    return config, problems.make_problem(config)
 
 
 @pytest.mark.parametrize("task", ["bandit", "mdp"])

@@ -9,8 +9,8 @@ import pytest
 
 import gamaml
 from gamaml import cli
+from gamaml.engine.info import TrainResult
 from gamaml.errors import ConfigError, EvaluationError, LaunchError, RunFileError
-from gamaml.population import TrainResult
 
 MINIMAL = 'seed = 4\n[task]\nname = "navigation"\n[stop]\ngenerations = 3\n'
 RESULT = TrainResult(
@@ -46,7 +46,7 @@ def stub(monkeypatch: pytest.MonkeyPatch) -> Stub:
                 raise outcome
             return outcome
 
-        monkeypatch.setattr(sys.modules["gamaml.train"], "train", train)
+        monkeypatch.setattr(sys.modules["gamaml.api"], "train", train)
         return calls
 
     return replace

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from gamaml.maml.start import start_jax
+from gamaml.inner.start_jax import start_jax
 from gamaml.policies import cnn
 from gamaml.policies.flat import Layout
 from gamaml.types import Float32Array

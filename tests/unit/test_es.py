@@ -6,12 +6,11 @@ import math
 import numpy as np
 import pytest
 
-from gamaml import es, strategy
 from gamaml.config import Config, EliteConfig, ESConfig, GAConfig, StopConfig, TaskConfig
 from gamaml.errors import ConfigError, GamamlError
-from gamaml.es import EvolutionStrategy
-from gamaml.noise import LazyNoise
-from gamaml.population import (
+from gamaml.evolution import evolution_strategy as es
+from gamaml.evolution import strategy
+from gamaml.evolution.candidates import (
     LINEAGE_DTYPE,
     ROOT,
     UNCHANGED,
@@ -19,9 +18,11 @@ from gamaml.population import (
     Snapshot,
     State,
     candidate_at,
-    decode,
-    record_dtype,
 )
+from gamaml.evolution.decode import decode
+from gamaml.evolution.evolution_strategy import EvolutionStrategy
+from gamaml.evolution.noise_table import LazyNoise
+from gamaml.evolution.records import record_dtype
 from gamaml.types import Float32Array, Records
 
 NUM_PARAMS = 3

@@ -12,10 +12,10 @@ import numpy as np
 import pytest
 from run_examples import example_header, write_example
 
-from gamaml import cli, runlog, tasks
+from gamaml import cli, problems, runlog
 from gamaml import config as cfg
+from gamaml.commands.export import export, text
 from gamaml.config import Config
-from gamaml.export import export, text
 from gamaml.policies import cnn
 from gamaml.policies.mlp import Forward
 from gamaml.runlog import Run
@@ -37,7 +37,7 @@ def run_of(env: dict[str, Any], policy: dict[str, Any], path: Path, **constants:
 
 
 def written(config: Config, path: Path, **constants: list[float]) -> Run:
-    problem = tasks.make_problem(config)
+    problem = problems.make_problem(config)
     header = dataclasses.replace(
         example_header(config), num_params=problem.num_params, num_rounds=problem.num_rounds, constants=constants
     )
@@ -80,7 +80,7 @@ def test_the_centre_of_an_es_run_is_exported_without_a_genome(tmp_path: Path) ->
     exported = export(run, tmp_path / "policy.npz")
     assert exported.genome is None
     params = run.elite_parameters()
-    expected: Any = tasks.make_problem(config)
+    expected: Any = problems.make_problem(config)
     for name, array in expected.arrays(params).items():
         assert np.asarray(array).tobytes() == np.asarray(exported.arrays[name]).tobytes()
     assert run.parents_mean().tobytes() == params.tobytes()

@@ -12,10 +12,11 @@ import numpy as np
 import pytest
 
 from gamaml import config as cfg
-from gamaml import streams, tasks
+from gamaml import problems
 from gamaml.envs.film import Film
-from gamaml.envs.make import make
+from gamaml.envs.make_env import make
 from gamaml.errors import ConfigError
+from gamaml.evolution import streams
 from gamaml.types import EvaluationKey
 
 # The library forks, and at once starts another program, which JAX, if another test has loaded it, cannot know.
@@ -59,7 +60,7 @@ class Lamps:
 def problem(task: Any, film: Film | None = None, name: str = "m:Lamps") -> Any:
     inner = {"rounds": 0, "num_tasks": 1, "episodes": 2}
     config = cfg.from_mapping({"task": {"name": name}, "inner": inner, "stop": {"generations": 1}})
-    return tasks.make_problem(config, task, film=film)
+    return problems.make_problem(config, task, film=film)
 
 
 @pytest.fixture(autouse=True)
@@ -157,7 +158,7 @@ def test_a_missing_library_is_named_with_its_command(tmp_path: Path, monkeypatch
 def test_a_task_without_environments_cannot_be_filmed(tmp_path: Path) -> None:
     config = cfg.from_mapping({"task": {"name": "navigation"}, "stop": {"generations": 1}})
     with pytest.raises(ConfigError, match="expected a task with environments that render, got 'navigation'"):
-        tasks.make_problem(config, film=Film(tmp_path / "film.mp4"))
+        problems.make_problem(config, film=Film(tmp_path / "film.mp4"))
 
 
 @pytest.mark.parametrize(

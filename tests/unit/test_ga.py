@@ -7,10 +7,19 @@ from collections import Counter
 import numpy as np
 import pytest
 
-from gamaml import ga
 from gamaml.config import Config, EliteConfig, GAConfig, StopConfig, TaskConfig
 from gamaml.errors import ConfigError, GamamlError
-from gamaml.population import ROOT, UNCHANGED, Candidate, Lineage, State, candidate_at, lineage_dtype, record_dtype
+from gamaml.evolution import genetic_algorithm as ga
+from gamaml.evolution.candidates import (
+    ROOT,
+    UNCHANGED,
+    Candidate,
+    Lineage,
+    State,
+    candidate_at,
+    lineage_dtype,
+)
+from gamaml.evolution.records import record_dtype
 from gamaml.types import Records
 
 NO_ELITE = EliteConfig(candidates=0)

@@ -16,17 +16,19 @@ import numpy as np
 import pytest
 
 from gamaml import config as cfg
-from gamaml import strategy, tasks
+from gamaml import problems
 from gamaml.config import Config
+from gamaml.engine.evaluation import child_key
 from gamaml.errors import ConfigError, GamamlError
-from gamaml.evaluate import child_key
-from gamaml.gradient import GradientMAML
-from gamaml.maml.loop import rl_learner
-from gamaml.maml.problem import InnerLoopProblem, rl_problem, supervised_problem
-from gamaml.maml.start import start_jax
-from gamaml.noise import LazyNoise
-from gamaml.population import Snapshot, record_dtype
-from gamaml.rl import reinforce
+from gamaml.evolution import strategy
+from gamaml.evolution.candidates import Snapshot
+from gamaml.evolution.gradient_maml import GradientMAML
+from gamaml.evolution.noise_table import LazyNoise
+from gamaml.evolution.records import record_dtype
+from gamaml.inner import reinforce
+from gamaml.inner.loop import rl_learner
+from gamaml.inner.start_jax import start_jax
+from gamaml.problems.jax_problem import InnerLoopProblem, rl_problem, supervised_problem
 from gamaml.types import EvaluationKey, Float32Array
 
 NOISE = LazyNoise(size=100_000, seed=5)
@@ -184,7 +186,7 @@ def finite_differences(function: Callable[[Float32Array], float], params: Float3
 def sinusoid() -> tuple[Config, GradientMAML, InnerLoopProblem]:
     inner = {"rounds": 1, "num_tasks": 10, "step_size": 0.01, "step_size_gene": "layer"}
     settings = config(policy={"hidden": [20, 20]}, inner=inner, maml={"step_size": 0.01})
-    chosen, problem = strategy.make(settings), tasks.make_problem(settings)
+    chosen, problem = strategy.make(settings), problems.make_problem(settings)
     assert isinstance(chosen, GradientMAML)
     assert isinstance(problem, InnerLoopProblem)
     return settings, chosen, problem
@@ -261,9 +263,9 @@ def test_settings_without_a_derivative_are_refused(sections: dict[str, Any], mes
 def test_what_has_no_derivative_is_refused() -> None:
     own = supervised_problem(Bowl(), config())
     with pytest.raises(ConfigError, match='^strategy="maml": expected a task with inner updates, which have derivativ'):
-        tasks.make_problem(config(), own)
+        problems.make_problem(config(), own)
     with pytest.raises(ConfigError, match='^inner.batch_size=2: expected 1 with strategy = "maml"'):
-        tasks.make_problem(config(inner={"batch_size": 2}))
+        problems.make_problem(config(inner={"batch_size": 2}))
 
 
 def test_adam_inside_is_differentiated_in_the_first_order() -> None:

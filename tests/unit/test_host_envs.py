@@ -12,13 +12,14 @@ import numpy as np
 import pytest
 
 from gamaml import config as cfg
-from gamaml import streams, tasks
+from gamaml import problems
 from gamaml.envs.bridge import BridgeOverdueError
-from gamaml.envs.make import make
+from gamaml.envs.make_env import make
 from gamaml.errors import ConfigError, OverdueError
+from gamaml.evolution import streams
 from gamaml.policies import networks
-from gamaml.rl.episodes import EnvironmentFault
-from gamaml.rl.host import HostProblem
+from gamaml.problems.host_problem import HostProblem
+from gamaml.rollouts.host_rollout import EnvironmentFault
 from gamaml.types import EvaluationKey
 
 
@@ -75,7 +76,7 @@ def test_mujoco_writes_no_log_file_and_its_warnings_are_logged(tmp_path: Path) -
         logging.basicConfig(format="%(name)s %(levelname)s")
         import mujoco
         from gamaml import config
-        from gamaml.envs.make import make
+        from gamaml.envs.make_env import make
         env = make(config.EnvConfig(id="HalfCheetah-v5"))
         env.reset(seed=0)
         env.unwrapped.data.qpos[:] = float("nan")
@@ -83,7 +84,7 @@ def test_mujoco_writes_no_log_file_and_its_warnings_are_logged(tmp_path: Path) -
     """
     command = [sys.executable, "-c", textwrap.dedent(program)]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=120)
-    assert (done.returncode, done.stderr) == (0, "gamaml.envs.make WARNING\n")
+    assert (done.returncode, done.stderr) == (0, "gamaml.envs.make_env WARNING\n")
     assert not list(tmp_path.iterdir())
 
 
@@ -121,7 +122,7 @@ def test_gym_env_of_the_api_before_0_26_is_given_the_new_one() -> None:
 
 def test_fitness_is_the_mean_return_of_the_keys_episodes() -> None:
     pytest.importorskip("gymnasium", reason="needs gymnasium")
-    problem = tasks.make_problem(config({"id": "CartPole-v1"}, policy={"hidden": []}))
+    problem = problems.make_problem(config({"id": "CartPole-v1"}, policy={"hidden": []}))
     constant = np.zeros(problem.num_params, np.float32)
     constant[-1] = 1.0  # the bias of action 1
     played = [by_hand(make(cfg.EnvConfig(id="CartPole-v1")), seed, 1) for seed in seeds(2)]
@@ -148,21 +149,21 @@ def test_a_mistaken_environment_is_told_in_one_line(env: dict[str, Any], message
     for library in ("gymnasium", "gym", "ale_py"):
         pytest.importorskip(library, reason=f"needs {library}")
     with pytest.raises(ConfigError, match=message) as raised:
-        tasks.make_problem(config(env))
+        problems.make_problem(config(env))
     assert "\n" not in str(raised.value)
 
 
 def test_a_missing_extra_is_named_with_its_command(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "gymnasium", None)
     with pytest.raises(ConfigError, match=r"pip install 'gamaml\[gymnasium\]'"):
-        tasks.make_problem(config({"id": "CartPole-v1"}))
+        problems.make_problem(config({"id": "CartPole-v1"}))
 
 
 def test_gaussian_actions_follow_from_the_key() -> None:
     pytest.importorskip("mujoco", reason="needs mujoco")
     mapping = {"id": "HalfCheetah-v5", "max_steps": 20}
-    drawn = tasks.make_problem(config(mapping, policy={"sampled": True, "std": 0.3}))
-    still = tasks.make_problem(config(mapping))
+    drawn = problems.make_problem(config(mapping, policy={"sampled": True, "std": 0.3}))
+    still = problems.make_problem(config(mapping))
     assert drawn.num_params == still.num_params + 1  # the evolved log std
     params = params_of(drawn)
     assert drawn.evaluate(params, key(1)).fitness == drawn.evaluate(params, key(1)).fitness
@@ -172,7 +173,7 @@ def test_gaussian_actions_follow_from_the_key() -> None:
 
 def test_normalised_observations_have_the_constants_of_the_run() -> None:
     pytest.importorskip("mujoco", reason="needs mujoco")
-    problem = tasks.make_problem(config({"id": "HalfCheetah-v5", "max_steps": 5, "normalise_steps": 300}))
+    problem = problems.make_problem(config({"id": "HalfCheetah-v5", "max_steps": 5, "normalise_steps": 300}))
     assert isinstance(problem, HostProblem)
     constants = problem.measure_constants()
     assert {name: array.dtype for name, array in constants.items()} == dict.fromkeys(
@@ -198,7 +199,7 @@ def test_pictures_are_not_normalised() -> None:
     mapping = {"task": {"name": "m:Task"}, "inner": {"rounds": 0}, "stop": {"generations": 1}}
     mapping |= {"env": {"normalise_steps": 10}, "policy": {"network": "nature"}}
     with pytest.raises(ConfigError, match=r"^env.normalise_steps=10: expected observations that are no pictures, got "):
-        tasks.make_problem(cfg.from_mapping(mapping), Sees(""))
+        problems.make_problem(cfg.from_mapping(mapping), Sees(""))
 
 
 class Space:
@@ -242,7 +243,7 @@ class Task:
 def faulty(way: str, **env: Any) -> tuple[Any, Task]:
     task = Task(way)
     mapping = {"task": {"name": "m:Task"}, "env": env, "inner": {"rounds": 0, "num_tasks": 1, "episodes": 1}}
-    return tasks.make_problem(cfg.from_mapping({**mapping, "stop": {"generations": 1}}), task), task
+    return problems.make_problem(cfg.from_mapping({**mapping, "stop": {"generations": 1}}), task), task
 
 
 ENDLESS = {"max_steps": 4, "cut_is_fault": True}
@@ -288,7 +289,7 @@ def test_one_entry_that_is_not_finite_is_found_and_large_ones_are_not(shape: tup
             return Fixed("")
 
     mapping = {"task": {"name": "m:Fixes"}, "inner": {"rounds": 0}, "stop": {"generations": 1}}
-    problem = tasks.make_problem(cfg.from_mapping(mapping), Fixes())
+    problem = problems.make_problem(cfg.from_mapping(mapping), Fixes())
     observation = np.full(shape, 1e38, np.float32)
     problem.evaluate(np.zeros(problem.num_params, np.float32), key())
     observation[..., -1] = bad
@@ -314,7 +315,7 @@ def test_a_problem_tells_what_its_environments_say_of_themselves() -> None:
             return Told(self.way)
 
     mapping = {"task": {"name": "m:Task"}, "inner": {"rounds": 0}, "stop": {"generations": 1}}
-    silent, telling = (tasks.make_problem(cfg.from_mapping(mapping), task("")) for task in (Task, Tells))
+    silent, telling = (problems.make_problem(cfg.from_mapping(mapping), task("")) for task in (Task, Tells))
     assert isinstance(silent, HostProblem) and isinstance(telling, HostProblem)
     assert (silent.reproducible, silent.environment_versions) == (True, {})
     assert (telling.reproducible, telling.environment_versions) == (False, {"env.simulator": "1.2"})
@@ -352,13 +353,14 @@ def test_an_isolated_environment_is_the_same_and_its_crash_is_marked(tmp_path: P
         (tmp_path / f"{name}.py").write_text(textwrap.dedent(module).replace("CRASH", str(crash)))
     program = """
         import numpy as np
-        from gamaml import config as cfg, tasks, streams
+        from gamaml import config as cfg, problems
+        from gamaml.evolution import streams
         from gamaml.types import EvaluationKey
         key = EvaluationKey(streams.key(1, streams.Purpose.TASKS), streams.key(1, streams.Purpose.EPISODES))
         for name in ("sound", "broken"):
             mapping = {"env": {"id": f"{name}:Env", "isolate": True, "on_fault": "mark"},
                        "inner": {"rounds": 0, "num_tasks": 1, "episodes": 1}, "stop": {"generations": 1}}
-            problem = tasks.make_problem(cfg.from_mapping(mapping))
+            problem = problems.make_problem(cfg.from_mapping(mapping))
             found = problem.evaluate(np.zeros(problem.num_params, np.float32), key)
             print(name, found.fitness, found.fault)
     """
@@ -379,6 +381,6 @@ def test_an_environment_that_hangs_in_its_own_process_is_never_marked() -> None:
             return Hung("hangs")
 
     mapping = {"task": {"name": "m:Hangs"}, "env": {"on_fault": "mark"}, "inner": {"rounds": 0}}
-    problem = tasks.make_problem(cfg.from_mapping({**mapping, "stop": {"generations": 1}}), Hangs())
+    problem = problems.make_problem(cfg.from_mapping({**mapping, "stop": {"generations": 1}}), Hangs())
     with pytest.raises(OverdueError, match="no answer to step"):
         problem.evaluate(params_of(problem), key())

@@ -16,23 +16,24 @@ import numpy as np
 import pytest
 
 from gamaml import config as cfg
-from gamaml import strategy, tasks
+from gamaml import problems
 from gamaml.config import Config
+from gamaml.engine.evaluation import child_key
 from gamaml.envs.spaces import Spaces
 from gamaml.errors import ConfigError
-from gamaml.evaluate import child_key
-from gamaml.gradient import GradientMAML
-from gamaml.maml.host import HostUpdates
-from gamaml.maml.learners import LOSSES
-from gamaml.maml.loop import adapted_loss, policy_loss, rl_learner, update
-from gamaml.maml.optimisers import OPTIMISERS
-from gamaml.maml.start import start_jax
-from gamaml.noise import LazyNoise
+from gamaml.evolution import strategy
+from gamaml.evolution.gradient_maml import GradientMAML
+from gamaml.evolution.noise_table import LazyNoise
+from gamaml.inner.learners import LOSSES
+from gamaml.inner.loop import adapted_loss, policy_loss, rl_learner, update
+from gamaml.inner.optimisers import OPTIMISERS
+from gamaml.inner.start_jax import start_jax
 from gamaml.policies import mlp
 from gamaml.policies.flat import Layout
 from gamaml.policies.vector import Learning
-from gamaml.rl.episodes import Recording
-from gamaml.rl.host import HostProblem
+from gamaml.problems.host_problem import HostProblem
+from gamaml.problems.host_updates import HostUpdates
+from gamaml.rollouts.host_rollout import Recording
 from gamaml.types import EvaluationKey, Float32Array, Float64Array
 
 
@@ -141,7 +142,7 @@ def slopes(function: Callable[[Float64Array], float], at: Float64Array, size: fl
 def test_the_gradient_is_the_one_made_by_hand(first_order: bool, discrete: bool, rounds: int) -> None:
     inner = {"rounds": rounds, "num_tasks": 1, "step_size_gene": "global"}
     settings = linear(inner, first_order=first_order)
-    problem = tasks.make_problem(settings, Walks(discrete=discrete))
+    problem = problems.make_problem(settings, Walks(discrete=discrete))
     assert isinstance(problem, HostProblem)
     params = initial(problem)
     found = problem.gradient(params, key_of(settings))
@@ -241,7 +242,7 @@ def test_host_and_jax_tasks_have_the_same_gradient_of_the_same_batches(
 def walks(**inner: Any) -> tuple[Config, Walks, HostProblem]:
     inner = {"rounds": 2, "num_tasks": 3, "episodes": 4, **inner}
     settings, task = config(policy={"hidden": [4]}, inner=inner), Walks()
-    problem = tasks.make_problem(settings, task)
+    problem = problems.make_problem(settings, task)
     assert isinstance(problem, HostProblem)
     return settings, task, problem
 
@@ -249,7 +250,7 @@ def walks(**inner: Any) -> tuple[Config, Walks, HostProblem]:
 def test_an_evaluation_is_that_of_the_other_strategies_and_its_gradient_takes_no_further_step() -> None:
     settings, task, problem = walks()
     params, key = initial(problem), key_of(settings)
-    expected = tasks.make_problem(dataclasses.replace(settings, strategy="ga"), Walks()).evaluate(params, key)
+    expected = problems.make_problem(dataclasses.replace(settings, strategy="ga"), Walks()).evaluate(params, key)
     found = problem.evaluate(params, key)
     assert found.returns.tobytes() == expected.returns.tobytes()
     assert (found.fitness, found.steps) == (expected.fitness, expected.steps)
@@ -288,7 +289,7 @@ def test_updates_that_diverge_have_no_gradient() -> None:
 def test_60_updates_raise_the_return_after_adaptation() -> None:
     inner = {"rounds": 1, "num_tasks": 4, "episodes": 10, "step_size": 0.1}
     settings = config(policy={"hidden": [8], "std": 0.3}, inner=inner, maml={"step_size": 0.02})
-    chosen, problem = strategy.make(settings), tasks.make_problem(settings, Walks())
+    chosen, problem = strategy.make(settings), problems.make_problem(settings, Walks())
     assert isinstance(chosen, GradientMAML)
     noise, state = LazyNoise(size=100_000, seed=5), chosen.initial(settings.seed, 1000)
     vectors = chosen.vectors(state, [], noise, problem, 0, problem.num_params)
@@ -304,10 +305,10 @@ def test_what_one_candidate_cannot_go_on_with_is_refused() -> None:
     inner = {"rounds": 1, "num_tasks": 1}
     marked = config(inner=inner, env={"on_fault": "mark"})
     with pytest.raises(ConfigError, match=r'^env.on_fault=.mark.: expected "stop" with strategy = "maml", whose one'):
-        tasks.make_problem(marked, Walks())
+        problems.make_problem(marked, Walks())
 
     class Careless(Walks):
         reproducible = False
 
     with pytest.raises(ConfigError, match=r'^strategy="maml": expected a task whose seed decides an episode, since'):
-        tasks.make_problem(config(inner=inner), Careless())
+        problems.make_problem(config(inner=inner), Careless())

@@ -15,19 +15,20 @@ import numpy as np
 import pytest
 
 from gamaml import config as cfg
-from gamaml import streams, tasks
+from gamaml import problems
 from gamaml.envs.spaces import Spaces
 from gamaml.errors import ConfigError
-from gamaml.maml.host import HostUpdates, host_problem
-from gamaml.maml.learners import LOSSES
-from gamaml.maml.loop import rl_learner, update
-from gamaml.maml.optimisers import optimiser_of
-from gamaml.maml.start import start_jax
+from gamaml.evolution import streams
+from gamaml.inner.learners import LOSSES
+from gamaml.inner.loop import rl_learner, update
+from gamaml.inner.optimisers import optimiser_of
+from gamaml.inner.start_jax import start_jax
 from gamaml.policies import mlp
 from gamaml.policies.flat import Layout
 from gamaml.policies.vector import Learning
-from gamaml.rl.episodes import EnvironmentFault, Recording
-from gamaml.rl.host import HostProblem
+from gamaml.problems.host_problem import HostProblem
+from gamaml.problems.host_updates import HostUpdates, host_problem
+from gamaml.rollouts.host_rollout import EnvironmentFault, Recording
 from gamaml.types import EvaluationKey
 
 ROOT = Path(__file__).parents[2]
@@ -192,7 +193,7 @@ class Kept(Lines):
 @pytest.mark.parametrize("learner", ["reinforce", "actor_critic"])
 def test_a_class_with_make_env_and_sample_adapts(discrete: bool, learner: str) -> None:
     run = config(learner=learner, episodes=20, step_size=0.5, num_tasks=4)
-    problem = tasks.make_problem(run, Lines(discrete=discrete))
+    problem = problems.make_problem(run, Lines(discrete=discrete))
     result = problem.evaluate(params_of(problem), key())
     assert (problem.metric, problem.num_rounds, result.returns.shape) == ("return", 2, (3,))
     assert result.fitness == pytest.approx(float(result.returns[-1]))
@@ -216,7 +217,7 @@ def test_reinforce_climbs_a_two_armed_bandit_as_its_closed_form_says() -> None:
 
     policy = {"hidden": []}
     run = config(policy, rounds=1, num_tasks=1, episodes=4000, step_size=2.0, normalise_advantages=False)
-    problem = tasks.make_problem(run, Arms())
+    problem = problems.make_problem(run, Arms())
     logit = math.log(0.3 / 0.7)
     params = np.array([0, 0, 0, 0, logit, 0], np.float32)
     returns = problem.evaluate(params, key()).returns
@@ -226,7 +227,7 @@ def test_reinforce_climbs_a_two_armed_bandit_as_its_closed_form_says() -> None:
 
 
 def test_what_is_recorded_is_what_the_network_saw_and_drew() -> None:
-    problem = tasks.make_problem(config({"std": 5.0}, rounds=1, num_tasks=1), Kept())
+    problem = problems.make_problem(config({"std": 5.0}, rounds=1, num_tasks=1), Kept())
     assert isinstance(problem, HostProblem)
     problem.evaluate(params_of(problem), key())
     recording, env = problem._recordings[0], problem._env
@@ -247,7 +248,7 @@ def test_what_is_recorded_is_what_the_network_saw_and_drew() -> None:
 
 
 def test_an_evaluation_depends_on_parameters_and_key_alone() -> None:
-    problem = tasks.make_problem(config(step_size_gene="layer"), Lines())
+    problem = problems.make_problem(config(step_size_gene="layer"), Lines())
     params = params_of(problem)
     first = problem.evaluate(params, key(1))
     copy = params.copy()
@@ -256,20 +257,20 @@ def test_an_evaluation_depends_on_parameters_and_key_alone() -> None:
     assert again.returns.tobytes() == first.returns.tobytes() != other.returns.tobytes()
     assert (again.fitness, again.scalars) == (first.fitness, first.scalars)
     np.testing.assert_array_equal(params, copy)
-    fresh = tasks.make_problem(config(step_size_gene="layer"), Lines())
+    fresh = problems.make_problem(config(step_size_gene="layer"), Lines())
     assert fresh.evaluate(params, key(1)).returns.tobytes() == first.returns.tobytes()
 
 
 def test_every_step_of_every_round_is_counted() -> None:
-    problem = tasks.make_problem(config(), Kept(length=20))  # cut at the horizon
+    problem = problems.make_problem(config(), Kept(length=20))  # cut at the horizon
     assert problem.evaluate(params_of(problem), key()).steps == 2 * 3 * 3 * Kept.horizon
 
 
 def test_one_environment_serves_all_tasks_if_it_can_be_told_its_task() -> None:
     kept, made = Kept(), Lines()
-    problems = [tasks.make_problem(config(num_tasks=6), task) for task in (kept, made)]
-    params = params_of(problems[0])
-    found = [problem.evaluate(params, key()) for problem in problems]
+    both = [problems.make_problem(config(num_tasks=6), task) for task in (kept, made)]
+    params = params_of(both[0])
+    found = [problem.evaluate(params, key()) for problem in both]
     assert found[0].returns.tobytes() == found[1].returns.tobytes()
     assert (len(kept.made), kept.made[0].closed) == (1, False)
     assert len(made.made) == 1 + 6 and all(env.closed for env in made.made)
@@ -282,7 +283,7 @@ def test_tasks_can_be_drawn_together() -> None:
             return [(-1.0) ** index for index in range(number)]
 
     task = Both()
-    problem = tasks.make_problem(config(num_tasks=4), task)
+    problem = problems.make_problem(config(num_tasks=4), task)
     problem.evaluate(params_of(problem), key())
     assert task.told[-4:] == [1, -1, 1, -1]
 
@@ -292,7 +293,7 @@ def test_too_few_tasks_are_refused() -> None:
         def sample_many(self, generator: np.random.Generator, number: int) -> list[float]:
             return [1.0]
 
-    problem = tasks.make_problem(config(num_tasks=4), Short())
+    problem = problems.make_problem(config(num_tasks=4), Short())
     with pytest.raises(ConfigError, match=r"expected sample_many\(generator, 4\) to give 4 tasks, got 1"):
         problem.evaluate(params_of(problem), key())
 
@@ -331,21 +332,21 @@ def test_a_fault_marks_the_child_in_all_rounds() -> None:
         def make_env(self, task: Any) -> Line:
             return Breaks(task)
 
-    problem = tasks.make_problem(config(env={"on_fault": "mark"}), Task())
+    problem = problems.make_problem(config(env={"on_fault": "mark"}), Task())
     found = problem.evaluate(params_of(problem), key())
     assert found.fault and np.isnan(found.returns).tolist() == [True] * 3
-    problem = tasks.make_problem(config(), Task())
+    problem = problems.make_problem(config(), Task())
     with pytest.raises(EnvironmentFault, match="the joint broke"):
         problem.evaluate(params_of(problem), key())
 
 
 def test_convolutional_networks_have_no_inner_updates() -> None:
     with pytest.raises(ConfigError, match="policy.network='nature': expected \"mlp\" with inner.rounds=2"):
-        tasks.make_problem(config({"network": "nature", "hidden": [100, 100]}), Lines())
+        problems.make_problem(config({"network": "nature", "hidden": [100, 100]}), Lines())
 
 
 def test_the_nan_of_one_child_stays_its_own() -> None:
-    problem = tasks.make_problem(config(), Lines())
+    problem = problems.make_problem(config(), Lines())
     params = params_of(problem)
     expected = problem.evaluate(params, key()).returns.tobytes()
     broken = params.copy()
@@ -353,7 +354,7 @@ def test_the_nan_of_one_child_stays_its_own() -> None:
     assert np.isnan(problem.evaluate(broken, key()).fitness)
     assert problem.evaluate(params, key()).returns.tobytes() == expected
     # A step of 1e9 ends the task before an environment meets the outcome.
-    diverged = tasks.make_problem(config(step_size=1e9), Lines()).evaluate(params, key())
+    diverged = problems.make_problem(config(step_size=1e9), Lines()).evaluate(params, key())
     assert np.isfinite(diverged.returns).tolist() == [True, False, False] and not diverged.fault
 
 
@@ -366,7 +367,7 @@ def test_the_custom_environment_is_under_25_lines_and_adapts() -> None:
     assert sum(bool(line.strip()) for line in text.splitlines()) < 25
     task = runpy.run_path(str(CUSTOM_ENV))["Swapped"]()
     run = config({"hidden": [16]}, rounds=1, episodes=20, step_size=1.0, optimiser="adam")
-    problem = tasks.make_problem(run, task)
+    problem = problems.make_problem(run, task)
     result = problem.evaluate(params_of(problem), key())
     assert result.returns[0] > 9 and np.isfinite(result.returns).all()
     assert result.steps < 2 * 2 * 20 * task.horizon

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from run_examples import example_config, example_generations, example_header, write_example
 
-from gamaml import inspect
+from gamaml.commands import inspect
 from gamaml.errors import ConfigError
 from gamaml.runlog import CurrentFile, RunLog, load, sidecar
 

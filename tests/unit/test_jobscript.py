@@ -16,8 +16,8 @@ from typing import Any
 import pytest
 
 from gamaml.errors import ConfigError
-from gamaml.jobscript import Job, Task, script
-from gamaml.site import Site
+from gamaml.slurm.job_script import Job, Task, script
+from gamaml.slurm.site import Site
 
 ROOT = Path(__file__).parents[2]
 GOLDEN = Path(__file__).parent / "golden" / "quoted.sbatch"
@@ -220,7 +220,7 @@ def test_a_run_whose_launcher_is_killed_over_a_silent_node_is_requeued(code: int
     temporary = cluster.folder / "tmp"
     temporary.mkdir()
     cluster.environment["TMPDIR"] = str(temporary)
-    ask = "from gamaml.parallel.launcher import ask_for_restart; ask_for_restart()"
+    ask = "from gamaml.job.launcher import ask_for_restart; ask_for_restart()"
     cluster.run = f"{sys.executable} -c {shlex.quote(ask)}; exit {code}"
     assert finish(cluster.start())[0] == end
     assert cluster.calls("scontrol") == (["scontrol requeue 12"] if end == 75 else [])
@@ -228,7 +228,7 @@ def test_a_run_whose_launcher_is_killed_over_a_silent_node_is_requeued(code: int
 
 
 def test_a_launcher_that_waits_for_a_silent_node_is_killed(cluster: Cluster) -> None:
-    ask = "from gamaml.parallel.launcher import ask_for_restart; ask_for_restart()"
+    ask = "from gamaml.job.launcher import ask_for_restart; ask_for_restart()"
     cluster.run = f"{sys.executable} -c {shlex.quote(ask)}; exec sleep 60"
     started = time.monotonic()
     assert finish(cluster.start())[0] == 75

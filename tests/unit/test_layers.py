@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import ast
+import itertools
+import re
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,42 +15,39 @@ import pytest
 SOURCE = Path(__file__).parents[2] / "src" / "gamaml"
 
 ORDER = (
-    ("errors", "types", "versions", "words"),
-    ("config", "streams", "pictures", "site", "derivative"),
-    ("sweep", "jobscript", "scheduler"),
-    ("noise", "population"),
+    ("errors", "types"),
+    ("config",),
+    ("evolution",),
     ("envs", "policies"),
-    ("rl",),
-    ("maml",),
+    ("rollouts",),
+    ("inner",),
+    ("problems",),
     ("tasks",),
-    ("ga",),
-    ("es",),
-    ("gradient",),
-    ("strategy",),
-    ("evaluate", "parallel"),
+    ("job",),
+    ("parallel",),
     ("runlog",),
-    ("writer", "worker"),
-    ("evolve",),
     ("engine",),
-    ("train", "inspect", "replay", "adapt", "export", "progress", "submit", "preflight"),
-    ("status",),
+    ("api",),
+    ("slurm",),
+    ("commands",),
     ("cli",),
     ("__main__",),
 )
-"""From the lowest layer to the highest. A module imports from rows above it, and from its own package."""
+"""From the lowest layer to the highest: folders, and the files beside them. A module imports from rows above its own,
+and from its own folder."""
 
 ROW = {name: row for row, names in enumerate(ORDER) for name in names}
 
 ALLOWED = {
-    "mpi4py": ("parallel",),
+    "mpi4py": ("parallel", "job.mpi_library"),
     "h5py": ("runlog",),
-    "matplotlib": ("pictures",),
-    "rich": ("progress",),
-    "jax": ("maml", "rl", "policies", "tasks"),
+    "matplotlib": ("commands.pictures",),
+    "rich": ("commands.progress",),
+    "jax": ("inner", "rollouts", "policies", "tasks"),
     "ale_py": ("envs",),
     "argparse": ("cli",),
 }
-"""The only modules that import these libraries."""
+"""The only folders and modules that import these libraries."""
 
 
 @dataclass(frozen=True)
@@ -105,6 +105,19 @@ def test_every_module_has_a_place_in_the_order() -> None:
     assert {top(name) for name in MODULES} == set(ROW)
 
 
+def test_contributing_shows_this_order() -> None:
+    lines = (SOURCE.parents[1] / "CONTRIBUTING.md").read_text().splitlines()
+    first = lines.index("| layer | holds |") + 2
+    table = itertools.takewhile(lambda line: line.startswith("|"), lines[first:])
+    shown = tuple(tuple(re.findall(r"`(\w+)`", row.split("|")[1])) for row in table)
+    assert shown == tuple(names for names in reversed(ORDER) if names != ("__main__",))
+
+
+def test_no_two_modules_share_a_name() -> None:
+    names = Counter(name.rpartition(".")[2] for name in MODULES)
+    assert [name for name, number in names.items() if number > 1 and name != "__init__"] == []
+
+
 @pytest.mark.parametrize("module", MODULES)
 def test_imports_go_down_the_layers_only(module: str) -> None:
     for found in imports(TREES[module]):
@@ -117,8 +130,8 @@ def test_imports_go_down_the_layers_only(module: str) -> None:
 
 @pytest.mark.parametrize("library", ALLOWED)
 def test_a_library_is_imported_by_its_owners_only(library: str) -> None:
-    users = {top(name) for name, tree in TREES.items() for found in imports(tree) if top(found.target) == library}
-    assert users <= set(ALLOWED[library])
+    users = {name for name, tree in TREES.items() for found in imports(tree) if top(found.target) == library}
+    assert {name for name in users if not {name, top(name)} & set(ALLOWED[library])} == set()
 
 
 def test_the_tops_of_modules_import_no_jax_but_where_it_is_at_home() -> None:
@@ -127,16 +140,16 @@ def test_the_tops_of_modules_import_no_jax_but_where_it_is_at_home() -> None:
         "policies.cnn",
         "policies.flat",
         "policies.gru",
-        "policies.memory",
+        "policies.recurrent",
         "policies.tcn",
         "policies.vector",
-        "tasks.registry",
-        "tasks.kinds",
-        "tasks.__init__",
-        "maml.problem",
-        "maml.host",
-        "rl.host",
-        "rl.episodes",
+        "problems.registry",
+        "problems.task_kinds",
+        "problems.__init__",
+        "problems.jax_problem",
+        "problems.host_updates",
+        "problems.host_problem",
+        "rollouts.host_rollout",
     )
     for name in light:
         statements = [node for node in TREES[name].body if isinstance(node, ast.Import | ast.ImportFrom)]
@@ -151,9 +164,9 @@ def test_argv_is_read_by_the_command_line_only() -> None:
 
 def test_environment_variables_are_read_at_the_edges_only() -> None:
     users = {top(name) for name, tree in TREES.items() if list(reads(tree, "os", "environ", "getenv", "putenv"))}
-    # JAX takes its number of threads and its platform from the environment, so `maml` has to set them there; `envs`
+    # JAX takes its number of threads and its platform from the environment, so `inner` has to set them there; `envs`
     # gives another interpreter what it inherits of the environment.
-    assert users <= {"cli", "parallel", "maml", "envs"}
+    assert users <= {"cli", "job", "parallel", "inner", "envs"}
 
 
 def test_only_the_command_line_prints() -> None:

@@ -6,8 +6,9 @@ import sys
 import numpy as np
 
 from gamaml import config as cfg
-from gamaml.parallel.layout import Layout, aligned, board_nbytes, job_info
-from gamaml.population import LINEAGE_DTYPE, record_dtype
+from gamaml.evolution.candidates import LINEAGE_DTYPE
+from gamaml.evolution.records import record_dtype
+from gamaml.job.sizes import Layout, aligned, board_nbytes, job_info
 
 
 class Problem:
@@ -39,5 +40,5 @@ def test_a_node_holds_one_table_and_every_population() -> None:
 
 
 def test_sizes_are_known_without_mpi() -> None:
-    script = "import sys, gamaml.parallel.layout; sys.exit('mpi4py' in sys.modules)"
+    script = "import sys, gamaml.job.sizes; sys.exit('mpi4py' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", script], check=False).returncode == 0

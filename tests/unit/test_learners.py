@@ -15,19 +15,19 @@ import numpy as np
 import pytest
 
 from gamaml import config as cfg
-from gamaml import streams, tasks
+from gamaml import problems
 from gamaml.config import InnerConfig, PolicyConfig
 from gamaml.errors import ConfigError
-from gamaml.maml import learners
-from gamaml.maml.learners import LOSSES, policy_of, settings_of
-from gamaml.maml.loop import update
-from gamaml.maml.optimisers import OPTIMISERS
-from gamaml.maml.problem import rl_problem, supervised_problem
-from gamaml.maml.start import start_jax
+from gamaml.evolution import streams
+from gamaml.inner import advantages, learners
+from gamaml.inner.learners import LOSSES, policy_of, settings_of
+from gamaml.inner.loop import update
+from gamaml.inner.objective import Settings
+from gamaml.inner.optimisers import OPTIMISERS
+from gamaml.inner.start_jax import start_jax
 from gamaml.policies import mlp
-from gamaml.rl import advantages
-from gamaml.rl.policy import Settings
-from gamaml.rl.rollout import Trajectory
+from gamaml.problems.jax_problem import rl_problem, supervised_problem
+from gamaml.rollouts.jax_rollout import Trajectory
 from gamaml.types import EvaluationKey
 
 
@@ -394,14 +394,14 @@ def own_module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
 
 
 def test_a_learner_of_the_users_own_is_one_function(own_module: str) -> None:
-    problem = tasks.make_problem(config(learner=f"{own_module}:climb", step_size=0.02), Corridor())
+    problem = problems.make_problem(config(learner=f"{own_module}:climb", step_size=0.02), Corridor())
     params = problem.initial(np.random.default_rng(0).standard_normal(problem.num_params, np.float32))
     returns = problem.evaluate(params, KEY).returns
     assert returns[-1] > returns[0] + 0.2
 
 
 def test_a_learner_of_the_users_own_has_a_critic_if_it_says_so(own_module: str) -> None:
-    problem = tasks.make_problem(config(learner=f"{own_module}:valued"), Corridor())
+    problem = problems.make_problem(config(learner=f"{own_module}:valued"), Corridor())
     assert problem.num_params == 2 * 13 + 1
     assert np.isfinite(problem.evaluate(np.zeros(27, np.float32), KEY).returns).all()
 
@@ -413,7 +413,7 @@ def test_the_learner_on_the_page_learns(tmp_path: Path, monkeypatch: pytest.Monk
     )
     (tmp_path / "learner_of_the_page.py").write_text(block)
     monkeypatch.syspath_prepend(tmp_path)
-    problem = tasks.make_problem(config(learner="learner_of_the_page:whole_return", step_size=0.02), Corridor())
+    problem = problems.make_problem(config(learner="learner_of_the_page:whole_return", step_size=0.02), Corridor())
     params = problem.initial(np.random.default_rng(0).standard_normal(problem.num_params, np.float32))
     returns = problem.evaluate(params, KEY).returns
     assert returns[-1] > returns[0] + 0.2
@@ -429,11 +429,11 @@ def test_the_learner_on_the_page_learns(tmp_path: Path, monkeypatch: pytest.Monk
 )
 def test_a_mistaken_learner_is_told_in_one_line(own_module: str, learner: str, message: str) -> None:
     with pytest.raises(ConfigError, match=f"inner.learner='{learner}': {message}"):
-        tasks.make_problem(config(learner=learner), Corridor())
+        problems.make_problem(config(learner=learner), Corridor())
 
 
 def test_a_loss_that_is_no_scalar_is_refused_by_name(own_module: str) -> None:
-    problem: Any = tasks.make_problem(config(learner=f"{own_module}:no_scalar"), Corridor())
+    problem: Any = problems.make_problem(config(learner=f"{own_module}:no_scalar"), Corridor())
     with pytest.raises(TypeError, match=r"inner.learner=own_losses:no_scalar: expected float32\[\], got float32 of"):
         problem.warm_up()
 
@@ -464,7 +464,7 @@ def test_mistakes_in_the_inner_loop_are_told_in_one_line(inner: dict[str, Any], 
 )
 def test_a_supervised_task_takes_no_learner(inner: dict[str, Any], name: str) -> None:
     with pytest.raises(ConfigError, match=f"inner.{name}=.*whose loss|inner.{name}=.*its own loss"):
-        tasks.make_problem(config(**inner), Bowl())
+        problems.make_problem(config(**inner), Bowl())
 
 
 def test_the_networks_of_actor_and_critic_are_told_apart() -> None:

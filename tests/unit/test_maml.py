@@ -14,12 +14,12 @@ import numpy as np
 import pytest
 
 from gamaml import config as cfg
-from gamaml import streams
-from gamaml.maml import problem as maml_problem
-from gamaml.maml.loop import Learner, Measured, adapt, supervised_learner
-from gamaml.maml.problem import InnerLoopProblem, rl_problem, supervised_problem
-from gamaml.maml.start import cache_folder, start_jax
+from gamaml.evolution import streams
+from gamaml.inner.loop import Learner, Measured, adapt, supervised_learner
+from gamaml.inner.start_jax import cache_folder, start_jax
 from gamaml.policies import mlp
+from gamaml.problems import jax_problem as maml_problem
+from gamaml.problems.jax_problem import InnerLoopProblem, rl_problem, supervised_problem
 from gamaml.types import Evaluation, EvaluationKey
 
 
@@ -342,7 +342,7 @@ def test_a_jax_that_runs_with_several_threads_is_refused_with_the_remedy() -> No
         import jax
         jax.devices()
         from gamaml.errors import LaunchError
-        from gamaml.maml.start import start_jax
+        from gamaml.inner.start_jax import start_jax
         try:
             start_jax()
         except LaunchError as error:
@@ -357,7 +357,7 @@ def test_a_jax_that_runs_with_one_thread_on_the_cpu_is_accepted() -> None:
     program = """
         import jax
         jax.devices()
-        from gamaml.maml.start import start_jax
+        from gamaml.inner.start_jax import start_jax
         start_jax()
         print(jax.default_backend())
     """
@@ -367,7 +367,7 @@ def test_a_jax_that_runs_with_one_thread_on_the_cpu_is_accepted() -> None:
 def test_a_cache_folder_that_cannot_be_made_costs_nothing_but_time(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     program = """
-        from gamaml.maml.start import start_jax
+        from gamaml.inner.start_jax import start_jax
         start_jax()
         import jax
         print(float(jax.jit(lambda x: x + 1)(1.0)), jax.config.jax_compilation_cache_dir)
@@ -378,7 +378,7 @@ def test_a_cache_folder_that_cannot_be_made_costs_nothing_but_time(tmp_path: Pat
 
 def test_programs_are_kept_in_the_cache_folder(tmp_path: Path) -> None:
     program = """
-        from gamaml.maml.start import start_jax
+        from gamaml.inner.start_jax import start_jax
         start_jax()
         import jax
         jax.jit(lambda x: x + 1)(1.0).block_until_ready()

@@ -7,7 +7,13 @@ from pathlib import Path
 
 import pytest
 
-from gamaml.parallel.memory import MIB, RESERVE, Demand, measure, shortage
+from gamaml.job.node_memory import (
+    MIB,
+    RESERVE,
+    Demand,
+    measure,
+    shortage,
+)
 
 DEMAND = Demand("host1", ("boot1", 5), ("boot1", "0::/job"), 100 * MIB, 200 * MIB, None, "/dev/shm")
 

@@ -10,12 +10,13 @@ import numpy as np
 import pytest
 
 from gamaml import config as cfg
-from gamaml import tasks
+from gamaml import problems
 from gamaml.errors import ConfigError
-from gamaml.maml.start import start_jax
-from gamaml.policies import gru, memory, tcn
-from gamaml.policies.memory import Recurrent
-from gamaml.rl.rollout import returns, rollout
+from gamaml.inner.start_jax import start_jax
+from gamaml.policies import gru, tcn
+from gamaml.policies import recurrent as memory
+from gamaml.policies.recurrent import Recurrent
+from gamaml.rollouts.jax_rollout import returns, rollout
 
 RANDOM = np.random.Generator(np.random.SFC64(1))
 
@@ -139,7 +140,7 @@ def config(network: str, **changes: dict[str, Any]) -> cfg.Config:
 
 @pytest.mark.parametrize(("network", "num_params"), [("gru", 7 * 12 + 4 * 12 + 12 + 25), ("tcn", 2 * 7 * 4 + 4 + 25)])
 def test_a_network_with_memory_has_its_own_parameters(network: str, num_params: int) -> None:
-    assert tasks.make_problem(config(network)).num_params == num_params
+    assert problems.make_problem(config(network)).num_params == num_params
 
 
 @pytest.mark.parametrize(
@@ -167,7 +168,7 @@ def test_a_network_with_memory_has_its_own_parameters(network: str, num_params: 
 )
 def test_what_cannot_work_is_refused(network: str, changes: dict[str, Any], message: str) -> None:
     with pytest.raises(ConfigError, match=message):
-        tasks.make_problem(config(network, **changes))
+        problems.make_problem(config(network, **changes))
 
 
 def test_a_policy_with_memory_begins_with_zeros_of_its_sizes() -> None:

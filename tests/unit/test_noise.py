@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gamaml import noise
-from gamaml.noise import CHUNK, LazyNoise, NoiseTable
+from gamaml.evolution import noise_table as noise
+from gamaml.evolution.noise_table import CHUNK, LazyNoise, NoiseTable
 from gamaml.types import Float32Array
 
 PINNED = [0.4784458577632904, -0.18028411269187927, -1.7588534355163574, 1.108698844909668]

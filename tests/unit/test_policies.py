@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gamaml.config import GAConfig, InnerConfig, PolicyConfig
-from gamaml.maml.start import start_jax
+from gamaml.inner.start_jax import start_jax
 from gamaml.policies import gaussian, mlp
 from gamaml.policies.flat import Layout, fan_in
 from gamaml.policies.vector import ParameterVector, fan_in_initial

@@ -10,27 +10,26 @@ from hypothesis import strategies as st
 from run_examples import chain
 
 from gamaml.config import INITIAL_STD
-from gamaml.noise import LazyNoise
-from gamaml.population import (
-    DONE,
-    FAILED,
+from gamaml.evolution.candidates import (
     LINEAGE_DTYPE,
     ROOT,
     UNCHANGED,
     Candidate,
     candidate_at,
-    decode,
-    decode_genome,
-    decode_part,
-    fill_records,
     genome_of,
     genomes_of,
     lineage_dtype,
     lineage_of,
+)
+from gamaml.evolution.decode import (
+    decode,
+    decode_genome,
+    decode_part,
     mean,
     mutate,
-    record_dtype,
 )
+from gamaml.evolution.noise_table import LazyNoise
+from gamaml.evolution.records import DONE, FAILED, fill_records, record_dtype
 from gamaml.types import Evaluation, Float32Array, Records
 
 NUM_PARAMS = 7

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 
 import pytest
 
+from gamaml.commands.preflight import Check, judge_agreement, judge_places, table
 from gamaml.parallel.probe import RankFacts
-from gamaml.preflight import Check, judge_agreement, judge_places, table
 
 RANK = RankFacts(
     rank=0,

@@ -7,9 +7,10 @@ import math
 import numpy as np
 import pytest
 
-from gamaml import progress
+from gamaml.commands import progress
 from gamaml.config import Config, StopConfig, TaskConfig
-from gamaml.population import GenerationInfo, JobInfo
+from gamaml.engine.info import GenerationInfo
+from gamaml.job.job_info import JobInfo
 
 INFO = GenerationInfo(
     population=0,

@@ -3,8 +3,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from gamaml.parallel.rates import NodeRates
-from gamaml.population import record_dtype
+from gamaml.engine.node_rates import NodeRates
+from gamaml.evolution.records import record_dtype
 from gamaml.types import Records
 
 

@@ -11,31 +11,31 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from gamaml import cli, ga, runlog, tasks
+from gamaml import cli, problems, runlog
 from gamaml import config as cfg
+from gamaml.commands.replay import replay, text
 from gamaml.config import Config
-from gamaml.evaluate import Address, child_key, evaluate, reevaluation_key
-from gamaml.noise import LazyNoise
-from gamaml.population import (
+from gamaml.engine.evaluation import Address, child_key, evaluate, reevaluation_key
+from gamaml.evolution import genetic_algorithm as ga
+from gamaml.evolution.candidates import (
     Candidate,
     State,
     candidate_at,
     candidates_of,
-    decode,
-    decode_genome,
     genome_of,
     lineage_of,
-    record_dtype,
 )
-from gamaml.replay import replay, text
+from gamaml.evolution.decode import decode, decode_genome
+from gamaml.evolution.noise_table import LazyNoise
+from gamaml.evolution.records import record_dtype
+from gamaml.job.versions import library_versions, machine_description
 from gamaml.runlog import Generation, Header, RunLog
 from gamaml.types import EvaluationKey, Float32Array, Problem, Records
-from gamaml.versions import library_versions, machine_description
 
 TASK = """
 import numpy as np
 from gamaml import Evaluation
-from gamaml.streams import generator
+from gamaml.evolution.streams import generator
 
 class Toy:
     num_params, num_rounds, scalars, metric, scale = 5, 1, ("spread",), "return", None
@@ -87,7 +87,7 @@ class Loop:
 
     def __init__(self, config: Config, path: Path) -> None:
         self.config, self.path = config, path
-        self.problem: Problem = tasks.make_problem(config)
+        self.problem: Problem = problems.make_problem(config)
         self.noise = LazyNoise(size=config.noise.size, seed=config.noise.seed)
         num_offsets = config.noise.size - self.problem.num_params + 1
         self.state: State = ga.initial_state(config.seed, num_offsets, config.ga.recombine)
@@ -191,7 +191,7 @@ def test_children_of_several_parents_have_the_logged_bits(make_run: RunMaker) ->
 def test_the_mean_of_the_parents_is_that_of_their_parameters(make_run: RunMaker) -> None:
     run = runlog.load(make_run("ga.recombine=2"))
     genomes = [genome_of(candidate_at(parents, 0), list(run.lineage[:1])) for parents in run.lineage[1][:, np.newaxis]]
-    noise, problem = LazyNoise(run.config.noise.size, run.config.noise.seed), tasks.make_problem(run.config)
+    noise, problem = LazyNoise(run.config.noise.size, run.config.noise.seed), problems.make_problem(run.config)
     rows = [decode_genome(genome, noise, problem) for genome in genomes]
     assert rows[0].tobytes() == run.elite_parameters().tobytes()
     np.testing.assert_allclose(run.parents_mean(), np.mean(rows, axis=0), rtol=1e-6)
@@ -280,8 +280,10 @@ def test_a_difference_is_explained_by_what_changed_since_the_run(
     make_run: RunMaker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run = runlog.load(make_run())
-    problem = tasks.make_problem(run.config)
-    monkeypatch.setattr(sys.modules["gamaml.replay"], "library_versions", lambda more: {"numpy": "0.1", "new": "1"})
+    problem = problems.make_problem(run.config)
+    monkeypatch.setattr(
+        sys.modules["gamaml.commands.replay"], "library_versions", lambda more: {"numpy": "0.1", "new": "1"}
+    )
     run.records[0, 1]["returns"] = 0
     result = replay(run, generation=0, index=1, problem=problem)
     assert result.differences == ("returns",)

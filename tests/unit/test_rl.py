@@ -13,11 +13,12 @@ import numpy as np
 import pytest
 
 from gamaml import config as cfg
-from gamaml import streams
-from gamaml.maml.start import start_jax
+from gamaml.errors import ConfigError
+from gamaml.evolution import streams
+from gamaml.inner.start_jax import start_jax
 from gamaml.policies import gaussian
-from gamaml.rl.host import HostProblem
-from gamaml.rl.rollout import Trajectory, returns, rollout
+from gamaml.problems.host_problem import HostProblem
+from gamaml.rollouts.jax_rollout import Trajectory, returns, rollout
 from gamaml.types import EvaluationKey
 
 
@@ -272,7 +273,7 @@ def test_an_environment_of_another_form_is_refused(attributes: dict[str, Any], m
         def make_env(self, task: Any) -> Any:
             return env
 
-    with pytest.raises(cfg.ConfigError, match=message):
+    with pytest.raises(ConfigError, match=message):
         HostProblem(Task(), CONFIG)
 
 
@@ -280,7 +281,8 @@ def test_a_host_problem_never_imports_jax() -> None:
     program = """
         import sys
         import numpy as np
-        from gamaml import config, streams, tasks
+        from gamaml import config, problems
+        from gamaml.evolution import streams
         from gamaml.types import EvaluationKey
 
         class Space: pass
@@ -295,7 +297,7 @@ def test_a_host_problem_never_imports_jax() -> None:
             def make_env(self, task): return Env()
 
         mapping = {"task": {"name": "m:Task"}, "inner": {"rounds": 0}, "stop": {"generations": 1}}
-        problem = tasks.make_problem(config.from_mapping(mapping), task=Task())
+        problem = problems.make_problem(config.from_mapping(mapping), task=Task())
         key = streams.key(1, streams.Purpose.TASKS)
         params = problem.initial(np.ones(problem.num_params, np.float32))
         assert problem.evaluate(params, EvaluationKey(key, key)).fitness == 1.0

@@ -12,9 +12,10 @@ import numpy as np
 import pytest
 
 from gamaml import config as cfg
-from gamaml import streams, tasks
+from gamaml import problems
 from gamaml.envs.bridge import BridgedEnv
 from gamaml.envs.spaces import spaces_of
+from gamaml.evolution import streams
 from gamaml.tasks.roboschool import RoboschoolAntDirection
 from gamaml.types import EvaluationKey
 
@@ -135,7 +136,7 @@ def test_the_ant_adapts_through_the_bridge() -> None:
     mapping = {"task": {"name": "roboschool_ant_direction", "python": str(PYTHON), "horizon": 10}}
     inner = {"rounds": 2, "num_tasks": 2, "episodes": 2}
     config = cfg.from_mapping({**mapping, "inner": inner, "stop": {"generations": 1}})
-    problem = tasks.make_problem(config)
+    problem = problems.make_problem(config)
     key = EvaluationKey(streams.key(1, streams.Purpose.TASKS), streams.key(1, streams.Purpose.EPISODES))
     params = problem.initial(np.random.default_rng(0).standard_normal(problem.num_params, np.float32))
     result = problem.evaluate(params, key)

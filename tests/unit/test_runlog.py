@@ -30,7 +30,8 @@ from run_examples import (
 from gamaml import runlog
 from gamaml.config import Config, StopConfig
 from gamaml.errors import ConfigError, RunFileError
-from gamaml.population import DONE, FAILED, Snapshot
+from gamaml.evolution.candidates import Snapshot
+from gamaml.evolution.records import DONE, FAILED
 from gamaml.runlog import PADDING, CurrentFile, RunLog, load, read_current, summarise
 from gamaml.runlog.header import from_json, to_json
 from gamaml.runlog.journal import FrameType, Journal

@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from gamaml import site
 from gamaml.errors import ConfigError
-from gamaml.site import Site
+from gamaml.slurm import site
+from gamaml.slurm.site import Site
 
 SITES = Path(__file__).parents[2] / "jobscripts" / "sites"
 

@@ -5,8 +5,8 @@ import itertools
 import numpy as np
 import pytest
 
-from gamaml import streams
-from gamaml.streams import Purpose
+from gamaml.evolution import streams
+from gamaml.evolution.streams import Purpose
 
 KEY = [2646980355, 1633337554]
 

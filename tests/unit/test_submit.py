@@ -12,12 +12,14 @@ from pathlib import Path
 import pytest
 from run_examples import example_config, example_header, write_example
 
-from gamaml import cli, scheduler, status, submit
+from gamaml import cli
+from gamaml.commands import status, submit
+from gamaml.commands.submit import Request, seconds_of
+from gamaml.commands.sweep import Sweep
 from gamaml.errors import ConfigError, SchedulerError
-from gamaml.scheduler import QueueState
-from gamaml.site import Site
-from gamaml.submit import Request, seconds_of
-from gamaml.sweep import Sweep
+from gamaml.slurm import scheduler
+from gamaml.slurm.scheduler import QueueState
+from gamaml.slurm.site import Site
 
 NAV = (
     '[task]\nname = "navigation"\n[policy]\nhidden = [8]\n[ga]\npopulation_size = 40\nnum_parents = 4\n'

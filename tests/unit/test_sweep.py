@@ -6,10 +6,16 @@ from pathlib import Path
 import pytest
 
 from gamaml import config as cfg
+from gamaml.commands.sweep import (
+    Sweep,
+    pack,
+    parse_envs,
+    populations_per_job,
+    with_env,
+)
+from gamaml.commands.text import spans
 from gamaml.config import ESConfig
 from gamaml.errors import ConfigError
-from gamaml.sweep import Sweep, pack, parse_envs, populations_per_job, with_env
-from gamaml.words import spans
 
 ENV = '[env]\nid = "ALE/Frostbite-v5"\n[inner]\nrounds = 0\n[stop]\ngenerations = 1\n'
 TASK = '[task]\nname = "navigation"\n[stop]\ngenerations = 1\n'

@@ -16,12 +16,13 @@ import numpy as np
 import pytest
 
 from gamaml import config as cfg
-from gamaml import streams, tasks
+from gamaml import problems
 from gamaml.config import PolicyConfig
 from gamaml.errors import ConfigError
-from gamaml.maml.start import start_jax
+from gamaml.evolution import streams
+from gamaml.inner.start_jax import start_jax
+from gamaml.problems.registry import READY_MADE, task_class
 from gamaml.tasks.navigation import Navigation
-from gamaml.tasks.registry import READY_MADE, task_class
 from gamaml.tasks.sinusoid import Sine, Sinusoid
 from gamaml.types import EvaluationKey, Problem
 
@@ -39,7 +40,7 @@ def config(task: dict[str, Any], **sections: Any) -> cfg.Config:
 
 
 def problem_of(task: object, **sections: Any) -> Problem:
-    return tasks.make_problem(config({"name": "my:Task"}, **sections), task=task)
+    return problems.make_problem(config({"name": "my:Task"}, **sections), task=task)
 
 
 KEY = EvaluationKey(streams.key(1, streams.Purpose.TASKS), streams.key(1, streams.Purpose.EPISODES))
@@ -80,7 +81,7 @@ class Point:
 
 
 def test_every_ready_made_task_is_listed_with_its_settings() -> None:
-    lines = tasks.available()
+    lines = problems.available()
     assert set(lines) == set(READY_MADE)
     assert "Finn et al. 2017, section 5.3" in lines["navigation"] and "horizon = 100" in lines["navigation"]
 
@@ -94,11 +95,11 @@ def test_listed_settings_are_those_of_the_class(name: str) -> None:
 def test_listing_tasks_imports_no_jax_and_making_one_starts_no_device() -> None:
     program = """
         import sys
-        from gamaml import config, tasks
-        tasks.available()
+        from gamaml import config, problems
+        problems.available()
         assert "jax" not in sys.modules
         mapping = {"task": {"name": "sinusoid"}, "stop": {"generations": 1}}
-        tasks.make_problem(config.from_mapping(mapping))
+        problems.make_problem(config.from_mapping(mapping))
         from jax._src import xla_bridge
         assert not xla_bridge.backends_are_initialized()
     """
@@ -106,14 +107,14 @@ def test_listing_tasks_imports_no_jax_and_making_one_starts_no_device() -> None:
 
 
 def test_navigation_has_the_parameters_of_the_papers_network_and_a_std() -> None:
-    problem = tasks.make_problem(config({"name": "navigation"}))
+    problem = problems.make_problem(config({"name": "navigation"}))
     assert problem.num_params == 2 * 100 + 100 + 100 * 100 + 100 + 100 * 2 + 2 + 1
     assert problem.metric == "return"
 
 
 def test_equal_configs_share_a_task_and_other_settings_make_another() -> None:
     def definition(horizon: int) -> object:
-        return vars(tasks.make_problem(config({"name": "navigation", "horizon": horizon})))["_definition"]
+        return vars(problems.make_problem(config({"name": "navigation", "horizon": horizon})))["_definition"]
 
     assert definition(50) is definition(50)
     assert definition(50) is not definition(51)
@@ -147,7 +148,7 @@ def test_navigation_ends_within_a_hundredth_of_the_goal(distance: float, ends: b
 
 
 def test_standing_still_in_navigation_scores_a_sixth_per_step() -> None:
-    problem = tasks.make_problem(
+    problem = problems.make_problem(
         config(
             {"name": "navigation"},
             policy={"hidden": [], "std": 1e-9},
@@ -178,7 +179,7 @@ def test_sinusoid_loss_is_the_mean_squared_error_of_the_wave() -> None:
 
 def test_sinusoid_counts_support_and_query_points() -> None:
     inner = {"rounds": 2, "num_tasks": 3, "step_size": 0.001}
-    problem = tasks.make_problem(
+    problem = problems.make_problem(
         config({"name": "sinusoid", "shots": 5, "query": 7}, policy={"hidden": [4]}, inner=inner)
     )
     result = problem.evaluate(problem.initial(np.ones(problem.num_params, np.float32)), KEY)
@@ -230,7 +231,7 @@ def test_a_dataclass_of_the_current_directory_gets_its_settings(
     )
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "path", list(sys.path))
-    problem = tasks.make_problem(config({"name": "colour_task:Colours", "number": 5}))
+    problem = problems.make_problem(config({"name": "colour_task:Colours", "number": 5}))
     assert problem.num_params == 5
     for settings, message in (
         ({}, "task.number: expected a value, got none; task 'colour_task:Colours' requires it below [task]"),
@@ -243,10 +244,10 @@ def test_a_dataclass_of_the_current_directory_gets_its_settings(
         ),
     ):
         with pytest.raises(ConfigError) as caught:
-            tasks.make_problem(config({"name": "colour_task:Colours", **settings}))
+            problems.make_problem(config({"name": "colour_task:Colours", **settings}))
         assert str(caught.value) == message
     with pytest.raises(ConfigError, match="expected a class 'Colour' in module 'colour_task', got none; did you mean"):
-        tasks.make_problem(config({"name": "colour_task:Colour"}))
+        problems.make_problem(config({"name": "colour_task:Colour"}))
 
 
 def test_an_import_error_inside_the_users_module_is_not_mistaken_for_a_missing_module(
@@ -256,7 +257,7 @@ def test_an_import_error_inside_the_users_module_is_not_mistaken_for_a_missing_m
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "path", list(sys.path))
     with pytest.raises(ModuleNotFoundError, match="no_such_dependency"):
-        tasks.make_problem(config({"name": "broken_task:Task"}))
+        problems.make_problem(config({"name": "broken_task:Task"}))
 
 
 @pytest.mark.parametrize(
@@ -292,7 +293,7 @@ def test_an_import_error_inside_the_users_module_is_not_mistaken_for_a_missing_m
 )
 def test_a_mistake_in_the_task_section_is_one_line(task: dict[str, Any], message: str) -> None:
     with pytest.raises(ConfigError) as caught:
-        tasks.make_problem(config(task))
+        problems.make_problem(config(task))
     assert str(caught.value).startswith(message)
     assert "\n" not in str(caught.value)
 
@@ -377,7 +378,7 @@ def test_a_batch_size_is_refused_where_children_are_evaluated_one_by_one() -> No
 
 def test_a_table_smaller_than_the_parameters_is_refused() -> None:
     with pytest.raises(ConfigError) as caught:
-        tasks.make_problem(config({"name": "navigation"}, noise={"size": 1000}))
+        problems.make_problem(config({"name": "navigation"}, noise={"size": 1000}))
     assert str(caught.value).startswith("noise.size=1000: expected at least the 10603 parameters of task 'navigation'")
 
 
@@ -393,7 +394,7 @@ def test_every_example_config_makes_a_problem(path: Path) -> None:
         if not absolute.exists():
             pytest.skip(f"needs {python}: make .venv-roboschool/ready")
         config = cfg.load(path, [f"{'env' if config.env.python else 'task'}.python={str(absolute)!r}"])
-    assert tasks.make_problem(config).num_params > 0
+    assert problems.make_problem(config).num_params > 0
 
 
 def test_the_table_of_the_demo_leaves_room_in_a_shared_memory_of_64_mb() -> None:

@@ -16,8 +16,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from gamaml import streams
 from gamaml.errors import ConfigError, did_you_mean
+from gamaml.evolution import streams
 from gamaml.types import Float32Array
 
 _SIZE = 84

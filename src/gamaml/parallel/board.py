@@ -14,9 +14,15 @@ from typing import TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from gamaml.parallel.layout import DESCRIPTOR, DESCRIPTOR_WORDS, LINE, aligned, board_nbytes
+from gamaml.evolution.candidates import LINEAGE_DTYPE, Lineage
+from gamaml.job.sizes import (
+    DESCRIPTOR,
+    DESCRIPTOR_WORDS,
+    LINE,
+    aligned,
+    board_nbytes,
+)
 from gamaml.parallel.windows import SharedWindow
-from gamaml.population import LINEAGE_DTYPE, Lineage
 from gamaml.types import Records
 
 S = TypeVar("S", bound=np.generic)

@@ -12,11 +12,11 @@ from pathlib import Path
 import numpy as np
 from mpi4py import MPI
 
-from gamaml import noise
-from gamaml.parallel import launcher
+from gamaml.evolution import noise_table as noise
+from gamaml.job import launcher
+from gamaml.job.versions import library_versions, machine_description
 from gamaml.parallel.topology import Topology
 from gamaml.parallel.windows import SharedWindow
-from gamaml.versions import library_versions, machine_description
 
 _REPEATS = 20
 

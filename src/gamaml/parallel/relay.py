@@ -15,8 +15,8 @@ import numpy as np
 import numpy.typing as npt
 from mpi4py import MPI
 
+from gamaml.evolution.candidates import LINEAGE_DTYPE, Lineage
 from gamaml.parallel.board import Batch, Board, Kind
-from gamaml.population import LINEAGE_DTYPE, Lineage
 from gamaml.types import Records
 
 END = -1

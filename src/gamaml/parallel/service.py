@@ -19,10 +19,10 @@ from typing import NoReturn
 from mpi4py import MPI
 
 from gamaml.errors import GamamlError
-from gamaml.parallel import launcher
+from gamaml.job import launcher
+from gamaml.job.signals import INTERRUPTED, SignalWatch
 from gamaml.parallel.heartbeat import Heartbeat
 from gamaml.parallel.relay import Relay
-from gamaml.parallel.signals import INTERRUPTED, SignalWatch
 from gamaml.parallel.topology import Topology
 from gamaml.parallel.windows import SharedWindow
 

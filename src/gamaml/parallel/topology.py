@@ -15,7 +15,7 @@ from typing import TypeVar
 from mpi4py import MPI
 
 from gamaml.errors import GamamlError, LaunchError
-from gamaml.parallel import launcher
+from gamaml.job import launcher
 
 T = TypeVar("T")
 

@@ -4,14 +4,14 @@ A run called NAME is `NAME.h5`, which users open and copy, and the folder `NAME.
 and `current-<node>`.
 """
 
-from gamaml.runlog.current import Current, CurrentFile, read_current
 from gamaml.runlog.generation import Generation
-from gamaml.runlog.hdf5 import PADDING
+from gamaml.runlog.hdf5_file import PADDING
 from gamaml.runlog.header import SCHEMA_VERSION, Header
 from gamaml.runlog.history import History, Start, read_starts
+from gamaml.runlog.in_flight import Current, CurrentFile, read_current
+from gamaml.runlog.loaded_run import Run, digest, load
 from gamaml.runlog.lock import Holder, live_holder
-from gamaml.runlog.log import RunLog, check, sidecar
-from gamaml.runlog.run import Run, digest, load
+from gamaml.runlog.run_log import RunLog, check, sidecar
 from gamaml.runlog.summary import Summary, summarise
 
 __all__ = [

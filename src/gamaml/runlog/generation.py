@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from gamaml.population import Lineage, Snapshot
+from gamaml.evolution.candidates import Lineage, Snapshot
 from gamaml.types import Records
 
 _COMMIT = struct.Struct("<QIIIIddd")

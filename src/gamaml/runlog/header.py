@@ -12,11 +12,11 @@ from typing import Any
 import numpy as np
 
 from gamaml import config as cfg
-from gamaml import strategy
 from gamaml.config import Config
 from gamaml.errors import RunFileError
-from gamaml.population import record_dtype
-from gamaml.strategy import Strategy
+from gamaml.evolution import strategy
+from gamaml.evolution.records import record_dtype
+from gamaml.evolution.strategy import Strategy
 
 SCHEMA_VERSION = 2
 """Version of the journal's and of the HDF5 file's layout; a reader refuses newer ones.

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from gamaml.errors import RunFileError
-from gamaml.population import Lineage, Snapshot
+from gamaml.evolution.candidates import Lineage, Snapshot
 from gamaml.runlog.generation import Generation, Partial, decode_generation, decode_partial, decode_snapshot
 from gamaml.runlog.header import SCHEMA_VERSION, Header, from_json, to_json
 from gamaml.runlog.journal import FrameType, read_frames

@@ -6,7 +6,7 @@ from dataclasses import dataclass, fields
 
 import numpy as np
 
-from gamaml.population import Lineage
+from gamaml.evolution.candidates import Lineage
 from gamaml.runlog.generation import Generation
 from gamaml.types import Float64Array, Records
 

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from gamaml.config import EnvConfig
-from gamaml.envs.make import libraries, make
+from gamaml.envs.make_env import libraries, make
 from gamaml.types import Float64Array
 
 CHEETAH = EnvConfig(id="HalfCheetah-v5")

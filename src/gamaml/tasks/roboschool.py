@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from gamaml.config import EnvConfig
-from gamaml.envs.make import make
+from gamaml.envs.make_env import make
 from gamaml.tasks.locomotion import ANT, CONTROL_COST, directions
 from gamaml.types import Float32Array
 

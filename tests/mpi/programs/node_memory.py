@@ -10,8 +10,8 @@ from types import TracebackType
 
 import numpy as np
 
-from gamaml import noise
-from gamaml.parallel import table
+from gamaml.evolution import noise_table as noise
+from gamaml.parallel import noise_window as table
 from gamaml.parallel.topology import Topology
 from gamaml.parallel.windows import SharedWindow
 

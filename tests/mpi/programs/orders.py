@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 
+from gamaml.evolution.candidates import lineage_of
+from gamaml.evolution.records import DONE, record_dtype
 from gamaml.parallel.board import Board, Kind
 from gamaml.parallel.guard import Guard
 from gamaml.parallel.relay import END, Command, Relay, split
 from gamaml.parallel.topology import Topology
 from gamaml.parallel.windows import SharedWindow
-from gamaml.population import DONE, lineage_of, record_dtype
 
 BATCHES, ITEMS = 50, 12
 DTYPE = record_dtype(0)

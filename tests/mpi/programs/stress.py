@@ -10,11 +10,12 @@ import time
 import numpy as np
 from mpi4py import MPI
 
+from gamaml.evolution.candidates import lineage_of
+from gamaml.evolution.records import DONE, record_dtype
 from gamaml.parallel.board import Batch, Board, Claim, Kind
 from gamaml.parallel.guard import Guard
 from gamaml.parallel.topology import Topology
 from gamaml.parallel.windows import SharedWindow
-from gamaml.population import DONE, lineage_of, record_dtype
 
 BATCHES, CAPACITY, DTYPE = 60, 37, record_dtype(2)
 

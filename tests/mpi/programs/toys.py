@@ -11,7 +11,7 @@ from collections.abc import Sequence
 import numpy as np
 
 import gamaml
-from gamaml import streams
+from gamaml.evolution import streams
 from gamaml.types import EvaluationKey, Float32Array
 
 

@@ -8,7 +8,7 @@ import time
 import numpy as np
 
 import gamaml
-from gamaml import streams
+from gamaml.evolution import streams
 from gamaml.types import EvaluationKey, Float32Array
 
 

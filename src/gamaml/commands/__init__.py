@@ -1,0 +1,1 @@
+"""The subcommands of `gamaml`, one module each, and what they share."""

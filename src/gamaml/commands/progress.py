@@ -1,0 +1,215 @@
+"""What a run shows while it goes on: a live table on a terminal, a plain line per generation elsewhere."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
+from typing import TYPE_CHECKING, Protocol, TextIO
+
+from gamaml.commands.text import count
+from gamaml.config import Config
+from gamaml.engine.info import GenerationInfo
+from gamaml.job.job_info import JobInfo
+from gamaml.types import Progress
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.table import Table
+
+_COLUMNS = ("run", "gen", "best", "mean", "elite", "before -> after", "evals/s", "eta")
+_BAR_WIDTH = 10
+
+
+class Display(AbstractContextManager["Display"], Protocol):
+    """Shows generations as they finish; a context manager for as long as the run lasts."""
+
+    def start(self, info: JobInfo) -> None:
+        """Show what the job takes."""
+        ...
+
+    def show(self, info: GenerationInfo) -> None:
+        """Show one finished generation."""
+        ...
+
+
+def display(
+    configs: Sequence[Config],
+    names: Sequence[str],
+    stream: TextIO,
+    write_line: Progress,
+    *,
+    terminal: bool,
+    width: int | None = None,
+) -> Display:
+    """Return the display that suits a stream; escape codes go to terminals only.
+
+    Args:
+        configs: one per population.
+        names: one per population.
+        stream: where the run talks to.
+        write_line: writes a plain line to it.
+        terminal: whether it ends on a terminal, and this rank is the one that shows something.
+        width: the terminal's columns, None if the stream can be asked.
+    """
+    goals = {name: config.stop.generations for name, config in zip(names, configs, strict=True)}
+    if terminal:
+        from rich.console import Console
+
+        # Told, because rich would otherwise believe FORCE_COLOR rather than the stream.
+        console = Console(file=stream, force_terminal=True, width=width or None)
+        if not console.is_dumb_terminal:
+            return LiveDisplay(goals, console)
+    return LineDisplay(goals, write_line)
+
+
+class LineDisplay(Display):
+    """One plain line per generation.
+
+    Args:
+        goals: name of each population -> generations it stops after, None where the config does not say.
+        write_line: receives the lines.
+    """
+
+    def __init__(self, goals: Mapping[str, int | None], write_line: Progress) -> None:
+        self._goals = goals
+        self._write_line = write_line
+
+    def start(self, info: JobInfo) -> None:
+        """Write the job's line."""
+        self._write_line(job_line(info))
+
+    def show(self, info: GenerationInfo) -> None:
+        """Write the generation's line."""
+        self._write_line(line(info, self._goals.get(info.name)))
+
+    def __exit__(self, *error: object) -> None:
+        """Do nothing: every line is already written."""
+
+
+class LiveDisplay(Display):
+    """A table that stays in place, one row per population.
+
+    Args:
+        goals: name of each population -> generations it stops after, None where the config does not say.
+        console: a rich console on a terminal.
+    """
+
+    def __init__(self, goals: Mapping[str, int | None], console: Console) -> None:
+        from rich.live import Live
+
+        self._goals = goals
+        self._latest: dict[str, GenerationInfo] = {}
+        self._console = console
+        # Not redirected: what is said on stderr before MPI aborts the job would never be drawn.
+        self._live = Live(
+            get_renderable=self._table,
+            console=console,
+            refresh_per_second=4,
+            redirect_stdout=False,
+            redirect_stderr=False,
+        )
+
+    def start(self, info: JobInfo) -> None:
+        """Write the job's line above the table."""
+        self._console.print(job_line(info), highlight=False, markup=False)
+
+    def show(self, info: GenerationInfo) -> None:
+        """Put the generation into its population's row."""
+        self._latest[info.name] = info
+
+    def __enter__(self) -> LiveDisplay:
+        self._live.start(refresh=True)
+        # A job that MPI aborts runs no clean-up: a hidden cursor would stay hidden.
+        self._console.show_cursor(True)
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        """Draw the last state and leave it on the terminal."""
+        self._live.stop()
+
+    def _table(self) -> Table:
+        from rich.progress_bar import ProgressBar
+        from rich.table import Table
+
+        table = Table(box=None, padding=(0, 1, 0, 0))
+        for column in _COLUMNS:
+            table.add_column(column, justify="left" if column == "run" else "right", no_wrap=True)
+        bars = any(goal is not None for goal in self._goals.values())
+        if bars:
+            table.add_column("")
+        for name, goal in self._goals.items():
+            info = self._latest.get(name)
+            cells = _cells(info, goal) if info is not None else (f"0{_of(goal)}", *[""] * (len(_COLUMNS) - 2))
+            done = info.generation + 1 if info is not None else 0
+            bar = [ProgressBar(goal, done, width=_BAR_WIDTH) if goal is not None else ""] if bars else []
+            table.add_row(name, *cells, *bar)
+        return table
+
+
+def job_line(info: JobInfo) -> str:
+    """Return what a job takes as one line."""
+    sizes = Counter(info.population_nbytes)
+    populations = " + ".join(f"{count(number, 'population')} of {_size(nbytes)}" for nbytes, number in sizes.items())
+    return (
+        f"{count(info.num_ranks, 'rank')} on {count(info.num_nodes, 'node')}; each node holds "
+        f"{_size(info.node_nbytes)}: noise table {_size(info.table_nbytes)} + {populations}"
+    )
+
+
+def line(info: GenerationInfo, goal: int | None) -> str:
+    """Return a generation's plain line.
+
+    Args:
+        info: the generation.
+        goal: generations after which the population stops, None where the config does not say.
+    """
+    generation, best, mean, elite, returns, rate, eta = _cells(info, goal)
+    failed = f"  failed {info.num_failed}" if info.num_failed else ""
+    return (
+        f"{info.name} gen {generation}  best {best}  mean {mean}  elite {elite}  {info.metric} {returns}"
+        f"{failed}  {rate} evals/s  eta {eta}"
+    )
+
+
+def duration(seconds: float) -> str:
+    """Return seconds as `m:ss` or `h:mm:ss`, and "?" where they are not known."""
+    if not math.isfinite(seconds):
+        return "?"
+    minutes, rest = divmod(math.ceil(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
+
+
+def _size(nbytes: int) -> str:
+    return f"{nbytes / 2**20:.1f} MiB" if nbytes >= 2**20 else f"{nbytes / 2**10:.1f} KiB"
+
+
+def _cells(info: GenerationInfo, goal: int | None) -> tuple[str, ...]:
+    """Return the entries of all columns but the name."""
+    returns = info.elite_returns
+    before = f"{_number(returns[0])} -> " if len(returns) > 1 else ""
+    rate = info.num_evaluations / info.seconds if info.seconds > 0 else math.nan
+    return (
+        f"{info.generation + 1}{_of(goal)}",
+        _number(info.fitness_best),
+        _number(info.fitness_mean),
+        _number(info.elite_fitness),
+        f"{before}{_number(returns[-1])}",
+        _number(rate),
+        duration(info.eta_seconds),
+    )
+
+
+def _of(goal: int | None) -> str:
+    return f"/{goal}" if goal is not None else ""
+
+
+def _number(value: float) -> str:
+    """Return about four significant digits, without an exponent in the range that people read."""
+    if value == 0 or not math.isfinite(value):
+        return f"{value:g}"
+    if not 1e-3 <= abs(value) < 1e7:
+        return f"{value:.3g}"
+    return f"{value:.{max(0, 3 - math.floor(math.log10(abs(value))))}f}"

@@ -1,0 +1,146 @@
+"""Evaluations on one rank: their randomness, their records, and their address when they fail."""
+
+from __future__ import annotations
+
+import shlex
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import cast
+
+import numpy as np
+import numpy.typing as npt
+
+from gamaml.config import Config
+from gamaml.errors import EvaluationError
+from gamaml.evolution import streams
+from gamaml.evolution.records import fill_records, record_dtype
+from gamaml.evolution.streams import Purpose
+from gamaml.types import BatchProblem, Evaluation, EvaluationKey, Float32Array, Problem, Records
+
+
+@dataclass(frozen=True)
+class Address:
+    """Which evaluation of which run this is; `episode` and `candidate` are None for a child's own evaluation.
+
+    Attributes:
+        run: path of the run file.
+        seed: the population's seed.
+        generation: generation of the evaluation.
+        index: the child's index, or the candidate's for a re-evaluation.
+        episode: number of the re-evaluation, None for a child.
+    """
+
+    run: Path
+    seed: int
+    generation: int
+    index: int
+    episode: int | None = None
+
+    @property
+    def replay(self) -> str:
+        """The command that repeats exactly this evaluation on one core."""
+        what = f"--index {self.index}" if self.episode is None else f"--candidate {self.index} --episode {self.episode}"
+        return f"gamaml replay {shlex.quote(str(self.run))} --generation {self.generation} {what}"
+
+    def __str__(self) -> str:
+        what = f"child {self.index}" if self.episode is None else f"candidate {self.index}, episode {self.episode}"
+        return f"run {self.run.stem}, generation {self.generation}, {what}, seed {self.seed}"
+
+
+class ChildKeys:
+    """The randomness of all children of one generation.
+
+    Args:
+        config: children share tasks unless `inner.share_tasks` is false.
+        generation: their generation.
+        number: of children.
+    """
+
+    def __init__(self, config: Config, generation: int, number: int) -> None:
+        self._episodes = streams.keys(config.seed, Purpose.EPISODES, generation, number)
+        self._tasks = streams.keys(config.seed, Purpose.TASKS, generation, 1 if config.inner.share_tasks else number)
+
+    def __getitem__(self, index: int) -> EvaluationKey:
+        return EvaluationKey(task=self._tasks[index % len(self._tasks)], episode=self._episodes[index])
+
+
+def child_key(config: Config, generation: int, index: int) -> EvaluationKey:
+    """Return the randomness of one child's evaluation."""
+    return ChildKeys(config, generation, index + 1)[index]
+
+
+def reevaluation_key(config: Config, generation: int, episode: int) -> EvaluationKey:
+    """Return the randomness of a re-evaluation: fresh tasks and episodes, the same for all candidates."""
+    return EvaluationKey(
+        task=streams.key(config.seed, Purpose.ELITE_TASKS, generation, episode=episode),
+        episode=streams.key(config.seed, Purpose.ELITE_EPISODES, generation, episode=episode),
+    )
+
+
+def batch_size(problem: Problem) -> int:
+    """Return how many evaluations the problem wants at once; 1 for a problem without `evaluate_batch`."""
+    return int(getattr(problem, "batch_size", 1))
+
+
+def measured_constants(problem: Problem) -> dict[str, list[float]]:
+    """Return what a problem's `measure_constants`, if it has one, says about a new run, as lists."""
+    measure = getattr(problem, "measure_constants", None)
+    return {} if measure is None else {name: array.tolist() for name, array in measure().items()}
+
+
+def use_constants(problem: Problem, constants: Mapping[str, list[float]]) -> None:
+    """Give a problem the constants of its run."""
+    use = getattr(problem, "use_constants", None)
+    if use is not None:
+        use({name: np.array(values, np.float32) for name, values in constants.items()})
+
+
+def evaluate(
+    problem: Problem,
+    params: Float32Array,
+    keys: Sequence[EvaluationKey],
+    *,
+    items: npt.NDArray[np.int32],
+    address: Callable[[int], Address],
+    rank: int,
+    host: str,
+) -> Records:
+    """Evaluate as many candidates as the problem wants at once, or fewer.
+
+    Args:
+        problem: the fitness function.
+        params: float32[batch_size(problem), num_params], a candidate per row; rows that are left over are overwritten.
+        keys: the randomness of each, at most as many as rows.
+        items: int32[len(keys)], the records' indices.
+        address: the address of an item, named in errors.
+        rank: world rank, recorded and named in errors.
+        host: named in errors.
+
+    Returns:
+        One record per key.
+
+    Raises:
+        EvaluationError: the problem raised.
+    """
+    number, size = len(keys), len(params)
+    records = np.zeros(number, record_dtype(problem.num_rounds, problem.scalars))
+    start = time.perf_counter()
+    try:
+        if size == 1:
+            evaluations: Sequence[Evaluation] = [problem.evaluate(params[0], keys[0])]
+        else:
+            # One shape whatever is left, because a program of another shape rounds differently.
+            params[number:] = params[number - 1]
+            padded = [*keys, *[keys[-1]] * (size - number)]
+            evaluations = cast(BatchProblem, problem).evaluate_batch(params, padded)[:number]
+        seconds = (time.perf_counter() - start) / number
+        fill_records(records, items, evaluations, problem.scalars, seconds=seconds, rank=rank)
+    except (Exception, SystemExit) as error:  # code of others may call sys.exit
+        first = address(int(items[0]))
+        others = f" or one of the {number - 1} evaluated with it" if number > 1 else ""
+        raise EvaluationError(
+            f"rank {rank} on {host}: {first}{others}: {type(error).__name__}: {error}; repeat it with: {first.replay}"
+        ) from error
+    return records

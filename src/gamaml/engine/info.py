@@ -1,0 +1,73 @@
+"""What training yields after every generation, and returns at its end."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from gamaml.types import Float32Array, Float64Array
+
+
+@dataclass(frozen=True)
+class GenerationInfo:
+    """What a finished generation tells.
+
+    Attributes:
+        population: index of the population in this job.
+        name: name of its run.
+        generation: index of the generation, from 0.
+        fitness_best, fitness_mean, fitness_median: over the children with a finite fitness; NaN if there is none.
+        elite_fitness: mean fitness of the elite over its re-evaluations (without them: its single fitness); of
+            ES and MAML, of the centre before this generation's update.
+        elite_returns: float64[num_rounds + 1], the elite's mean return (or loss) before and after each inner round.
+        mean_returns: float64[num_rounds + 1], the same, over all children with a finite fitness.
+        num_failed: children without a finite fitness.
+        steps: environment steps of this generation, re-evaluations included.
+        total_steps: environment steps of the run so far.
+        num_evaluations: evaluations of this generation, re-evaluations included.
+        mutation_std: std with which the children were made.
+        seconds: wall-clock seconds of the generation in this job.
+        eta_seconds: estimated seconds to the end of the run, NaN where it is not known.
+        metric: "return" or "loss".
+    """
+
+    population: int
+    name: str
+    generation: int
+    fitness_best: float
+    fitness_mean: float
+    fitness_median: float
+    elite_fitness: float
+    elite_returns: Float64Array
+    mean_returns: Float64Array
+    num_failed: int
+    steps: int
+    total_steps: int
+    num_evaluations: int
+    mutation_std: float
+    seconds: float
+    eta_seconds: float
+    metric: str
+
+
+@dataclass(frozen=True)
+class TrainResult:
+    """How a population ended; the same on every rank.
+
+    Attributes:
+        path: its run file.
+        num_generations: generations in the file.
+        total_steps: environment steps of the run.
+        elite_fitness: fitness of the elite, NaN before the first selection.
+        interrupted: whether it ended before its stop criterion; `resume=True` goes on.
+        exhausted: whether this was the second restart in a row that was interrupted without a new record.
+        parameters: float32[num_params] of the elite, None before the first selection or after an interruption.
+    """
+
+    path: Path
+    num_generations: int
+    total_steps: int
+    elite_fitness: float
+    interrupted: bool
+    exhausted: bool
+    parameters: Float32Array | None = None

@@ -1,0 +1,205 @@
+"""What a rank does with the items that it claims from one population: decode, evaluate, record."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from gamaml.config import Config
+from gamaml.engine.evaluation import (
+    Address,
+    ChildKeys,
+    batch_size,
+    evaluate,
+    reevaluation_key,
+)
+from gamaml.evolution import strategy
+from gamaml.evolution.candidates import Candidate, Lineage, State, candidate_at
+from gamaml.evolution.decode import decode
+from gamaml.evolution.noise_table import NoiseTable
+from gamaml.evolution.records import record_dtype
+from gamaml.job.signals import SignalWatch, Stopped
+from gamaml.parallel.board import Batch, Claim, Kind
+from gamaml.parallel.windows import SharedWindow
+from gamaml.runlog import CurrentFile
+from gamaml.types import Float32Array, Problem, Records
+
+log = logging.getLogger(__name__)
+
+_CLAIM_SECONDS = 2e-3
+"""Short evaluations are claimed in blocks that last about this long: a claim and its hand-over cost 40 microseconds."""
+
+_CLAIMS_LEFT = 2
+"""But each rank of the node shall find this many blocks, so that the last of them end together."""
+
+
+@dataclass(frozen=True)
+class _Generation:
+    """What the children of a generation are."""
+
+    number: int
+    children: Lineage
+    keys: ChildKeys
+
+
+class Worker:
+    """One population's work on one rank.
+
+    Args:
+        config: the population's config.
+        problem: its fitness function.
+        noise: the node's noise table.
+        window: the window that holds `parents`.
+        parents: float32[2, num_vectors, num_params], the node's two buffers of decoded parents.
+        watch: breaks off evaluations when the job is to end.
+        path: the run file, named in errors.
+        rank: world rank.
+        host: this host.
+    """
+
+    def __init__(
+        self,
+        config: Config,
+        problem: Problem,
+        noise: NoiseTable,
+        window: SharedWindow,
+        parents: Float32Array,
+        watch: SignalWatch,
+        path: Path,
+        rank: int,
+        host: str,
+    ) -> None:
+        self._config = config
+        self._strategy = strategy.make(config)
+        self._problem = problem
+        self._noise = noise
+        self._window = window
+        self._parents = parents
+        self._watch = watch
+        self._path = path
+        self._rank = rank
+        self._host = host
+        self._dtype = record_dtype(problem.num_rounds, problem.scalars)
+        self._params = np.empty((batch_size(problem), problem.num_params), np.float32)
+        self._decoded: tuple[int, Candidate] | None = None
+        self._generation: _Generation | None = None
+        self._item_seconds: float | None = None
+        self._current: CurrentFile | None = None
+
+    def report_to(self, folder: Path, node: int, rank_in_node: int) -> None:
+        """Keep a note of the evaluation in progress in the run's folder, for the case that this process is killed."""
+        try:
+            self._current = CurrentFile(folder, node, rank_in_node, self._rank)
+        except OSError as error:
+            log.warning("%s: cannot note what rank %d evaluates: %s", folder, self._rank, error)
+
+    def close(self) -> None:
+        """Close what `report_to` opened."""
+        if self._current is not None:
+            self._current.close()
+
+    def claim_size(self, num_left: int, num_ranks: int) -> int:
+        """Return how many items to claim at once.
+
+        Args:
+            num_left: items that the batch has left.
+            num_ranks: ranks of the node, which share them.
+        """
+        batch = len(self._params)
+        if self._item_seconds is None:
+            return batch
+        short = int(_CLAIM_SECONDS / (self._item_seconds * batch))
+        fair = num_left // (_CLAIMS_LEFT * num_ranks * batch)
+        return batch * max(1, min(short, fair))
+
+    def carry_out(self, claim: Claim) -> Records | None:
+        """Do the claimed items.
+
+        Returns:
+            One record per item, None for items that have none (decoding). The records of what was broken off have no
+            flags.
+
+        Raises:
+            EvaluationError: the problem raised.
+        """
+        if claim.batch.kind is Kind.DECODE:
+            self._decode_parents(claim)
+            return None
+        self._window.sync()
+        start = time.perf_counter()
+        records = np.zeros(len(claim.items), self._dtype)
+        try:
+            for first in range(0, len(records), len(self._params)):
+                part = slice(first, first + len(self._params))
+                # Within the block only, so that results that were written are complete.
+                with self._watch.evaluation():
+                    found = self._evaluate(claim.batch, claim.items[part])
+                records[part] = found
+        except Stopped:
+            pass
+        else:
+            self._measure((time.perf_counter() - start) / len(records))
+        if self._current is not None:
+            self._current.write(claim.batch.generation, "idle")
+        return records
+
+    def _measure(self, seconds: float) -> None:
+        last = self._item_seconds
+        self._item_seconds = seconds if last is None else 0.5 * (last + seconds)
+
+    def _decode_parents(self, claim: Claim) -> None:
+        target, source = self._parents[claim.batch.buffer], self._parents[1 - claim.batch.buffer]
+        self._window.sync()
+        for part in claim.items.tolist():
+            self._strategy.compute(
+                part, claim.batch.generation, claim.batch.table, source, target, self._noise, self._problem
+            )
+        self._window.sync()
+
+    def _evaluate(self, batch: Batch, items: npt.NDArray[np.int32]) -> Records:
+        def address(item: int) -> Address:
+            index, episode = (item, None) if children else divmod(item, episodes)
+            return Address(self._path, self._config.seed, batch.generation, index, episode)
+
+        children, episodes = batch.kind is Kind.CHILDREN, self._strategy.num_episodes
+        if self._current is not None:
+            first = address(int(items[0]))
+            phase = "child" if children else "re-evaluation"
+            self._current.write(batch.generation, phase, first.index, first.episode or 0, len(items))
+        if children:
+            generation = self._open(batch)
+            candidates = [candidate_at(generation.children, item) for item in items]
+            keys = [generation.keys[item] for item in items]
+        else:
+            candidates = [candidate_at(batch.table, item // episodes) for item in items]
+            keys = [reevaluation_key(self._config, batch.generation, item % episodes) for item in items.tolist()]
+        self._decode(batch, candidates)
+        return evaluate(
+            self._problem, self._params, keys, items=items, address=address, rank=self._rank, host=self._host
+        )
+
+    def _open(self, batch: Batch) -> _Generation:
+        if self._generation is None or self._generation.number != batch.generation:
+            num_offsets = self._config.noise.size - self._problem.num_params + 1
+            state = State(self._config.seed, num_offsets, batch.generation, batch.table)
+            children = self._strategy.children(state)
+            keys = ChildKeys(self._config, batch.generation, len(children))
+            self._generation = _Generation(batch.generation, children, keys)
+        return self._generation
+
+    def _decode(self, batch: Batch, candidates: Sequence[Candidate]) -> None:
+        """Decode candidates into the rows of `_params`; the re-evaluations of one follow each other: once for all."""
+        rows, parents = self._params, self._parents[batch.buffer]
+        decoded, self._decoded = self._decoded, None
+        for row, candidate in enumerate(candidates):
+            if row > 0 and candidate == candidates[row - 1]:
+                rows[row] = rows[row - 1]
+            elif row > 0 or decoded != (batch.generation, candidate):
+                decode(candidate, parents, self._noise, self._problem, rows[row])
+        self._decoded = (batch.generation, candidates[0])

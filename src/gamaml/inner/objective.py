@@ -1,0 +1,63 @@
+"""What an inner learner is: one function, the loss whose gradient an update follows; and what it may ask for."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import NamedTuple
+
+import jax
+
+from gamaml.rollouts.jax_rollout import Trajectory
+
+Params = Mapping[str, jax.Array]
+
+
+class Policy(NamedTuple):
+    """The policy, one step at a time; a batch is `jax.vmap`.
+
+    Attributes:
+        log_prob: (params, observation, action) -> float32[], the log probability (density) of the action.
+        value: (params, observation) -> float32[], what a value network beside the policy expects of the observation.
+            There is one for "actor_critic", and for a loss of one's own that has an attribute `critic = True`.
+    """
+
+    log_prob: Callable[[Params, jax.Array, jax.Array], jax.Array]
+    value: Callable[[Params, jax.Array], jax.Array]
+
+
+class Settings(NamedTuple):
+    """The part of the config's [inner] that a loss reads.
+
+    Attributes:
+        discount: factor per step; float32[] where it is a gene.
+        gae_lambda: of generalised advantage estimation; float32[] where it is a gene.
+        normalise: whether advantages have mean 0 and std 1 over the steps of a batch.
+        baseline: "mean" or "linear".
+    """
+
+    discount: float | jax.Array
+    gae_lambda: float | jax.Array
+    normalise: bool
+    baseline: str
+
+
+Loss = Callable[[Policy, Params, Trajectory, Settings], jax.Array]
+"""(policy, params, batch of trajectories with a leading dimension [episodes], settings) -> float32[]."""
+
+
+def mean_log_prob(policy: Policy, params: Params, batch: Trajectory, weights: jax.Array) -> jax.Array:
+    """Return the mean over the steps that happened of weight times log probability, float32[].
+
+    Args:
+        policy: gives the log probability.
+        params: what the gradient is taken of.
+        batch: trajectories with a leading dimension [episodes].
+        weights: float32[episodes, horizon], 0 where not alive; the gradient does not pass through them.
+    """
+
+    def log_prob(observation: jax.Array, action: jax.Array) -> jax.Array:
+        return policy.log_prob(params, observation, action)
+
+    log_probs = jax.vmap(jax.vmap(log_prob))(batch.observations, batch.actions)
+    weighted = log_probs * jax.lax.stop_gradient(weights)
+    return weighted.sum() / batch.alive.astype(weights.dtype).sum()

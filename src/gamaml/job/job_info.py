@@ -1,0 +1,27 @@
+"""What a job takes of its nodes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class JobInfo:
+    """What a job is about to take, told before anything is allocated.
+
+    Attributes:
+        num_ranks: MPI ranks.
+        num_nodes: nodes; each holds all of the memory below once.
+        table_nbytes: bytes of the noise table.
+        population_nbytes: bytes of decoded parents and of work and results, for each population.
+    """
+
+    num_ranks: int
+    num_nodes: int
+    table_nbytes: int
+    population_nbytes: tuple[int, ...]
+
+    @property
+    def node_nbytes(self) -> int:
+        """Bytes that every node holds."""
+        return self.table_nbytes + sum(self.population_nbytes)

@@ -1,0 +1,1 @@
+"""Episodes: in JAX and on the host."""
