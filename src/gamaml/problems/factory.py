@@ -6,6 +6,7 @@ import json
 from typing import Any
 
 from gamaml.config import CONVOLUTIONAL, MEMORIES, Config, to_mapping
+from gamaml.config.user_code import build
 from gamaml.envs.film import Film
 from gamaml.envs.make_env import EnvTask
 from gamaml.errors import ConfigError
@@ -18,7 +19,6 @@ from gamaml.problems.task_kinds import (
     SUPERVISED,
     kind_of,
 )
-from gamaml.problems.task_settings import build
 from gamaml.types import Problem
 
 _instances: dict[tuple[type, str], object] = {}
@@ -58,7 +58,14 @@ def _instance(config: Config) -> object:
     mapping = to_mapping(config)
     key = (cls, json.dumps([mapping["task"], mapping["policy"]], sort_keys=True, default=str))
     if key not in _instances:
-        _instances[key] = build(cls, config.task.settings, config.policy, config.task.name)
+        _instances[key] = build(
+            cls,
+            config.task.settings,
+            section="task",
+            kind="task",
+            name=config.task.name,
+            extra={"policy": config.policy},
+        )
     return _instances[key]
 
 

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import importlib
 import inspect
-import sys
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any, NamedTuple
 
 from gamaml.config import InnerConfig
+from gamaml.config.user_code import find
 from gamaml.errors import ConfigError, did_you_mean
 
 
@@ -107,7 +105,7 @@ def task_class(name: str) -> type:
             'a class of your own is written "module:Class"'
         )
     path = READY_MADE[name].path if name in READY_MADE else name
-    return _find(path, f"task.name={name!r}", "class", lambda value: isinstance(value, type))
+    return find(path, f"task.name={name!r}", "class", lambda value: isinstance(value, type))
 
 
 def own_loss(inner: InnerConfig) -> Callable[..., Any] | None:
@@ -119,7 +117,7 @@ def own_loss(inner: InnerConfig) -> Callable[..., Any] | None:
     if ":" not in inner.learner:
         return None
     subject = f"inner.learner={inner.learner!r}"
-    found = _find(inner.learner, subject, "function", callable)
+    found = find(inner.learner, subject, "function", callable)
     try:
         inspect.signature(found).bind("policy", "params", "batch", "settings")
     except TypeError:
@@ -128,34 +126,3 @@ def own_loss(inner: InnerConfig) -> Callable[..., Any] | None:
             "change its arguments"
         ) from None
     return found
-
-
-def _find(path: str, subject: str, kind: str, fits: Callable[[object], bool]) -> Any:  # what "module:name" names
-    module_name, _, wanted = path.partition(":")
-    module = _import(module_name, subject)
-    found = getattr(module, wanted, None)
-    if not fits(found):
-        known = [key for key, value in vars(module).items() if fits(value)]
-        raise ConfigError(
-            f"{subject}: expected a {kind} {wanted!r} in module {module_name!r}, got none; "
-            f"{did_you_mean(wanted, known)}"
-        )
-    return found
-
-
-def _import(module_name: str, subject: str) -> object:
-    here = str(Path.cwd())
-    if here not in sys.path:
-        sys.path.insert(0, here)
-    try:
-        return importlib.import_module(module_name)
-    except ModuleNotFoundError as error:
-        # A missing module of that name is the config's mistake; one that the module itself imports is not.
-        if error.name is None or not f"{module_name}.".startswith(f"{error.name}."):
-            raise
-    except ValueError:
-        pass  # importlib's answer to an empty or relative name
-    raise ConfigError(
-        f"{subject}: expected an importable module {module_name!r}, got none; "
-        "start gamaml in the module's folder, or install it"
-    )
