@@ -107,7 +107,7 @@ def _report(results: Sequence[TrainResult], plot: str | None) -> None:
         elif result.interrupted:
             _write(f"{result.path}: interrupted after {so_far}; continue with --resume")
         else:
-            _write(f"{result.path}: done after {so_far}, elite fitness {result.elite_fitness:.6g}")
+            _write(f"{result.path}: done after {so_far}, elite fitness {result.incumbent_fitness:.6g}")
         if plot is not None and result.num_generations > 0:
             _plot(result.path, Path(plot) if plot else result.path.with_suffix(".png"))
 
@@ -145,7 +145,7 @@ def _replay(args: argparse.Namespace) -> int:
         runlog.load(args.run),
         generation=args.generation,
         index=args.index,
-        candidate=args.candidate,
+        contender=args.contender,
         episode=args.episode,
         video=args.video,
     )
@@ -163,7 +163,7 @@ def _export(args: argparse.Namespace) -> int:
     from gamaml.commands.export import export, text
 
     run = runlog.load(args.run)
-    exported = export(run, args.file, generation=args.generation, index=args.index, candidate=args.candidate)
+    exported = export(run, args.file, generation=args.generation, index=args.index, contender=args.contender)
     _write(text(exported))
     return DONE
 
@@ -318,7 +318,7 @@ def _check_folder(out: Path) -> None:
 
 def _check_who(args: argparse.Namespace) -> None:
     if not args.elite and args.generation is None:
-        raise ConfigError("--generation: expected with --index and --candidate, got none; add e.g. --generation 12")
+        raise ConfigError("--generation: expected with --index and --contender, got none; add e.g. --generation 12")
 
 
 def _check_exists(run: Path) -> None:
@@ -505,7 +505,7 @@ def _add_who(parser: argparse.ArgumentParser) -> None:
     )
     who = parser.add_mutually_exclusive_group(required=True)
     who.add_argument("--index", metavar="I", type=int, help="the child I")
-    who.add_argument("--candidate", metavar="C", type=int, help="the re-evaluated candidate C")
+    who.add_argument("--contender", metavar="C", type=int, help="the re-evaluated candidate C")
     who.add_argument("--elite", action="store_true", help="the elite that the generation selected")
 
 

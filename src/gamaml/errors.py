@@ -6,6 +6,7 @@ GamamlError
 ├── ResourceError    the machine has too little shared memory or disk for what was asked
 ├── SchedulerError   the batch system is absent, silent, or refused a job
 ├── LaunchError      the ranks were not started as one MPI job, or the MPI cannot do what is needed
+├── SelectionError   a generation left nothing to go on from, such as no child with a finite fitness
 ├── OverdueError     an environment took longer than it may, which depends on the machine, so it is never marked
 └── EvaluationError  a candidate's evaluation raised; names rank, host, population, generation, child and seed
 """
@@ -43,6 +44,10 @@ class LaunchError(GamamlError):
 
 class OverdueError(GamamlError):
     """An environment took longer than it may."""
+
+
+class SelectionError(GamamlError):
+    """A generation left nothing to go on from."""
 
 
 class EvaluationError(GamamlError):

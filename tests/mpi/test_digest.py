@@ -261,7 +261,7 @@ def test_gradient_maml_killed_and_interrupted_equals_the_uninterrupted_run(
     run(mpich, SINGLE, f"{name}.toml", out, "--resume", *more)
     parts = runlog.load(out / "run.h5")
     assert parts.digest() == whole.digest()
-    assert parts.elite_parameters().tobytes() == whole.elite_parameters().tobytes()
+    assert parts.incumbent_parameters().tobytes() == whole.incumbent_parameters().tobytes()
     assert parts.snapshots[-1].generation == 250
     for generation in (3, 120, 249):
         assert replay.replay(parts, generation=generation).differences == ()

@@ -229,7 +229,7 @@ def test_train_returns_the_same_on_every_rank(mpi: Mpi, tmp_path: Path, monkeypa
     assert len(set(lines)) == 1
     monkeypatch.chdir(PROGRAMS)
     expected = runlog.load(tmp_path / "sphere-seed1.h5")
-    assert lines[0] == f"{expected.num_generations}:{expected.elite_parameters().tobytes().hex()[:64]}"
+    assert lines[0] == f"{expected.num_generations}:{expected.incumbent_parameters().tobytes().hex()[:64]}"
 
 
 def test_a_rank_ends_with_the_jobs_code_where_abort_only_asks_for_the_end(mpich: Mpi) -> None:

@@ -82,8 +82,8 @@ def example_generation(lineage: Sequence[Lineage], header: Header | None = None)
     selection = chosen.shortlist(state, records)
     candidates = lineage_of(selection.contenders, chosen.lineage_dtype)
     reevaluations = _records(header, len(candidates) * chosen.num_episodes, 1, rng)
-    after, elite_fitness = selection.finish(reevaluations)
-    return Generation(g, records, candidates, reevaluations, after.parents, chosen.std(g), elite_fitness, seconds=2.0)
+    after, incumbent_fitness = selection.finish(reevaluations)
+    return Generation(g, records, candidates, reevaluations, after.parents, chosen.std(g), incumbent_fitness, seconds=2.0)
 
 
 def example_generations(number: int, header: Header | None = None) -> list[Generation]:

@@ -97,7 +97,7 @@ def test_all_runs_meet_the_same_tasks_with_their_elites(tmp_path: Path) -> None:
     runs = [write(tmp_path / f"{seed}.h5", "Own", rounds=1, seed=seed) for seed in (1, 2)]
     found = [adapt(run, tasks=4) for run in runs]
     assert [each.who for each in found] == ["elite", "elite"]
-    assert [set(each.values[:, 0]) for each in found] == [{run.elite_parameters()[0]} for run in runs]
+    assert [set(each.values[:, 0]) for each in found] == [{run.incumbent_parameters()[0]} for run in runs]
     np.testing.assert_array_equal(found[0].values[:, 1], found[1].values[:, 1])
     assert len(set(found[0].values[:, 1])) == 4
 
@@ -105,7 +105,7 @@ def test_all_runs_meet_the_same_tasks_with_their_elites(tmp_path: Path) -> None:
 def test_parents_mean_is_the_mean_of_all_parents(tmp_path: Path) -> None:
     run = write(tmp_path / "a.h5", "Own", rounds=1, number=1)
     records = run.records[0]
-    elite = run.elite_parameters()
+    elite = run.incumbent_parameters()
     # The first generation's parents are the elite and its best other children.
     children = [run.parameters(0, int(index)) for index in np.argsort(-records["fitness"])]
     others = [child for child in children if not np.array_equal(child, elite)][:2]

@@ -79,7 +79,7 @@ def test_the_centre_of_an_es_run_is_exported_without_a_genome(tmp_path: Path) ->
     run = written(config, tmp_path / "run.h5")
     exported = export(run, tmp_path / "policy.npz")
     assert exported.genome is None
-    params = run.elite_parameters()
+    params = run.incumbent_parameters()
     expected: Any = problems.make_problem(config)
     for name, array in expected.arrays(params).items():
         assert np.asarray(array).tobytes() == np.asarray(exported.arrays[name]).tobytes()
@@ -126,7 +126,7 @@ def test_a_meta_learned_policy_comes_with_its_step_sizes_and_std(tmp_path: Path)
     arrays = export(run, tmp_path / "policy.npz").arrays
     assert list(arrays) == ["w0", "b0", "w1", "b1", "step_sizes", "std"]
     assert arrays["step_sizes"].shape == (4,)
-    genes = run.elite_parameters()[-5:]
+    genes = run.incumbent_parameters()[-5:]
     assert np.array_equal(np.log([*arrays["step_sizes"], arrays["std"]]).round(4), genes.round(4))
 
 

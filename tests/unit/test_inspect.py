@@ -59,10 +59,10 @@ def test_table_has_a_row_per_generation_with_the_columns_promised(path: Path) ->
     names = ["best", "mean", "elite", "elite return before -> after", "total steps", "failed"]
     assert [name.strip() for name in head.split("  ")[1:] if name.strip()] == names
     summary = run.summary[1]
-    before, after = summary["elite_returns"][[0, -1]]
+    before, after = summary["incumbent_returns"][[0, -1]]
     assert rows[1].split() == [
         "1",
-        *(f"{summary[name]:.4g}" for name in ("fitness_best", "fitness_mean", "elite_fitness")),
+        *(f"{summary[name]:.4g}" for name in ("fitness_best", "fitness_mean", "incumbent_fitness")),
         *(f"{before:.4g}", "->", f"{after:.4g}"),
         "136",
         "0",
@@ -153,7 +153,7 @@ def test_plot_of_failed_and_diverged_children_is_drawn_and_says_what_is_cut_off(
                 generation.records["fitness"][0] = -1e30
             if generation.generation == 3:
                 generation.records["fitness"] = np.nan
-            log.commit(dataclasses.replace(generation, elite_fitness=0.1 * generation.generation))
+            log.commit(dataclasses.replace(generation, incumbent_fitness=0.1 * generation.generation))
     run = load(path)
     inspect.plot(run, path.with_name("a.png"))
     figure = inspect._learning_curve(run)

@@ -133,10 +133,10 @@ def test_generation_survives_its_bytes(recombine: int) -> None:
     header = example_header(example_config(recombine=recombine))
     for generation in example_generations(2, header):
         back = decode_generation(encode_generation(generation), header.record_dtype, header.lineage_dtype)
-        assert (back.generation, back.mutation_std, back.elite_fitness, back.seconds) == (
+        assert (back.generation, back.mutation_std, back.incumbent_fitness, back.seconds) == (
             generation.generation,
             generation.mutation_std,
-            generation.elite_fitness,
+            generation.incumbent_fitness,
             generation.seconds,
         )
         for name in ("records", "candidates", "reevaluations", "parents"):

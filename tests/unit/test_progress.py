@@ -19,8 +19,8 @@ INFO = GenerationInfo(
     fitness_best=-3.1,
     fitness_mean=-8.24,
     fitness_median=-7.0,
-    elite_fitness=-4.0,
-    elite_returns=np.array([-28.4, -10.0, -5.5]),
+    incumbent_fitness=-4.0,
+    incumbent_returns=np.array([-28.4, -10.0, -5.5]),
     mean_returns=np.array([-30.0, -20.0, -8.0]),
     num_failed=0,
     steps=1000,
@@ -61,7 +61,7 @@ def test_a_generations_line_counts_from_one_and_shows_the_return_before_and_afte
 
 def test_a_line_leaves_out_what_is_not_known_or_not_there() -> None:
     info = dataclasses.replace(
-        INFO, metric="loss", elite_returns=np.array([0.25]), eta_seconds=math.nan, seconds=0.0, num_failed=7
+        INFO, metric="loss", incumbent_returns=np.array([0.25]), eta_seconds=math.nan, seconds=0.0, num_failed=7
     )
     assert progress.line(info, None) == (
         "seed1 gen 12  best -3.100  mean -8.240  elite -4.000  loss 0.2500  failed 7  nan evals/s  eta ?"

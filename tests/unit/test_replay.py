@@ -140,7 +140,7 @@ class Loop:
             reevaluations=again,
             parents=after.parents,
             mutation_std=cfg.mutation_std(config.ga, state.generation),
-            elite_fitness=fitness,
+            incumbent_fitness=fitness,
             seconds=1.0,
         )
         self.state, self.parents = after, np.stack(chosen)
@@ -193,7 +193,7 @@ def test_the_mean_of_the_parents_is_that_of_their_parameters(make_run: RunMaker)
     genomes = [genome_of(candidate_at(parents, 0), list(run.lineage[:1])) for parents in run.lineage[1][:, np.newaxis]]
     noise, problem = LazyNoise(run.config.noise.size, run.config.noise.seed), problems.make_problem(run.config)
     rows = [decode_genome(genome, noise, problem) for genome in genomes]
-    assert rows[0].tobytes() == run.elite_parameters().tobytes()
+    assert rows[0].tobytes() == run.incumbent_parameters().tobytes()
     np.testing.assert_allclose(run.parents_mean(), np.mean(rows, axis=0), rtol=1e-6)
 
 

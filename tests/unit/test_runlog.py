@@ -56,7 +56,7 @@ def summary_of_two() -> Any:
     records["returns"] = [[0, 0, 2], [9, 9, 9], [2, 4, 6]]
     again["fitness"] = [1, 1, 2, 4]
     again["returns"] = [[0, 0, 0], [0, 0, 0], [1, 2, 3], [3, 4, 5]]
-    return dataclasses.replace(generation, parents=generation.candidates[[1, 0]], elite_fitness=3.0)
+    return dataclasses.replace(generation, parents=generation.candidates[[1, 0]], incumbent_fitness=3.0)
 
 
 # What a generation's summary says
@@ -69,22 +69,22 @@ def test_summary_counts_finite_children_only() -> None:
     assert (summary.num_failed, summary.num_evaluations, summary.steps) == (1, 3 + 4, 3 * 10 + 4 * 1)
 
 
-def test_elite_returns_are_the_mean_of_its_reevaluations() -> None:
-    assert summarise(summary_of_two()).elite_returns.tolist() == [2.0, 3.0, 4.0]
+def test_incumbent_returns_are_the_mean_of_its_reevaluations() -> None:
+    assert summarise(summary_of_two()).incumbent_returns.tolist() == [2.0, 3.0, 4.0]
 
 
-def test_elite_returns_without_reevaluations_are_the_best_childs() -> None:
+def test_incumbent_returns_without_reevaluations_are_the_best_childs() -> None:
     generation = summary_of_two()
     alone = dataclasses.replace(
         generation, candidates=generation.candidates[:0], reevaluations=generation.reevaluations[:0]
     )
-    assert summarise(alone).elite_returns.tolist() == [2.0, 4.0, 6.0]
+    assert summarise(alone).incumbent_returns.tolist() == [2.0, 4.0, 6.0]
 
 
 def test_elite_whose_reevaluations_failed_was_chosen_as_the_best_child() -> None:
     generation = summary_of_two()
     generation.reevaluations["fitness"] = np.nan
-    assert summarise(generation).elite_returns.tolist() == [2.0, 4.0, 6.0]
+    assert summarise(generation).incumbent_returns.tolist() == [2.0, 4.0, 6.0]
 
 
 def test_summary_without_a_finite_child_is_nan() -> None:
@@ -93,7 +93,7 @@ def test_summary_without_a_finite_child_is_nan() -> None:
     generation.reevaluations["fitness"] = np.nan
     summary = summarise(generation)
     assert np.isnan([summary.fitness_best, summary.fitness_mean, summary.fitness_median]).all()
-    assert np.isnan([*summary.mean_returns, *summary.elite_returns]).all()
+    assert np.isnan([*summary.mean_returns, *summary.incumbent_returns]).all()
     assert summary.num_failed == 3
 
 
@@ -131,7 +131,7 @@ def test_curves_accumulate_steps(path: Path) -> None:
     curves = load(path).curves
     assert curves["steps"].tolist() == [68.0, 68.0, 68.0]
     assert curves["total_steps"].tolist() == [68.0, 136.0, 204.0]
-    assert curves["elite_returns"].shape == (3, 3)
+    assert curves["incumbent_returns"].shape == (3, 3)
 
 
 def test_fewer_candidates_and_parents_than_allowed_are_padded(path: Path) -> None:
@@ -300,7 +300,7 @@ def test_the_lineage_of_es_holds_the_centre_and_a_weight_per_pair(path: Path) ->
     write_es(path)
     run = load(path)
     assert (run.lineage.shape, run.candidates.shape, run.reevaluations.shape) == ((4, 1 + 3), (4, 1), (4, 4))
-    np.testing.assert_array_equal(run.summary["elite_fitness"], run.reevaluations["fitness"].mean(axis=1, dtype=float))
+    np.testing.assert_array_equal(run.summary["incumbent_fitness"], run.reevaluations["fitness"].mean(axis=1, dtype=float))
     with pytest.raises(ConfigError, match="^genome: expected a run whose candidates are lists of mutations"):
         run.genome()
 
@@ -405,7 +405,7 @@ def test_resumed_run_knows_its_past(path: Path) -> None:
     with RunLog.open(path, example_header(), resume=True) as log:
         history = log.history
     assert (history.num_generations, history.total_steps, history.finished) == (3, 204, False)
-    assert history.elite_fitness == generations[-1].elite_fitness
+    assert history.incumbent_fitness == generations[-1].incumbent_fitness
     assert len(history.children) == len(history.reevaluations) == 0
     for parents, generation in zip(history.lineage, generations, strict=True):
         np.testing.assert_array_equal(parents, generation.parents)
@@ -415,7 +415,7 @@ def test_new_run_has_no_past(path: Path) -> None:
     with RunLog.open(path, example_header(), resume=True) as log:
         history = log.history
     assert (history.num_generations, history.total_steps, history.fruitless_restarts) == (0, 0, 0)
-    assert np.isnan(history.elite_fitness)
+    assert np.isnan(history.incumbent_fitness)
 
 
 @pytest.mark.parametrize("at", range(6))

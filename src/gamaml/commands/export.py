@@ -13,7 +13,7 @@ import numpy as np
 from gamaml import config as cfg
 from gamaml import problems
 from gamaml.errors import check_file_name
-from gamaml.evolution.candidates import Genome
+from gamaml.evolution.genome import Genome
 from gamaml.runlog import Run
 
 SUFFIX = ".npz"
@@ -42,7 +42,7 @@ def export(
     *,
     generation: int | None = None,
     index: int | None = None,
-    candidate: int | None = None,
+    contender: int | None = None,
 ) -> Exported:
     """Write a policy's arrays to an .npz file, which `numpy.load` reads without pickle.
 
@@ -56,15 +56,15 @@ def export(
         path: of the file, ending in .npz.
         generation: the last committed one by default.
         index: of a child; the elite by default.
-        candidate: index of a re-evaluated candidate, instead of a child.
+        contender: index of a re-evaluated contender, instead of a child.
 
     Raises:
-        ConfigError: there is no such candidate, or no such folder.
+        ConfigError: there is no such contender, or no such folder.
     """
     check_file_name("file", path, [SUFFIX])
-    genome = run.genome(generation, index, candidate=candidate) if run.strategy.has_genomes else None
+    genome = run.genome(generation, index, contender=contender) if run.strategy.sizes.has_genomes else None
     problem: Any = problems.make_problem(run.config)  # `arrays` is optional
-    params = run.parameters(generation, index, candidate=candidate, problem=problem)
+    params = run.parameters(generation, index, contender=contender, problem=problem)
     arrays: dict[str, Any] = dict(problem.arrays(params)) if hasattr(problem, "arrays") else {"parameters": params}
     arrays.update({name: np.array(values, np.float32) for name, values in run.header.constants.items()})
     config = json.dumps(cfg.to_mapping(run.config))

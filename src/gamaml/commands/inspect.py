@@ -23,7 +23,7 @@ _MAX_STEP_TICKS = 6
 
 _CURVES = (
     ("fitness_best", "best child", ORANGE, "--"),
-    ("elite_fitness", "elite", BLUE, "-"),
+    ("incumbent_fitness", "elite", BLUE, "-"),
     ("fitness_mean", "mean child", GREEN, ":"),
 )
 _ROUND_STYLES = ((GREEN, ":", "s"), (ORANGE, "--", "^"), (BLUE, "-", "o"))
@@ -140,7 +140,7 @@ def _optimum(value: float) -> str:
 def _sizes(run: Run) -> str:
     nbytes = 4 * run.header.num_params
     text = f"{run.header.num_params:,} ({nbytes:,} bytes)"
-    if run.num_generations == 0 or not run.strategy.has_genomes:
+    if run.num_generations == 0 or not run.strategy.sizes.has_genomes:
         return text
     genome = run.genome()
     return f"{text}; the elite's genome: {genome.nbytes:,} bytes, {genome.num_mutations} mutations"
@@ -156,11 +156,11 @@ def _consumed(run: Run) -> str:
 
 def _generations(run: Run) -> str:
     curves = run.curves
-    returns = curves["elite_returns"]
+    returns = curves["incumbent_returns"]
     adaptation = f"elite {run.header.metric}" + (" before -> after" if run.header.num_rounds else "")
     rows = [("generation", "best", "mean", "elite", adaptation, "total steps", "failed")]
     for g in _spread(run.num_generations, _MAX_ROWS):
-        best, mean, elite = (f"{curves[name][g]:.4g}" for name in ("fitness_best", "fitness_mean", "elite_fitness"))
+        best, mean, elite = (f"{curves[name][g]:.4g}" for name in ("fitness_best", "fitness_mean", "incumbent_fitness"))
         change = " -> ".join(f"{value:.4g}" for value in (returns[g][0], returns[g][-1])[: returns.shape[1]])
         total, failed = int(curves["total_steps"][g]), int(curves["num_failed"][g])
         rows.append((str(g), best, mean, elite, change, f"{total:,}", str(failed)))
@@ -199,7 +199,7 @@ def _learning_curve(run: Run) -> Any:  # a matplotlib Figure
 
 def _cut_off(axes: Any, curves: dict[str, Float64Array]) -> str:
     """Cut the axis where single diverged children would flatten the rest; return a note that says so."""
-    shown = np.concatenate([curves["fitness_best"], curves["elite_fitness"]])
+    shown = np.concatenate([curves["fitness_best"], curves["incumbent_fitness"]])
     shown = shown[np.isfinite(shown)]
     if len(shown) < 2:
         return ""
@@ -216,7 +216,7 @@ def _cut_off(axes: Any, curves: dict[str, Float64Array]) -> str:
 def _rounds(run: Run) -> Any:  # a matplotlib Figure
     figure, axes = pictures.figure()
     metric = run.header.metric
-    returns = run.curves["elite_returns"]
+    returns = run.curves["incumbent_returns"]
     chosen = _spread(run.num_generations, 3)
     rounds = np.arange(run.header.num_rounds + 1)
     for generation, (colour, style, marker) in zip(chosen, _ROUND_STYLES[-len(chosen) :], strict=True):

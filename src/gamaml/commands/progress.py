@@ -188,14 +188,14 @@ def _size(nbytes: int) -> str:
 
 def _cells(info: GenerationInfo, goal: int | None) -> tuple[str, ...]:
     """Return the entries of all columns but the name."""
-    returns = info.elite_returns
+    returns = info.incumbent_returns
     before = f"{_number(returns[0])} -> " if len(returns) > 1 else ""
     rate = info.num_evaluations / info.seconds if info.seconds > 0 else math.nan
     return (
         f"{info.generation + 1}{_of(goal)}",
         _number(info.fitness_best),
         _number(info.fitness_mean),
-        _number(info.elite_fitness),
+        _number(info.incumbent_fitness),
         f"{before}{_number(returns[-1])}",
         _number(rate),
         duration(info.eta_seconds),

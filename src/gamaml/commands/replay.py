@@ -13,15 +13,15 @@ from threadpoolctl import threadpool_limits  # pyright: ignore[reportMissingType
 from gamaml import problems
 from gamaml.engine.evaluation import (
     Address,
-    child_key,
+    ChildKeys,
     evaluate,
     reevaluation_key,
     use_constants,
 )
 from gamaml.envs.film import Film
 from gamaml.errors import ConfigError
-from gamaml.evolution import genetic_algorithm as ga
 from gamaml.evolution.noise_table import LazyNoise
+from gamaml.evolution.ranks import ranking
 from gamaml.evolution.records import NOT_SCIENCE
 from gamaml.job.versions import library_versions, machine_description
 from gamaml.runlog import Run
@@ -65,34 +65,35 @@ class _Evaluator:
         run = self._run
         address = Address(run.path, run.config.seed, generation, index)
         params = self._parameters(generation, index)
-        return address, self._evaluate(params, child_key(run.config, generation, index), index, address)
+        key = ChildKeys(run.config.seed, generation, run.strategy.children(run.state(generation)))[index]
+        return address, self._evaluate(params, key, index, address)
 
-    def candidate(self, generation: int, candidate: int, episode: int) -> tuple[Address, Records]:
-        """Re-evaluate a candidate; return the address and the record."""
+    def contender(self, generation: int, contender: int, episode: int) -> tuple[Address, Records]:
+        """Re-evaluate a contender; return the address and the record."""
         run = self._run
         if generation < run.num_generations:
-            params = self._parameters(generation, candidate=candidate)
+            params = self._parameters(generation, contender=contender)
         else:
-            params = self._open_candidate(generation, candidate)
-        address = Address(run.path, run.config.seed, generation, candidate, episode)
-        key = reevaluation_key(run.config, generation, episode)
-        item = candidate * run.strategy.num_episodes + episode
+            params = self._open_candidate(generation, contender)
+        address = Address(run.path, run.config.seed, generation, contender, episode)
+        key = reevaluation_key(run.config.seed, generation, episode)
+        item = contender * run.strategy.sizes.num_episodes + episode
         return address, self._evaluate(params, key, item, address)
 
-    def _parameters(self, generation: int, index: int | None = None, candidate: int | None = None) -> Float32Array:
-        return self._run.parameters(generation, index, candidate=candidate, problem=self.problem, noise=self._noise)
+    def _parameters(self, generation: int, index: int | None = None, contender: int | None = None) -> Float32Array:
+        return self._run.parameters(generation, index, contender=contender, problem=self.problem, noise=self._noise)
 
-    def _open_candidate(self, generation: int, candidate: int) -> Float32Array:
-        """Return a candidate of the open generation, whose children have no records that say who is best."""
-        certain = self._run.strategy.certain(self._run.state(generation))
-        if candidate < len(certain):
-            return self._parameters(generation, candidate=candidate)
-        number = self._run.strategy.population_size
+    def _open_candidate(self, generation: int, contender: int) -> Float32Array:
+        """Return a contender of the open generation, whose children have no records that say who is best."""
+        certain = self._run.strategy.contenders(self._run.state(generation), None)
+        if contender < len(certain):
+            return self._parameters(generation, contender=contender)
+        number = self._run.strategy.sizes.population_size
         log.warning("generation %d was not finished: evaluating its %d children first", generation, number)
         fitness = [float(self.child(generation, index)[1]["fitness"]) for index in range(number)]
-        best = ga.ranking(fitness)
-        _in_range("candidate", candidate, len(certain) + len(best), "failed children are no candidates")
-        return self._parameters(generation, best[candidate - len(certain)])
+        best = ranking(fitness)
+        _in_range("contender", contender, len(certain) + len(best), "failed children are no candidates")
+        return self._parameters(generation, best[contender - len(certain)])
 
     def _evaluate(self, params: Float32Array, key: EvaluationKey, item: int, address: Address) -> Records:
         return evaluate(
@@ -111,7 +112,7 @@ def replay(
     *,
     generation: int | None = None,
     index: int | None = None,
-    candidate: int | None = None,
+    contender: int | None = None,
     episode: int | None = None,
     problem: Problem | None = None,
     video: Path | None = None,
@@ -123,7 +124,7 @@ def replay(
         generation: the last committed one by default. The open one, `run.num_generations`, has no records
             yet, but its children are known: that is where an evaluation that raised is found.
         index: a child.
-        candidate: a re-evaluated candidate; without `index` and `candidate`, the elite that was selected.
+        contender: a re-evaluated contender; without `index` and `contender`, the elite that was selected.
         episode: number of the re-evaluation, 0 by default.
         problem: the fitness function; made from the run's config by default.
         video: a file, .mp4 or .gif, that shows the episodes; not together with `problem`.
@@ -134,25 +135,25 @@ def replay(
     """
     generation = run.num_generations - 1 if generation is None else generation
     _in_range("generation", generation, run.num_generations + 1, "the last of them is the open one")
-    if index is None and candidate is None:
-        index, candidate = _elite(run, generation)
+    if index is None and contender is None:
+        index, contender = _elite(run, generation)
     if index is not None and episode is not None:
-        raise ConfigError(f"episode={episode}: expected with a re-evaluated candidate, got child {index}; leave it out")
+        raise ConfigError(f"episode={episode}: expected with a re-evaluated contender, got child {index}; leave it out")
     film = Film(video) if video is not None else None
     evaluator = _Evaluator(run, problems.make_problem(run.config, film=film) if problem is None else problem)
     # One thread, as in the run: the number of threads may change the order of a sum.
     with threadpool_limits(1):
-        if candidate is None:
+        if contender is None:
             assert index is not None
             address, record = evaluator.child(generation, index)
         else:
-            _check_reevaluation(run, candidate, episode or 0)
-            address, record = evaluator.candidate(generation, candidate, episode or 0)
+            _check_reevaluation(run, contender, episode or 0)
+            address, record = evaluator.contender(generation, contender, episode or 0)
     if film is not None:
         film.close()
     logged = None
     if generation < run.num_generations:
-        table = run.records if candidate is None else run.reevaluations
+        table = run.records if contender is None else run.reevaluations
         logged = table[generation, int(record["index"]), ...]
     differences = () if logged is None else differing_fields(record, logged)
     return Replay(address, record, logged, differences, _changes(run, evaluator.problem), run.header.reproducible)
@@ -178,21 +179,18 @@ def text(result: Replay) -> str:
 
 
 def _elite(run: Run, generation: int) -> tuple[int | None, int | None]:
-    """Return (index, None) or (None, candidate): who of a generation was selected as elite."""
+    """Return (index, None) or (None, contender): who of a generation was selected as elite."""
     _in_range("generation", generation, run.num_generations, "an elite needs a finished generation")
-    candidates = np.flatnonzero(run.candidates[generation] == run.lineage[generation, 0])
-    if len(candidates):
-        return None, int(candidates[0])
-    return ga.ranking(run.records[generation]["fitness"])[0], None
+    contender = int(run.summary["contender"][generation])
+    return (None, contender) if contender >= 0 else (ranking(run.records[generation]["fitness"])[0], None)
 
 
-def _check_reevaluation(run: Run, candidate: int, episode: int) -> None:
-    es = run.config.es is not None
-    candidates = "the centre is the only one" if es else "set by ga.elite.candidates"
-    if run.config.maml is not None:
-        candidates = "the centre of a generation is its child: --index 0"
-    _in_range("candidate", candidate, run.strategy.num_candidates, candidates)
-    _in_range("episode", episode, run.strategy.num_episodes, f"set by {'es' if es else 'ga.elite'}.episodes")
+def _check_reevaluation(run: Run, contender: int, episode: int) -> None:
+    sizes = run.strategy.sizes
+    _in_range(
+        "contender", contender, sizes.num_contenders, f"the most that strategy {run.config.strategy!r} re-evaluates"
+    )
+    _in_range("episode", episode, sizes.num_episodes, "re-evaluations of each")
 
 
 def _in_range(name: str, value: int, length: int, why: str) -> None:

@@ -109,7 +109,7 @@ def _state(run: Run, queued: scheduler.QueueState | None) -> str:
 def _returns(run: Run) -> str:
     if run.num_generations == 0:
         return "-"
-    returns = run.summary["elite_returns"][-1]
+    returns = run.summary["incumbent_returns"][-1]
     shown = [returns[0], returns[-1]] if len(returns) > 1 else [returns[-1]]
     return " -> ".join(f"{value:.4g}" for value in shown)
 

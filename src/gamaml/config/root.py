@@ -276,9 +276,11 @@ class Config:
     """Everything that defines a run; either `task.name` or `env.id` says of what.
 
     Attributes:
-        strategy: "ga", "es", "maml", or "random": the population of [ga], but every child from the root.
+        strategy: "ga", "es", "maml", or "random": the population of [ga], but every child from the root; or a class of
+            your own as "my_module:MyStrategy".
         es: settings of "es"; None with another strategy.
         maml: settings of "maml"; None with another strategy.
+        custom: settings of a strategy of your own, the keyword arguments of its class.
     """
 
     task: TaskConfig
@@ -291,6 +293,7 @@ class Config:
     strategy: str = field(default="ga", metadata=ADDED)
     es: ESConfig | None = field(default=None, metadata=ADDED)
     maml: MAMLConfig | None = field(default=None, metadata=ADDED)
+    custom: Mapping[str, Any] = field(default_factory=dict[str, Any])
     noise: NoiseConfig = field(default_factory=NoiseConfig)
 
     def __post_init__(self) -> None:
@@ -567,7 +570,15 @@ def _validate(config: Config) -> None:
     _validate_inner(config.inner)
     _validate_ga(config.ga)
     _validate_elite(config.ga)
-    _one_of("strategy", config.strategy, STRATEGIES)
+    if ":" not in config.strategy:
+        _one_of("strategy", config.strategy, STRATEGIES)
+        if config.custom:
+            raise ConfigError(
+                f'custom: expected only with a strategy of your own, "my_module:MyStrategy", got '
+                f"strategy={config.strategy!r}; remove the section"
+            )
+    for key, value in config.custom.items():
+        _check_setting(f"custom.{key}", value)
     if config.es is not None:
         _validate_es(config.es)
     if config.maml is not None:

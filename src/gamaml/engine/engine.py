@@ -20,7 +20,8 @@ from gamaml.engine.node_rates import NodeRates
 from gamaml.engine.population_driver import Evolution
 from gamaml.engine.worker import Worker
 from gamaml.errors import ResourceError
-from gamaml.evolution.candidates import Lineage, Snapshot, State
+from gamaml.evolution.rebuild import Course, rebuild
+from gamaml.evolution.strategy import State
 from gamaml.job import launcher
 from gamaml.job import node_memory as memory
 from gamaml.job.job_info import JobInfo
@@ -107,7 +108,7 @@ class Engine:
         return job_info(self._configs[0].noise.size, self._layouts, num_ranks=size, num_nodes=nodes)
 
     def open_runs(self, *, resume: bool, overwrite: bool, accept_versions: bool) -> None:
-        """Open the run logs on rank 0, and bring every node's parents to where the logs stand.
+        """Open the run logs on rank 0, and bring every node's vectors to where the logs stand.
 
         Raises:
             RunFileError: a run exists, is locked, damaged, or of another experiment; on every rank.
@@ -129,7 +130,7 @@ class Engine:
             for path, config, problem in zip(self._paths, self._configs, self._problems, strict=True)
         ]
 
-        def open_logs() -> list[tuple[list[Lineage], Snapshot | None, dict[str, list[float]]]]:
+        def open_logs() -> list[tuple[Course, dict[str, list[float]]]]:
             for path, header, problem in zip(self._paths, headers, self._problems, strict=True):
                 header = dataclasses.replace(header, constants=measured_constants(problem))
                 header = dataclasses.replace(header, optimal_return=getattr(problem, "optimal_return", None))
@@ -143,20 +144,21 @@ class Engine:
                         job_id=launcher.job_id(),
                     )
                 )
-            return [(log.history.lineage, log.history.snapshot, log.header.constants) for log in self._logs]
+            return [
+                (Course(layout.initial, log.history.entries, log.history.snapshot), log.header.constants)
+                for layout, log in zip(self._layouts, self._logs, strict=True)
+            ]
 
         opened = self._topology.on_root(open_logs)
-        for problem, (*_, constants) in zip(self._problems, opened, strict=True):
+        for problem, (_, constants) in zip(self._problems, opened, strict=True):
             use_constants(problem, constants)
         for worker, path in zip(self._workers, self._paths, strict=True):
             worker.report_to(path.with_suffix(".run"), self._topology.node_index, self._topology.node.rank)
             self._stack.callback(worker.close)
-        self._states = [
-            self._restore(population, lineage, snapshot) for population, (lineage, snapshot, _) in enumerate(opened)
-        ]
-        self._parents_window.sync()
+        self._states = [self._restore(population, course) for population, (course, _) in enumerate(opened)]
+        self._vectors_window.sync()
         self._topology.wait_for_all()
-        self._parents_window.sync()
+        self._vectors_window.sync()
 
     def prepare(self) -> None:
         """Let the problems warm up: on rank 0 first, so that the others find its results in the cache."""
@@ -188,10 +190,11 @@ class Engine:
             lambda: [self._tell(*pair) for pair in zip(self._evolutions, self._logs, strict=True)]
         )
         results: list[TrainResult] = []
-        for result, parents in zip(told, self._parents, strict=True):
+        for result, layout, vectors in zip(told, self._layouts, self._vectors, strict=True):
             parameters = None
             if result.num_generations and not result.interrupted:
-                parameters = parents[result.num_generations % 2, 0].copy()
+                state = dataclasses.replace(layout.initial, generation=result.num_generations)
+                parameters = layout.strategy.incumbent(state, vectors[result.num_generations % 2]).copy()
             results.append(dataclasses.replace(result, parameters=parameters))
         return results
 
@@ -208,22 +211,22 @@ class Engine:
     def _allocate(self) -> None:
         node, noise = self._topology.node, self._configs[0].noise
         noise_window = self._stack.enter_context(SharedWindow(node, 4 * noise.size))
-        self._parents_window = self._stack.enter_context(
-            SharedWindow(node, sum(layout.parents_nbytes for layout in self._layouts))
+        self._vectors_window = self._stack.enter_context(
+            SharedWindow(node, sum(layout.vectors_nbytes for layout in self._layouts))
         )
         board_nbytes = _FLAGS_NBYTES + sum(layout.board_nbytes for layout in self._layouts)
         self._board_window = self._stack.enter_context(SharedWindow(node, board_nbytes, clear=True))
         self._noise = table.fill(self._topology, noise_window, noise.size, noise.seed)
-        self._parents: list[Float32Array] = []
+        self._vectors: list[Float32Array] = []
         self._boards: list[Board] = []
         self._workers: list[Worker] = []
-        parents, position, first = np.frombuffer(self._parents_window.memory(), np.float32), _FLAGS_NBYTES, 0
+        vectors, position, first = np.frombuffer(self._vectors_window.memory(), np.float32), _FLAGS_NBYTES, 0
         for config, problem, layout, path in zip(
             self._configs, self._problems, self._layouts, self._paths, strict=True
         ):
-            shape = layout.parents_shape
-            self._parents.append(parents[first : first + layout.parents_nbytes // 4].reshape(shape))
-            first += layout.parents_nbytes // 4
+            shape = layout.vectors_shape
+            self._vectors.append(vectors[first : first + layout.vectors_nbytes // 4].reshape(shape))
+            first += layout.vectors_nbytes // 4
             sizes = (layout.capacity, layout.table_size, layout.dtype, layout.table_dtype)
             self._boards.append(Board(self._board_window, position, *sizes))
             position += layout.board_nbytes
@@ -232,8 +235,8 @@ class Engine:
                     config,
                     problem,
                     self._noise,
-                    self._parents_window,
-                    self._parents[-1],
+                    self._vectors_window,
+                    self._vectors[-1],
                     self._watch,
                     path,
                     self._topology.rank,
@@ -241,18 +244,17 @@ class Engine:
                 )
             )
 
-    def _restore(self, population: int, lineage: list[Lineage], snapshot: Snapshot | None) -> State:
-        """Compute a population's vectors from their roots, shared by the ranks of the node; return its state.
+    def _restore(self, population: int, course: Course) -> State:
+        """Compute a population's vectors again, shared by the ranks of the node; return its state.
 
         Each rank computes a range of the parameters, of all ancestors: the ranks wait for nobody.
         """
         layout, problem, node = self._layouts[population], self._problems[population], self._topology.node
         start, stop = (problem.num_params * rank // node.size for rank in (node.rank, node.rank + 1))
-        vectors = layout.strategy.vectors(layout.initial, lineage, self._noise, problem, start, stop, snapshot)
-        self._parents[population][len(lineage) % 2, : len(vectors), start:stop] = vectors
-        if not lineage:
-            return layout.initial
-        return dataclasses.replace(layout.initial, generation=len(lineage), parents=lineage[-1])
+        found = rebuild(layout.strategy, course, self._noise, problem, where=slice(start, stop))
+        for row, vector in found.items():
+            self._vectors[population][len(course.history) % 2, row, start:stop] = vector
+        return course.state
 
     # Running.
 
@@ -277,7 +279,7 @@ class Engine:
                         relay,
                         NodeRates(self._topology.node_of_rank),
                         writer,
-                        self._parents[population],
+                        self._vectors[population],
                     )
                 )
         heartbeat = None
@@ -366,7 +368,7 @@ class Engine:
         self._service.leave()
         # What comes now ends soon by itself; a signal should again do what it does without gamaml.
         self._watch.close()
-        self._parents_window.sync()
+        self._vectors_window.sync()
         for evolution in self._evolutions:
             # The last command was carried out, so the last vectors are there.
             evolution.check_commit()
@@ -388,7 +390,7 @@ class Engine:
             path=log.path,
             num_generations=evolution.num_generations,
             total_steps=evolution.total_steps,
-            elite_fitness=evolution.elite_fitness,
+            incumbent_fitness=evolution.incumbent_fitness,
             interrupted=evolution.interrupted,
             exhausted=evolution.exhausted,
         )

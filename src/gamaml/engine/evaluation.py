@@ -12,9 +12,9 @@ from typing import cast
 import numpy as np
 import numpy.typing as npt
 
-from gamaml.config import Config
 from gamaml.errors import EvaluationError
 from gamaml.evolution import streams
+from gamaml.evolution.entries import Entries
 from gamaml.evolution.records import fill_records, record_dtype
 from gamaml.evolution.streams import Purpose
 from gamaml.types import BatchProblem, Evaluation, EvaluationKey, Float32Array, Problem, Records
@@ -22,13 +22,13 @@ from gamaml.types import BatchProblem, Evaluation, EvaluationKey, Float32Array, 
 
 @dataclass(frozen=True)
 class Address:
-    """Which evaluation of which run this is; `episode` and `candidate` are None for a child's own evaluation.
+    """Which evaluation of which run this is; `episode` is None for a child's own evaluation.
 
     Attributes:
         run: path of the run file.
         seed: the population's seed.
         generation: generation of the evaluation.
-        index: the child's index, or the candidate's for a re-evaluation.
+        index: the child's index, or the contender's for a re-evaluation.
         episode: number of the re-evaluation, None for a child.
     """
 
@@ -41,11 +41,11 @@ class Address:
     @property
     def replay(self) -> str:
         """The command that repeats exactly this evaluation on one core."""
-        what = f"--index {self.index}" if self.episode is None else f"--candidate {self.index} --episode {self.episode}"
+        what = f"--index {self.index}" if self.episode is None else f"--contender {self.index} --episode {self.episode}"
         return f"gamaml replay {shlex.quote(str(self.run))} --generation {self.generation} {what}"
 
     def __str__(self) -> str:
-        what = f"child {self.index}" if self.episode is None else f"candidate {self.index}, episode {self.episode}"
+        what = f"child {self.index}" if self.episode is None else f"contender {self.index}, episode {self.episode}"
         return f"run {self.run.stem}, generation {self.generation}, {what}, seed {self.seed}"
 
 
@@ -53,29 +53,26 @@ class ChildKeys:
     """The randomness of all children of one generation.
 
     Args:
-        config: children share tasks unless `inner.share_tasks` is false.
+        seed: the population's.
         generation: their generation.
-        number: of children.
+        children: their entries, which say which of them share tasks and episodes.
     """
 
-    def __init__(self, config: Config, generation: int, number: int) -> None:
-        self._episodes = streams.keys(config.seed, Purpose.EPISODES, generation, number)
-        self._tasks = streams.keys(config.seed, Purpose.TASKS, generation, 1 if config.inner.share_tasks else number)
+    def __init__(self, seed: int, generation: int, children: Entries) -> None:
+        self._children = children
+        self._tasks = streams.keys(seed, Purpose.TASKS, generation, int(children["task"].max()) + 1)
+        self._episodes = streams.keys(seed, Purpose.EPISODES, generation, int(children["episode"].max()) + 1)
 
     def __getitem__(self, index: int) -> EvaluationKey:
-        return EvaluationKey(task=self._tasks[index % len(self._tasks)], episode=self._episodes[index])
+        child = self._children[index]
+        return EvaluationKey(task=self._tasks[child["task"]], episode=self._episodes[child["episode"]])
 
 
-def child_key(config: Config, generation: int, index: int) -> EvaluationKey:
-    """Return the randomness of one child's evaluation."""
-    return ChildKeys(config, generation, index + 1)[index]
-
-
-def reevaluation_key(config: Config, generation: int, episode: int) -> EvaluationKey:
-    """Return the randomness of a re-evaluation: fresh tasks and episodes, the same for all candidates."""
+def reevaluation_key(seed: int, generation: int, episode: int) -> EvaluationKey:
+    """Return the randomness of a re-evaluation: fresh tasks and episodes, the same for all contenders."""
     return EvaluationKey(
-        task=streams.key(config.seed, Purpose.ELITE_TASKS, generation, episode=episode),
-        episode=streams.key(config.seed, Purpose.ELITE_EPISODES, generation, episode=episode),
+        task=streams.key(seed, Purpose.ELITE_TASKS, generation, episode=episode),
+        episode=streams.key(seed, Purpose.ELITE_EPISODES, generation, episode=episode),
     )
 
 

@@ -17,15 +17,16 @@ class GenerationInfo:
         name: name of its run.
         generation: index of the generation, from 0.
         fitness_best, fitness_mean, fitness_median: over the children with a finite fitness; NaN if there is none.
-        elite_fitness: mean fitness of the elite over its re-evaluations (without them: its single fitness); of
-            ES and MAML, of the centre before this generation's update.
-        elite_returns: float64[num_rounds + 1], the elite's mean return (or loss) before and after each inner round.
+        incumbent_fitness: mean fitness of the incumbent over its re-evaluations (without them, its single fitness): a
+            GA's elite, or a centre before this generation's update.
+        incumbent_returns: float64[num_rounds + 1], the incumbent's mean return (or loss) before and
+            after each inner round.
         mean_returns: float64[num_rounds + 1], the same, over all children with a finite fitness.
         num_failed: children without a finite fitness.
         steps: environment steps of this generation, re-evaluations included.
         total_steps: environment steps of the run so far.
         num_evaluations: evaluations of this generation, re-evaluations included.
-        mutation_std: std with which the children were made.
+        std: std with which the children were made.
         seconds: wall-clock seconds of the generation in this job.
         eta_seconds: estimated seconds to the end of the run, NaN where it is not known.
         metric: "return" or "loss".
@@ -37,14 +38,14 @@ class GenerationInfo:
     fitness_best: float
     fitness_mean: float
     fitness_median: float
-    elite_fitness: float
-    elite_returns: Float64Array
+    incumbent_fitness: float
+    incumbent_returns: Float64Array
     mean_returns: Float64Array
     num_failed: int
     steps: int
     total_steps: int
     num_evaluations: int
-    mutation_std: float
+    std: float
     seconds: float
     eta_seconds: float
     metric: str
@@ -58,16 +59,16 @@ class TrainResult:
         path: its run file.
         num_generations: generations in the file.
         total_steps: environment steps of the run.
-        elite_fitness: fitness of the elite, NaN before the first selection.
+        incumbent_fitness: fitness of the incumbent, NaN before the first selection.
         interrupted: whether it ended before its stop criterion; `resume=True` goes on.
         exhausted: whether this was the second restart in a row that was interrupted without a new record.
-        parameters: float32[num_params] of the elite, None before the first selection or after an interruption.
+        parameters: float32[num_params] of the incumbent, None before the first selection or after an interruption.
     """
 
     path: Path
     num_generations: int
     total_steps: int
-    elite_fitness: float
+    incumbent_fitness: float
     interrupted: bool
     exhausted: bool
     parameters: Float32Array | None = None

@@ -18,10 +18,11 @@ from gamaml.config import Config, StopConfig
 from gamaml.engine.commit_thread import Writer
 from gamaml.engine.info import GenerationInfo
 from gamaml.engine.node_rates import NodeRates
-from gamaml.evolution import strategy
-from gamaml.evolution.candidates import Snapshot, State, lineage_of
+from gamaml.evolution import chosen_strategy
+from gamaml.evolution.entries import new_entries
+from gamaml.evolution.rebuild import Snapshot
 from gamaml.evolution.records import DONE, record_dtype
-from gamaml.evolution.strategy import Selection
+from gamaml.evolution.strategy import State
 from gamaml.parallel.board import Kind
 from gamaml.parallel.relay import END, Command, Relay, split
 from gamaml.runlog import Generation, History, RunLog, summarise
@@ -65,7 +66,8 @@ class Evolution:
     ) -> None:
         self._index = index
         self._config = config
-        self._strategy = strategy.make(config)
+        self._strategy = chosen_strategy.make(config)
+        self._sizes = self._strategy.sizes
         self._problem = problem
         self._log = log
         self._state = state
@@ -83,7 +85,7 @@ class Evolution:
         self._decoded_generation = state.generation
         self._interrupted = False
         self._withdrawn = False
-        self.elite_fitness = log.history.elite_fitness
+        self.incumbent_fitness = log.history.incumbent_fitness
         self._num_new_records = 0
         self.info: GenerationInfo | None = None
         """The last finished generation, until the caller has taken it and its loop body is over."""
@@ -165,9 +167,9 @@ class Evolution:
 
     def _begin(self, history: History) -> None:
         """Set up the open generation from what an earlier job left of it."""
-        self._children = np.zeros(self._strategy.population_size, self._dtype)
+        self._children = np.zeros(self._sizes.population_size, self._dtype)
         self._children[history.children["index"]] = history.children
-        self._candidates = lineage_of([], self._state.parents.dtype)
+        self._contenders = new_entries(0, self._sizes.entry_dtype)
         self._reevaluations = np.zeros(0, self._dtype)
         self._phase = _Phase.CHILDREN
         if _complete(self._children):
@@ -180,11 +182,9 @@ class Evolution:
 
     def _begin_reevaluations(self) -> None:
         # Done now, so that the ranks need not wait for it between the last result and the next command.
-        self._selection: Selection = self._strategy.shortlist(self._state, self._children)
-        contenders = self._selection.contenders
-        self._candidates = lineage_of(contenders, self._state.parents.dtype)
-        self._reevaluations = np.zeros(len(contenders) * self._strategy.num_episodes, self._dtype)
-        self._phase = _Phase.REEVALUATIONS if contenders else _Phase.SELECTION
+        self._contenders = self._strategy.contenders(self._state, self._children)
+        self._reevaluations = np.zeros(len(self._contenders) * self._sizes.num_episodes, self._dtype)
+        self._phase = _Phase.REEVALUATIONS if len(self._contenders) else _Phase.SELECTION
 
     def _advance(self) -> None:
         """Go to the next phase if the present one has all its results."""
@@ -211,7 +211,7 @@ class Evolution:
                 kind=Kind.CHILDREN if children else Kind.REEVALUATIONS,
                 generation=state.generation,
                 buffer=state.generation % 2,
-                table=state.parents if children else self._candidates,
+                table=state.entries if children else self._contenders,
                 num_parts=num_parts,
                 num_items=len(records),
                 skip=known,
@@ -221,9 +221,9 @@ class Evolution:
 
     def _period(self) -> int:
         """Return the generations between snapshots, so that these take no more room than the records."""
-        chosen = self._strategy
-        records = chosen.population_size + chosen.num_candidates * chosen.num_episodes
-        committed = records * self._dtype.itemsize + chosen.num_entries * chosen.lineage_dtype.itemsize
+        sizes = self._sizes
+        records = sizes.population_size + sizes.num_reevaluations
+        committed = records * self._dtype.itemsize + sizes.num_entries * sizes.entry_dtype.itemsize
         return -(-self._vectors[0].nbytes // committed)
 
     def _num_parts(self) -> int:
@@ -231,20 +231,22 @@ class Evolution:
         if self._decoded_generation == self._state.generation:
             return 0
         self._decoded_generation = self._state.generation
-        return self._strategy.num_parts(self._problem.num_params, self._state.parents)
+        return self._sizes.num_parts(self._problem.num_params, len(self._state.entries))
 
     def _select(self) -> None:
         before, children, reevaluations = self._state, self._children, self._reevaluations
-        self._state, self.elite_fitness = self._selection.finish(reevaluations)
+        outcome = self._strategy.next(before, children, reevaluations)
+        self._state, self.incumbent_fitness = outcome.state, outcome.fitness
         now = time.monotonic()
         generation = Generation(
             generation=before.generation,
             records=children,
-            candidates=self._candidates,
+            contenders=self._contenders,
             reevaluations=reevaluations,
-            parents=self._state.parents,
-            mutation_std=self._strategy.std(before.generation),
-            elite_fitness=self.elite_fitness,
+            entries=outcome.state.entries,
+            contender=outcome.contender,
+            std=outcome.std,
+            incumbent_fitness=outcome.fitness,
             seconds=now - self._generation_started,
         )
         self._generation_started = now
@@ -256,7 +258,7 @@ class Evolution:
             self._end(interrupted=False)
         else:
             self._give_work()
-        # The leaders have the new parents; what follows runs behind their work. The vectors that the generation began
+        # The leaders have the new entries; what follows runs behind their work. The vectors that the generation began
         # with are overwritten only after the next selection, which waits for this commit.
         self._future = self._writer.submit(partial(self._commit, generation))
         self.info = self._tell(generation)
@@ -264,14 +266,14 @@ class Evolution:
     def _commit(self, generation: Generation) -> None:
         self._log.commit(generation)
         self._unsaved_seconds += generation.seconds
-        due = self._unsaved_seconds > self._strategy.snapshot_seconds
+        due = self._unsaved_seconds > self._sizes.snapshot_seconds
         if due or generation.generation % self._snapshot_period == 0:
             self._unsaved_seconds = 0.0
             self.save_snapshot(generation.generation)
 
     def save_snapshot(self, generation: int) -> None:
         """Store the vectors of a generation, one of the last two, if the strategy's candidates have no genomes."""
-        if not self._strategy.has_genomes and generation > 0:
+        if not self._sizes.has_genomes and generation > 0:
             self._log.save_snapshot(Snapshot(generation, self._vectors[generation % 2]))
 
     def _save(self) -> None:
@@ -284,18 +286,18 @@ class Evolution:
         self._phase = _Phase.SAVING
 
     def _end(self, *, interrupted: bool) -> None:
-        state, chosen = self._state, self._strategy
+        state, sizes = self._state, self._sizes
         self._interrupted = interrupted
         num_parts = self._num_parts()
-        if interrupted and not chosen.has_genomes and state.generation > self._generations_before:
+        if interrupted and not sizes.has_genomes and state.generation > self._generations_before:
             # The last command may have been broken off before its vectors were complete, which are stored now.
-            num_parts = chosen.num_parts(self._problem.num_params, state.parents)
+            num_parts = sizes.num_parts(self._problem.num_params, len(state.entries))
         self._relay.post(
             Command(
                 kind=END,
                 generation=state.generation,
                 buffer=state.generation % 2,
-                table=state.parents,
+                table=state.entries,
                 num_parts=num_parts,
             )
         )
@@ -315,7 +317,7 @@ class Evolution:
             self._config.stop,
             generations=self._state.generation,
             environment_steps=self._total_steps,
-            fitness=self.elite_fitness,
+            fitness=self.incumbent_fitness,
             seconds=time.monotonic() - self._started,
         )
 
@@ -330,14 +332,14 @@ class Evolution:
             fitness_best=summary.fitness_best,
             fitness_mean=summary.fitness_mean,
             fitness_median=summary.fitness_median,
-            elite_fitness=summary.elite_fitness,
-            elite_returns=summary.elite_returns,
+            incumbent_fitness=summary.incumbent_fitness,
+            incumbent_returns=summary.incumbent_returns,
             mean_returns=summary.mean_returns,
             num_failed=summary.num_failed,
             steps=summary.steps,
             total_steps=self._total_steps,
             num_evaluations=summary.num_evaluations,
-            mutation_std=summary.mutation_std,
+            std=summary.std,
             seconds=summary.seconds,
             eta_seconds=cfg.seconds_left(
                 self._config.stop,

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,11 +18,12 @@ from gamaml.engine.evaluation import (
     evaluate,
     reevaluation_key,
 )
-from gamaml.evolution import strategy
-from gamaml.evolution.candidates import Candidate, Lineage, State, candidate_at
-from gamaml.evolution.decode import decode
+from gamaml.evolution import chosen_strategy
+from gamaml.evolution.decode import Sources
+from gamaml.evolution.entries import Entries
 from gamaml.evolution.noise_table import NoiseTable
 from gamaml.evolution.records import record_dtype
+from gamaml.evolution.strategy import Part, State
 from gamaml.job.signals import SignalWatch, Stopped
 from gamaml.parallel.board import Batch, Claim, Kind
 from gamaml.parallel.windows import SharedWindow
@@ -44,7 +44,7 @@ class _Generation:
     """What the children of a generation are."""
 
     number: int
-    children: Lineage
+    children: Entries
     keys: ChildKeys
 
 
@@ -55,8 +55,8 @@ class Worker:
         config: the population's config.
         problem: its fitness function.
         noise: the node's noise table.
-        window: the window that holds `parents`.
-        parents: float32[2, num_vectors, num_params], the node's two buffers of decoded parents.
+        window: the window that holds `vectors`.
+        vectors: float32[2, num_vectors, num_params], the node's two buffers of vectors.
         watch: breaks off evaluations when the job is to end.
         path: the run file, named in errors.
         rank: world rank.
@@ -69,25 +69,27 @@ class Worker:
         problem: Problem,
         noise: NoiseTable,
         window: SharedWindow,
-        parents: Float32Array,
+        vectors: Float32Array,
         watch: SignalWatch,
         path: Path,
         rank: int,
         host: str,
     ) -> None:
         self._config = config
-        self._strategy = strategy.make(config)
+        self._strategy = chosen_strategy.make(config)
+        self._sizes = self._strategy.sizes
         self._problem = problem
         self._noise = noise
         self._window = window
-        self._parents = parents
+        self._vectors = vectors
+        self._space = chosen_strategy.space_of(config, problem.num_params)
         self._watch = watch
         self._path = path
         self._rank = rank
         self._host = host
         self._dtype = record_dtype(problem.num_rounds, problem.scalars)
         self._params = np.empty((batch_size(problem), problem.num_params), np.float32)
-        self._decoded: tuple[int, Candidate] | None = None
+        self._decoded: tuple[int, bytes] | None = None
         self._generation: _Generation | None = None
         self._item_seconds: float | None = None
         self._current: CurrentFile | None = None
@@ -122,14 +124,14 @@ class Worker:
         """Do the claimed items.
 
         Returns:
-            One record per item, None for items that have none (decoding). The records of what was broken off have no
+            One record per item, None for items that have none (updates). The records of what was broken off have no
             flags.
 
         Raises:
             EvaluationError: the problem raised.
         """
-        if claim.batch.kind is Kind.DECODE:
-            self._decode_parents(claim)
+        if claim.batch.kind is Kind.UPDATE:
+            self._update(claim)
             return None
         self._window.sync()
         start = time.perf_counter()
@@ -153,13 +155,15 @@ class Worker:
         last = self._item_seconds
         self._item_seconds = seconds if last is None else 0.5 * (last + seconds)
 
-    def _decode_parents(self, claim: Claim) -> None:
-        target, source = self._parents[claim.batch.buffer], self._parents[1 - claim.batch.buffer]
+    def _update(self, claim: Claim) -> None:
+        batch, problem, sizes = claim.batch, self._problem, self._sizes
+        before, after = self._vectors[1 - batch.buffer], self._vectors[batch.buffer]
+        state = State(self._config.seed, self._space, batch.generation, batch.table)
         self._window.sync()
-        for part in claim.items.tolist():
-            self._strategy.compute(
-                part, claim.batch.generation, claim.batch.table, source, target, self._noise, self._problem
-            )
+        for number in claim.items.tolist():
+            rows, where = sizes.part(number, problem.num_params)
+            sources = Sources(self._noise, problem, before[:, where], where.start, where.stop - where.start)
+            self._strategy.update(state, sources, Part(rows, after[rows.start : rows.stop, where]))
         self._window.sync()
 
     def _evaluate(self, batch: Batch, items: npt.NDArray[np.int32]) -> Records:
@@ -167,39 +171,38 @@ class Worker:
             index, episode = (item, None) if children else divmod(item, episodes)
             return Address(self._path, self._config.seed, batch.generation, index, episode)
 
-        children, episodes = batch.kind is Kind.CHILDREN, self._strategy.num_episodes
+        children, episodes = batch.kind is Kind.CHILDREN, self._sizes.num_episodes
         if self._current is not None:
             first = address(int(items[0]))
             phase = "child" if children else "re-evaluation"
             self._current.write(batch.generation, phase, first.index, first.episode or 0, len(items))
         if children:
             generation = self._open(batch)
-            candidates = [candidate_at(generation.children, item) for item in items]
-            keys = [generation.keys[item] for item in items]
+            entries = generation.children[items]
+            keys = [generation.keys[item] for item in items.tolist()]
         else:
-            candidates = [candidate_at(batch.table, item // episodes) for item in items]
-            keys = [reevaluation_key(self._config, batch.generation, item % episodes) for item in items.tolist()]
-        self._decode(batch, candidates)
+            entries = batch.table[items // episodes]
+            keys = [reevaluation_key(self._config.seed, batch.generation, item % episodes) for item in items.tolist()]
+        self._decode(batch, entries)
         return evaluate(
             self._problem, self._params, keys, items=items, address=address, rank=self._rank, host=self._host
         )
 
     def _open(self, batch: Batch) -> _Generation:
         if self._generation is None or self._generation.number != batch.generation:
-            num_offsets = self._config.noise.size - self._problem.num_params + 1
-            state = State(self._config.seed, num_offsets, batch.generation, batch.table)
+            state = State(self._config.seed, self._space, batch.generation, batch.table)
             children = self._strategy.children(state)
-            keys = ChildKeys(self._config, batch.generation, len(children))
+            keys = ChildKeys(self._config.seed, batch.generation, children)
             self._generation = _Generation(batch.generation, children, keys)
         return self._generation
 
-    def _decode(self, batch: Batch, candidates: Sequence[Candidate]) -> None:
-        """Decode candidates into the rows of `_params`; the re-evaluations of one follow each other: once for all."""
-        rows, parents = self._params, self._parents[batch.buffer]
+    def _decode(self, batch: Batch, entries: Entries) -> None:
+        """Decode entries into the rows of `_params`; the re-evaluations of one follow each other: once for all."""
+        rows, sources = self._params, Sources.whole(self._noise, self._problem, self._vectors[batch.buffer])
         decoded, self._decoded = self._decoded, None
-        for row, candidate in enumerate(candidates):
-            if row > 0 and candidate == candidates[row - 1]:
+        for row, entry in enumerate(entries):
+            if row > 0 and entry == entries[row - 1]:
                 rows[row] = rows[row - 1]
-            elif row > 0 or decoded != (batch.generation, candidate):
-                decode(candidate, parents, self._noise, self._problem, rows[row])
-        self._decoded = (batch.generation, candidates[0])
+            elif row > 0 or decoded != (batch.generation, entry.tobytes()):
+                self._strategy.decode(entry, sources, rows[row])
+        self._decoded = (batch.generation, entries[0].tobytes())

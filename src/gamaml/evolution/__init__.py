@@ -1,1 +1,31 @@
-"""Strategies and what they share: candidates, decoding, records, random streams and the noise table."""
+"""Strategies and what they share: entries, decoding, ranks, records, random streams and the noise table.
+
+Exported is what a strategy of one's own is written with (docs/strategies.md).
+"""
+
+from gamaml.evolution.centre import children_around, drawn_offsets, root_state
+from gamaml.evolution.decode import Sources, mean, mutate
+from gamaml.evolution.entries import ROOT, UNCHANGED, new_entries, without_children
+from gamaml.evolution.ranks import best_first, centred_ranks
+from gamaml.evolution.strategy import Outcome, Part, Sizes, Space, State, Strategy
+
+__all__ = [
+    "ROOT",
+    "UNCHANGED",
+    "Outcome",
+    "Part",
+    "Sizes",
+    "Sources",
+    "Space",
+    "State",
+    "Strategy",
+    "best_first",
+    "centred_ranks",
+    "children_around",
+    "drawn_offsets",
+    "mean",
+    "mutate",
+    "new_entries",
+    "root_state",
+    "without_children",
+]

@@ -1,18 +1,19 @@
-"""The one decode: from a candidate, its parents and the noise table to parameters."""
+"""From an entry, vectors and noise to parameters: the one sum that makes a child, and what it takes."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
 
-from gamaml.evolution.candidates import ROOT, UNCHANGED, Candidate, Genome
+from gamaml.evolution.entries import UNCHANGED, bases_of
 from gamaml.types import Float32Array
 
 _BLOCK = 1 << 18
-"""Entries decoded at a time, 1 MiB: many, so that the calls cost little; few, so that the product stays in the cache.
-With 2**15 a child of 4 million parameters takes 1.4 times as long as in a C loop, with 2**18 1.1 times
+"""Parameters decoded at a time, 1 MiB: many, so that the calls cost little; few, so that the product stays in the
+cache. With 2**15 a child of 4 million parameters takes 1.4 times as long as in a C loop, with 2**18 1.1 times
 (`benchmarks/decode.py`)."""
 
 
@@ -25,7 +26,7 @@ class NoiseSource(Protocol):
 
 
 class Decodable(Protocol):
-    """What decoding needs of a Problem."""
+    """The part of a Problem that decoding needs."""
 
     num_params: int
     scale: Float32Array | None
@@ -35,29 +36,96 @@ class Decodable(Protocol):
         ...
 
 
-def mutate(
-    parent: Float32Array, noise: Float32Array, std: float, scale: Float32Array | None, out: Float32Array
-) -> Float32Array:
-    """Write `parent + std * scale * noise` into `out` and return it. The only such sum in gamaml.
+class Vectors(Protocol):
+    """Vectors by row: an array, float32[num_vectors, size], or a mapping that holds some of the rows."""
 
-    NumPy on purpose, everywhere: a jitted sum rounds differently in the last bit.
+    def __getitem__(self, row: int, /) -> Float32Array:
+        """Return one vector, float32[size]."""
+        ...
+
+
+@dataclass(frozen=True)
+class Sources:
+    """What parameters are made from, cut to a range of them.
+
+    Attributes:
+        noise: the noise table.
+        problem: gives num_params, scale and the initial parameters.
+        vectors: float32[size] each; for `Strategy.decode` the present ones, for `Strategy.update` those before.
+        start: first parameter of the range.
+        size: number of parameters in it.
+    """
+
+    noise: NoiseSource
+    problem: Decodable
+    vectors: Vectors
+    start: int
+    size: int
+
+    @classmethod
+    def whole(cls, noise: NoiseSource, problem: Decodable, vectors: Vectors) -> Sources:
+        """Return sources of all parameters."""
+        return cls(noise, problem, vectors, 0, problem.num_params)
+
+    @property
+    def scale(self) -> Float32Array | None:
+        """The problem's scale on the range, float32[size], or None for 1 everywhere."""
+        scale = self.problem.scale
+        return None if scale is None else scale[self.start : self.start + self.size]
+
+    def block(self, offset: int) -> Float32Array:
+        """Return the noise at `offset` for the parameters of the range, float32[size]."""
+        return self.noise.block(offset + self.start, self.size)
+
+    def initial(self, offset: int) -> Float32Array:
+        """Return initial parameters on the range, float32[size], made from the noise at `offset`."""
+        whole = self.problem.initial(self.noise.block(offset, self.problem.num_params))
+        return whole[self.start : self.start + self.size]
+
+
+def decode(entry: np.void, sources: Sources, out: Float32Array) -> None:
+    """Write the parameters of an entry into `out`: its base, or the mean of its bases, plus scaled noise.
 
     Args:
-        parent: float32[num_params].
-        noise: float32[num_params].
-        std: rounded to float32 first.
-        scale: float32[num_params], or None for 1 everywhere.
-        out: float32[num_params]; may be `parent` itself, not `noise`.
+        entry: of an entry dtype.
+        sources: with the vectors that the entry's bases are rows of.
+        out: float32[sources.size].
     """
-    std32 = np.float32(std)
+    offset = int(entry["offset"])
+    bases = bases_of(entry)
+    if not bases:
+        out[:] = sources.initial(offset)
+    elif offset == UNCHANGED:
+        out[:] = sources.vectors[bases[0]]
+    else:
+        rows = [sources.vectors[base] for base in bases]
+        start = rows[0] if len(rows) == 1 else mean(rows, out)
+        mutate(start, sources.block(offset), float(entry["factor"]), sources.scale, out)
+
+
+def mutate(
+    base: Float32Array, noise: Float32Array, factor: float, scale: Float32Array | None, out: Float32Array
+) -> Float32Array:
+    """Write `base + factor * scale * noise` into `out` and return it. The only such sum in gamaml.
+
+    It is NumPy's everywhere, since a jitted sum rounds differently in the last bit.
+
+    Args:
+        base: float32[num_params].
+        noise: float32[num_params].
+        factor: rounded to float32 first.
+        scale: float32[num_params], or None for 1 everywhere.
+        out: float32[num_params]; may be `base` itself, not `noise`.
+    """
+    factor32 = np.float32(factor)
     product = np.empty(min(_BLOCK, out.size), np.float32)
     for start in range(0, out.size, _BLOCK):
         stop = min(start + _BLOCK, out.size)
         part = product[: stop - start]
-        np.multiply(noise[start:stop], std32, out=part)
+        np.multiply(noise[start:stop], factor32, out=part)
         if scale is not None:
             np.multiply(part, scale[start:stop], out=part)
-        np.add(parent[start:stop], part, out=out[start:stop])
+        np.add(base[start:stop], part, out=out[start:stop])
     return out
 
 
@@ -74,68 +142,3 @@ def mean(rows: Sequence[Float32Array], out: Float32Array) -> Float32Array:
             np.add(total, row[start : start + _BLOCK], out=total)
         np.divide(total, number, out=total)
     return out
-
-
-def decode(
-    candidate: Candidate, parents: Float32Array, noise: NoiseSource, problem: Decodable, out: Float32Array
-) -> Float32Array:
-    """Decode a candidate from its cached parent.
-
-    Args:
-        candidate: what to decode.
-        parents: float32[num_parents, num_params], the decoded parents that `candidate.slot` refers to.
-        noise: the noise table.
-        problem: gives num_params, scale and the initial parameters.
-        out: float32[num_params], receives the parameters.
-
-    Returns:
-        out.
-    """
-    if candidate.slot == ROOT:
-        out[:] = problem.initial(noise.block(candidate.offset, problem.num_params))
-    elif candidate.offset == UNCHANGED:
-        out[:] = parents[candidate.slot]
-    else:
-        block = noise.block(candidate.offset, problem.num_params)
-        rows = [parents[slot] for slot in candidate.bases]
-        base = rows[0] if len(rows) == 1 else mean(rows, out)
-        mutate(base, block, candidate.std, problem.scale, out)
-    return out
-
-
-def decode_genome(genome: Genome, noise: NoiseSource, problem: Decodable) -> Float32Array:
-    """Decode the first candidate of a genome; the same bits as decoding step by step through cached parents.
-
-    Returns:
-        float32[num_params].
-    """
-    return decode_part(genome, noise, problem, 0, problem.num_params)[0]
-
-
-def decode_part(genome: Genome, noise: NoiseSource, problem: Decodable, start: int, stop: int) -> Float32Array:
-    """Decode the parameters from `start` to `stop` of all candidates of a genome.
-
-    Every ancestor is decoded once, and forgotten after its last child: time grows with their number, memory with the
-    number of those that live at once.
-
-    Returns:
-        float32[len(genome.ends), stop - start].
-    """
-    scale = None if problem.scale is None else problem.scale[start:stop]
-    last_use = {base: place for place, step in enumerate(genome.steps) for base in step.bases}
-    last_use.update((end, len(genome.steps)) for end in genome.ends)
-    alive: dict[int, Float32Array] = {}
-    for place, step in enumerate(genome.steps):
-        if step.slot == ROOT:
-            params = problem.initial(noise.block(step.offset, problem.num_params))
-            alive[place] = np.array(params[start:stop], np.float32)
-            continue
-        rows = [alive[base] for base in step.bases]
-        dying = [alive.pop(base) for base in set(step.bases) if last_use[base] == place]
-        if len(rows) > 1:
-            out = base = mean(rows, np.empty(stop - start, np.float32))
-        else:
-            base = rows[0]
-            out = base if dying else np.empty(stop - start, np.float32)
-        alive[place] = mutate(base, noise.block(step.offset + start, stop - start), step.std, scale, out)
-    return np.stack([alive[end] for end in genome.ends])

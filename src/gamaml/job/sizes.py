@@ -7,8 +7,8 @@ from collections.abc import Sequence
 import numpy as np
 
 from gamaml.config import Config
-from gamaml.evolution import strategy
-from gamaml.evolution.candidates import LINEAGE_DTYPE
+from gamaml.evolution import chosen_strategy
+from gamaml.evolution.entries import ENTRY_DTYPE
 from gamaml.evolution.records import record_dtype
 from gamaml.job.job_info import JobInfo
 from gamaml.types import Problem
@@ -26,21 +26,21 @@ class Layout:
     """Sizes and shapes that follow from one population's config and problem."""
 
     def __init__(self, config: Config, problem: Problem) -> None:
-        chosen = self.strategy = strategy.make(config)
-        self.num_offsets = config.noise.size - problem.num_params + 1
-        self.initial = chosen.initial(config.seed, self.num_offsets)
+        self.strategy = chosen_strategy.make(config)
+        sizes, num_params = self.strategy.sizes, problem.num_params
+        self.initial = self.strategy.start(config.seed, chosen_strategy.space_of(config, num_params))
         self.dtype = record_dtype(problem.num_rounds, problem.scalars)
-        self.table_size = max(chosen.num_entries, chosen.num_candidates)
-        self.table_dtype = chosen.lineage_dtype
-        num_parts = chosen.num_parts(problem.num_params, np.empty(self.table_size, self.table_dtype))
-        self.capacity = max(chosen.population_size, chosen.num_candidates * chosen.num_episodes, num_parts)
+        self.table_size = max(sizes.num_entries, sizes.num_contenders)
+        self.table_dtype = sizes.entry_dtype
+        num_parts = sizes.num_parts(num_params, sizes.num_entries)
+        self.capacity = max(sizes.population_size, sizes.num_reevaluations, num_parts)
         self.board_nbytes = board_nbytes(self.capacity, self.table_size, self.dtype, self.table_dtype)
-        self.parents_shape = (2, chosen.num_vectors, problem.num_params)
-        self.parents_nbytes = 4 * int(np.prod(self.parents_shape))
+        self.vectors_shape = (2, sizes.num_vectors, num_params)
+        self.vectors_nbytes = 4 * int(np.prod(self.vectors_shape))
 
 
 def board_nbytes(
-    capacity: int, table_size: int, dtype: np.dtype[np.void], table_dtype: np.dtype[np.void] = LINEAGE_DTYPE
+    capacity: int, table_size: int, dtype: np.dtype[np.void], table_dtype: np.dtype[np.void] = ENTRY_DTYPE
 ) -> int:
     """Return the bytes that a board takes, a multiple of 64; the arguments are those of `Board`."""
     parts = (8 * DESCRIPTOR_WORDS, table_dtype.itemsize * table_size, 4 * capacity, 8 * capacity)
@@ -65,5 +65,5 @@ def job_info(noise_size: int, layouts: Sequence[Layout], *, num_ranks: int, num_
         num_ranks=num_ranks,
         num_nodes=num_nodes,
         table_nbytes=4 * noise_size,
-        population_nbytes=tuple(layout.parents_nbytes + layout.board_nbytes for layout in layouts),
+        population_nbytes=tuple(layout.vectors_nbytes + layout.board_nbytes for layout in layouts),
     )

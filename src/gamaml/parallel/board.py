@@ -14,7 +14,7 @@ from typing import TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from gamaml.evolution.candidates import LINEAGE_DTYPE, Lineage
+from gamaml.evolution.entries import ENTRY_DTYPE, Entries
 from gamaml.job.sizes import (
     DESCRIPTOR,
     DESCRIPTOR_WORDS,
@@ -36,7 +36,7 @@ _CLAIM, _FINISHED, _END = 0, LINE, 2 * LINE
 class Kind(enum.IntEnum):
     """What the items of a batch are."""
 
-    DECODE = 0
+    UPDATE = 0
     CHILDREN = 1
     REEVALUATIONS = 2
 
@@ -48,14 +48,14 @@ class Batch:
     Attributes:
         kind: what its items are.
         generation: generation that the work belongs to.
-        buffer: which of the two parent buffers holds (for DECODE: receives) the generation's parents.
+        buffer: which of the two parent buffers holds (for UPDATE: receives) the generation's parents.
         table: what the vectors to decode follow from, the same of the present ones, or the candidates to re-evaluate.
     """
 
     kind: Kind
     generation: int
     buffer: int
-    table: Lineage
+    table: Entries
 
 
 @dataclass(frozen=True)
@@ -95,7 +95,7 @@ class Board:
         capacity: int,
         table_size: int,
         dtype: np.dtype[np.void],
-        table_dtype: np.dtype[np.void] = LINEAGE_DTYPE,
+        table_dtype: np.dtype[np.void] = ENTRY_DTYPE,
     ) -> None:
         self._window = window
         self._position = position

@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 from mpi4py import MPI
 
-from gamaml.evolution.candidates import LINEAGE_DTYPE, Lineage
+from gamaml.evolution.entries import ENTRY_DTYPE, Entries
 from gamaml.parallel.board import Batch, Board, Kind
 from gamaml.types import Records
 
@@ -42,7 +42,7 @@ class Command:
     kind: int
     generation: int
     buffer: int
-    table: Lineage
+    table: Entries
     num_parts: int = 0
     num_items: int = 0
     skip: npt.NDArray[np.int32] | None = None
@@ -77,7 +77,7 @@ class Relay:
         capacity: int,
         table_size: int,
         dtype: np.dtype[np.void],
-        table_dtype: np.dtype[np.void] = LINEAGE_DTYPE,
+        table_dtype: np.dtype[np.void] = ENTRY_DTYPE,
     ) -> None:
         self._comm = comm
         self._board = board
@@ -181,7 +181,7 @@ class Relay:
             self._batch = None
         if message["parts"]:
             parts = np.arange(int(message["parts"]), dtype=np.int32)
-            self._publish(_State.DECODING, Batch(Kind.DECODE, generation, buffer, table), parts)
+            self._publish(_State.DECODING, Batch(Kind.UPDATE, generation, buffer, table), parts)
         else:
             self._work()
 

@@ -9,7 +9,7 @@ from gamaml.runlog.hdf5_file import PADDING
 from gamaml.runlog.header import SCHEMA_VERSION, Header
 from gamaml.runlog.history import History, Start, read_starts
 from gamaml.runlog.in_flight import Current, CurrentFile, read_current
-from gamaml.runlog.loaded_run import Run, digest, load
+from gamaml.runlog.loaded_run import Run, load
 from gamaml.runlog.lock import Holder, live_holder
 from gamaml.runlog.run_log import RunLog, check, sidecar
 from gamaml.runlog.summary import Summary, summarise
@@ -28,7 +28,6 @@ __all__ = [
     "Start",
     "Summary",
     "check",
-    "digest",
     "live_holder",
     "load",
     "read_current",

@@ -7,10 +7,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from gamaml.evolution.candidates import Lineage, Snapshot
+from gamaml.evolution.entries import Entries
+from gamaml.evolution.rebuild import Snapshot
 from gamaml.types import Records
 
-_COMMIT = struct.Struct("<QIIIIddd")
+_COMMIT = struct.Struct("<QIIIIiddd")
+NO_CONTENDER = -1
+"""Stored in place of None."""
 _PARTIAL = struct.Struct("<QII")
 _SNAPSHOT = struct.Struct("<QII")
 
@@ -22,21 +25,24 @@ class Generation:
     Attributes:
         generation: its index, from 0.
         records: [population_size], the children's records in index order.
-        candidates: [num_candidates], who was re-evaluated; slots refer to the previous generation's parents.
-        reevaluations: [num_candidates * episodes], index = candidate * episodes + episode.
-        parents: [at most num_parents], who was selected, the elite first; slots as in `candidates`.
-        mutation_std: std with which the children were made.
-        elite_fitness: the elite's mean fitness over its re-evaluations (without them, its single fitness).
+        contenders: [at most num_contenders], who was re-evaluated; their bases are rows of the generation's vectors.
+        reevaluations: [num_contenders * num_episodes], index = contender * num_episodes + episode.
+        entries: [at most num_entries], how the next vectors follow from the generation's.
+        contender: the contender that the incumbent is, or whose re-evaluations are reported for it; None: the best
+            child.
+        std: with which the children were made.
+        incumbent_fitness: the incumbent's mean fitness over its re-evaluations (without them, its single fitness).
         seconds: wall-clock seconds.
     """
 
     generation: int
     records: Records
-    candidates: Lineage
+    contenders: Entries
     reevaluations: Records
-    parents: Lineage
-    mutation_std: float
-    elite_fitness: float
+    entries: Entries
+    contender: int | None
+    std: float
+    incumbent_fitness: float
     seconds: float
 
     @property
@@ -62,30 +68,32 @@ class Partial:
 
 def encode_generation(generation: Generation) -> bytes:
     """Return the payload of a COMMIT frame."""
-    arrays = (generation.candidates, generation.parents, generation.records, generation.reevaluations)
+    arrays = (generation.contenders, generation.entries, generation.records, generation.reevaluations)
     head = _COMMIT.pack(
         generation.generation,
         *(len(array) for array in arrays),
-        generation.mutation_std,
-        generation.elite_fitness,
+        NO_CONTENDER if generation.contender is None else generation.contender,
+        generation.std,
+        generation.incumbent_fitness,
         generation.seconds,
     )
     return head + b"".join(array.tobytes() for array in arrays)
 
 
-def decode_generation(payload: bytes, record_dtype: np.dtype[np.void], lineage_dtype: np.dtype[np.void]) -> Generation:
+def decode_generation(payload: bytes, record_dtype: np.dtype[np.void], entry_dtype: np.dtype[np.void]) -> Generation:
     """Return the Generation of a COMMIT frame; its arrays are read-only views of `payload`."""
-    index, *counts, mutation_std, elite_fitness, seconds = _COMMIT.unpack_from(payload)
-    dtypes = (lineage_dtype, lineage_dtype, record_dtype, record_dtype)
-    candidates, parents, records, reevaluations = _split(payload, _COMMIT.size, dtypes, counts)
+    index, *counts, contender, std, incumbent_fitness, seconds = _COMMIT.unpack_from(payload)
+    dtypes = (entry_dtype, entry_dtype, record_dtype, record_dtype)
+    contenders, entries, records, reevaluations = _split(payload, _COMMIT.size, dtypes, counts)
     return Generation(
         generation=index,
         records=records,
-        candidates=candidates,
+        contenders=contenders,
         reevaluations=reevaluations,
-        parents=parents,
-        mutation_std=mutation_std,
-        elite_fitness=elite_fitness,
+        entries=entries,
+        contender=None if contender == NO_CONTENDER else contender,
+        std=std,
+        incumbent_fitness=incumbent_fitness,
         seconds=seconds,
     )
 

@@ -23,16 +23,17 @@ import h5py  # pyright: ignore[reportMissingTypeStubs] - it has none
 import numpy as np
 
 from gamaml.errors import RunFileError
-from gamaml.evolution.candidates import Lineage, Snapshot
+from gamaml.evolution.entries import Entries
+from gamaml.evolution.rebuild import Snapshot
 from gamaml.runlog.generation import Generation
-from gamaml.runlog.header import SCHEMA_VERSION, Header, from_json, refuse_newer, to_json
+from gamaml.runlog.header import SCHEMA_VERSION, Header, from_json, refuse_other_schema, to_json
 from gamaml.runlog.summary import summarise, summary_dtype
 from gamaml.types import Records
 
 _h5py: Any = h5py  # so that what it returns is Any, not unknown
 
 PADDING = -2
-"""Slot of an entry that is not there, where a generation had fewer candidates or parents than it may have."""
+"""Base of an entry that is not there, where a generation had fewer contenders or entries than it may have."""
 
 _CHUNK_NBYTES = 1 << 14
 _METADATA_NBYTES = 1 << 16
@@ -45,16 +46,16 @@ class Tables:
 
     Attributes:
         records: [G, population_size].
-        reevaluations: [G, candidates * episodes]; entries without the flag DONE are not there.
-        candidates: [G, candidates]; entries with slot PADDING are not there.
-        lineage: [G, num_parents], padded like `candidates`.
+        reevaluations: [G, num_contenders * num_episodes]; those without the flag DONE are not there.
+        contenders: [G, num_contenders]; those with base PADDING are not there.
+        entries: [G, num_entries], padded like `contenders`.
         summary: [G], of `summary_dtype`.
     """
 
     records: Records
     reevaluations: Records
-    candidates: Lineage
-    lineage: Lineage
+    contenders: Entries
+    entries: Entries
     summary: Records
 
 
@@ -81,12 +82,12 @@ class Contents:
 
 def table_shapes(header: Header) -> dict[str, tuple[int, np.dtype[np.void]]]:
     """Return length and dtype of one generation's entries in every table but the summary."""
-    chosen = header.strategy
+    sizes = header.strategy.sizes
     return {
-        "records": (chosen.population_size, header.record_dtype),
-        "reevaluations": (chosen.num_candidates * chosen.num_episodes, header.record_dtype),
-        "candidates": (chosen.num_candidates, chosen.lineage_dtype),
-        "lineage": (chosen.num_entries, chosen.lineage_dtype),
+        "records": (sizes.population_size, header.record_dtype),
+        "reevaluations": (sizes.num_reevaluations, header.record_dtype),
+        "contenders": (sizes.num_contenders, sizes.entry_dtype),
+        "entries": (sizes.num_entries, sizes.entry_dtype),
     }
 
 
@@ -95,11 +96,11 @@ def tables_of(generations: Sequence[Generation], header: Header) -> Tables:
     tables: dict[str, Any] = {}  # name -> structured array
     for name, (length, dtype) in table_shapes(header).items():
         table = np.zeros((len(generations), length), dtype)
-        if "slot" in (dtype.names or ()):
-            table["slot"] = PADDING
+        if "base" in (dtype.names or ()):
+            table["base"] = PADDING
         for row, generation in zip(table, generations, strict=True):
-            entries = generation.parents if name == "lineage" else getattr(generation, name)
-            row[: len(entries)] = entries
+            there = getattr(generation, name)
+            row[: len(there)] = there
         tables[name] = table
     rows = [summarise(generation).row() for generation in generations]
     return Tables(**tables, summary=np.array(rows, summary_dtype(header.num_rounds)))
@@ -255,7 +256,7 @@ def read(path: Path) -> Contents:
         OSError, RuntimeError, KeyError, ValueError: not a whole run file.
     """
     with _open_for_reading(path) as file:
-        refuse_newer(path, int(file.attrs["schema_version"]))
+        refuse_other_schema(path, int(file.attrs["schema_version"]))
         header = _read_header(file)
         num_generations = len(file["summary"])
         names = (*table_shapes(header), "summary")
@@ -317,8 +318,9 @@ def _create_tables(file: Any, header: Header) -> None:
         file.create_dataset(name, (0, length), dtype, maxshape=(None, length or None), chunks=chunks)
     file.create_dataset("summary", (0,), summary_dtype(header.num_rounds), maxshape=(None,), chunks=(256,))
     file.create_dataset("finished", (1,), np.bool_)
-    if not header.strategy.has_genomes:
-        shape = (header.strategy.num_vectors, header.num_params)
+    sizes = header.strategy.sizes
+    if not sizes.has_genomes:
+        shape = (sizes.num_vectors, header.num_params)
         file.create_dataset("vectors", (0, *shape), np.float32, maxshape=(None, *shape), chunks=(1, *shape))
         file.create_dataset("vectors_generation", (0,), np.uint64, maxshape=(None,), chunks=(256,))
     for name, unit in (("steps", "environment steps"), ("seconds", "s")):

@@ -14,14 +14,12 @@ import numpy as np
 from gamaml import config as cfg
 from gamaml.config import Config
 from gamaml.errors import RunFileError
-from gamaml.evolution import strategy
+from gamaml.evolution import chosen_strategy
 from gamaml.evolution.records import record_dtype
 from gamaml.evolution.strategy import Strategy
 
-SCHEMA_VERSION = 2
-"""Version of the journal's and of the HDF5 file's layout; a reader refuses newer ones.
-
-2: a lineage's entries may have a column "partners"; runs may have snapshots."""
+SCHEMA_VERSION = 3
+"""Version of the journal's and of the HDF5 file's layout; a reader refuses all others."""
 
 
 _OPTIONAL = ("reproducible", "constants", "optimal_return")
@@ -69,12 +67,12 @@ class Header:
     @property
     def strategy(self) -> Strategy:
         """The strategy of this run."""
-        return strategy.make(self.config)
+        return chosen_strategy.make(self.config)
 
     @property
-    def lineage_dtype(self) -> np.dtype[np.void]:
-        """The dtype of this run's candidates and parents."""
-        return self.strategy.lineage_dtype
+    def entry_dtype(self) -> np.dtype[np.void]:
+        """The dtype of this run's entries."""
+        return self.strategy.sizes.entry_dtype
 
 
 def to_json(header: Header) -> dict[str, Any]:
@@ -93,12 +91,14 @@ def from_json(mapping: Mapping[str, Any]) -> Header:
     return Header(**fields)
 
 
-def refuse_newer(path: Path, version: int) -> None:
-    """Raise RunFileError when a file's schema version is newer than this gamaml's."""
-    if version > SCHEMA_VERSION:
+def refuse_other_schema(path: Path, version: int) -> None:
+    """Raise RunFileError unless a file's schema version is this gamaml's."""
+    if version != SCHEMA_VERSION:
+        newer = version > SCHEMA_VERSION
+        remedy = "update gamaml to read it" if newer else "run it again, or read it with the gamaml that wrote it"
         raise RunFileError(
-            f"{path}: expected schema_version at most {SCHEMA_VERSION}, got {version}, written by a newer "
-            "gamaml; update gamaml to read it"
+            f"{path}: expected schema_version {SCHEMA_VERSION}, got {version}, written by "
+            f"{'a newer' if newer else 'an older, never released'} gamaml; {remedy}"
         )
 
 

@@ -15,7 +15,8 @@ from typing import Any
 import numpy as np
 
 from gamaml.errors import RunFileError
-from gamaml.evolution.candidates import Lineage, Snapshot
+from gamaml.evolution.entries import Entries
+from gamaml.evolution.rebuild import Snapshot
 from gamaml.runlog.generation import Generation, Partial, decode_generation, decode_partial, decode_snapshot
 from gamaml.runlog.header import SCHEMA_VERSION, Header, from_json, to_json
 from gamaml.runlog.journal import FrameType, read_frames
@@ -27,10 +28,10 @@ class History:
     """What a run has done so far.
 
     Attributes:
-        lineage: the parents selected after generation 0, 1, ...
+        entries: those of the states before generation 1, 2, ...
         num_generations: committed generations.
         total_steps: environment steps in committed generations, re-evaluations included.
-        elite_fitness: of the last committed generation; NaN before the first.
+        incumbent_fitness: of the last committed generation; NaN before the first.
         children: finished records of the open generation, in index order, possibly none.
         reevaluations: finished re-evaluations of the open generation; they mean something only when all
             children are finished.
@@ -39,10 +40,10 @@ class History:
         fruitless_restarts: consecutive latest starts, without this one, that journalled no new record.
     """
 
-    lineage: list[Lineage]
+    entries: list[Entries]
     num_generations: int
     total_steps: int
-    elite_fitness: float
+    incumbent_fitness: float
     children: Records
     reevaluations: Records
     snapshot: Snapshot | None
@@ -114,7 +115,7 @@ def read_generations(path: Path) -> Iterator[Generation]:
     header = read_header(path)[1]
     for frame_type, payload, _ in read_frames(path):
         if frame_type is FrameType.COMMIT:
-            yield decode_generation(payload, header.record_dtype, header.lineage_dtype)
+            yield decode_generation(payload, header.record_dtype, header.entry_dtype)
 
 
 def read_snapshots(path: Path) -> Iterator[Snapshot]:
@@ -163,11 +164,11 @@ class _Scan:
 
     header: Header
     version_history: list[tuple[int, dict[str, str]]] = field(default_factory=list[tuple[int, dict[str, str]]])
-    lineage: list[Lineage] = field(default_factory=list[Lineage])
+    entries: list[Entries] = field(default_factory=list[Entries])
     partials: list[Partial] = field(default_factory=list[Partial])
     snapshot: Snapshot | None = None
     total_steps: int = 0
-    elite_fitness: float = math.nan
+    incumbent_fitness: float = math.nan
     finished: bool = False
     fruitless: int = 0
 
@@ -175,7 +176,7 @@ class _Scan:
         if frame_type is FrameType.START:
             self._start(json.loads(payload))
         elif frame_type is FrameType.COMMIT:
-            self._commit(decode_generation(payload, self.header.record_dtype, self.header.lineage_dtype))
+            self._commit(decode_generation(payload, self.header.record_dtype, self.header.entry_dtype))
         elif frame_type is FrameType.PARTIAL:
             self.partials.append(decode_partial(payload, self.header.record_dtype))
             self._progress(finished=False)
@@ -187,10 +188,10 @@ class _Scan:
     def history(self) -> History:
         nothing = np.empty(0, self.header.record_dtype)
         return History(
-            lineage=self.lineage,
-            num_generations=len(self.lineage),
+            entries=self.entries,
+            num_generations=len(self.entries),
             total_steps=self.total_steps,
-            elite_fitness=self.elite_fitness,
+            incumbent_fitness=self.incumbent_fitness,
             children=_union([partial.children for partial in self.partials], nothing),
             reevaluations=_union([partial.reevaluations for partial in self.partials], nothing),
             snapshot=self.snapshot,
@@ -204,18 +205,18 @@ class _Scan:
             self.header, config=latest.config, versions=latest.versions, machine=latest.machine
         )
         if not self.version_history or self.version_history[-1][1] != latest.versions:
-            self.version_history.append((len(self.lineage), latest.versions))
+            self.version_history.append((len(self.entries), latest.versions))
         self.fruitless += 1
 
     def _commit(self, generation: Generation) -> None:
-        if generation.generation != len(self.lineage):
+        if generation.generation != len(self.entries):
             raise RunFileError(
-                f"journal of {self.header.name}: expected generation {len(self.lineage)}, got "
+                f"journal of {self.header.name}: expected generation {len(self.entries)}, got "
                 f"{generation.generation}; restore the file from a copy, or start a new run"
             )
-        self.lineage.append(generation.parents.copy())
+        self.entries.append(generation.entries.copy())
         self.total_steps += generation.steps
-        self.elite_fitness = generation.elite_fitness
+        self.incumbent_fitness = generation.incumbent_fitness
         self.partials.clear()
         self._progress(finished=False)
 

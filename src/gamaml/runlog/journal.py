@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from gamaml.errors import RunFileError
-from gamaml.runlog.header import SCHEMA_VERSION, refuse_newer
+from gamaml.runlog.header import SCHEMA_VERSION, refuse_other_schema
 
 _PREAMBLE = struct.Struct("<8sII")
 _PREAMBLE_MAGIC = b"gamaml-j"
@@ -174,7 +174,7 @@ def _read_preamble(path: Path, file: BinaryIO) -> None:
     content = file.read(_PREAMBLE.size)
     if len(content) < _PREAMBLE.size or not content.startswith(_PREAMBLE_MAGIC):
         raise RunFileError(f"{path}: expected a gamaml journal, got another kind of file; choose another run name")
-    refuse_newer(path, _PREAMBLE.unpack(content)[1])
+    refuse_other_schema(path, _PREAMBLE.unpack(content)[1])
 
 
 def _read_frame(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import hashlib
 import json
 import logging
@@ -14,21 +13,15 @@ import numpy as np
 from gamaml import config as cfg
 from gamaml.config import Config
 from gamaml.errors import ConfigError, RunFileError
-from gamaml.evolution.candidates import (
-    UNCHANGED,
-    Candidate,
-    Genome,
-    Lineage,
-    Snapshot,
-    State,
-    candidate_at,
-    candidates_of,
-)
-from gamaml.evolution.decode import NoiseSource, mean
+from gamaml.evolution import chosen_strategy
+from gamaml.evolution.decode import NoiseSource, Sources, mean
+from gamaml.evolution.entries import Entries, bases_of
+from gamaml.evolution.genome import Genome, genome_of
 from gamaml.evolution.noise_table import LazyNoise
+from gamaml.evolution.rebuild import Course, Snapshot, rebuild
 from gamaml.evolution.records import NOT_SCIENCE
-from gamaml.evolution.strategy import Strategy
-from gamaml.runlog import hdf5_file as hdf5
+from gamaml.evolution.strategy import State, Strategy
+from gamaml.runlog import hdf5_file
 from gamaml.runlog.hdf5_file import PADDING, Contents
 from gamaml.runlog.header import Header
 from gamaml.runlog.history import read_generations, read_past, read_snapshots
@@ -49,12 +42,12 @@ class Run:
         version_history: (generation, versions) at the first start and wherever the versions changed.
         finished: whether the run ended by its stop criteria.
         records: [G, population_size], the children's records.
-        reevaluations: [G, candidates * episodes]; entries without the flag DONE are not there.
-        candidates: [G, candidates], who was re-evaluated; entries with slot PADDING are not there.
-        lineage: [G, num_parents], the parents selected, slot 0 the elite; padded likewise. Of an "es" run: the centre,
-            and offset and weight of every mirrored pair. Of a "maml" run: the centre only.
+        reevaluations: [G, num_contenders * num_episodes]; those without the flag DONE are not there.
+        contenders: [G, num_contenders], who was re-evaluated; those with base PADDING are not there.
+        entries: [G, num_entries], how the vectors after a generation follow from those before it, padded likewise: a
+            GA's parents, the elite first; the mirrored pairs of an ES, with their weights.
         summary: [G], one `Summary` each.
-        snapshots: vectors that were stored, in the order of their generations; of "es" and "maml", centre and moments.
+        snapshots: vectors that were stored, in the order of their generations, where the strategy stores them.
     """
 
     path: Path
@@ -64,8 +57,8 @@ class Run:
     finished: bool
     records: Records
     reevaluations: Records
-    candidates: Lineage
-    lineage: Lineage
+    contenders: Entries
+    entries: Entries
     summary: Records
     snapshots: list[Snapshot]
 
@@ -92,79 +85,91 @@ class Run:
         return {**curves, "total_steps": np.cumsum(curves["steps"])}
 
     def genome(
-        self, generation: int | None = None, index: int | None = None, *, candidate: int | None = None
+        self, generation: int | None = None, index: int | None = None, *, contender: int | None = None
     ) -> Genome:
         """Return a genome.
 
         Args:
             generation: the last committed one by default; with `index`, also the open one, G.
-            index: of a child; the elite that the generation selected by default.
-            candidate: index of a re-evaluated candidate, instead of a child.
+            index: of a child; the incumbent after the generation by default.
+            contender: index of a re-evaluated candidate, instead of a child.
 
         Raises:
-            ConfigError: there is no such generation, child or candidate, or the strategy is one without genomes.
+            ConfigError: there is no such generation, child or contender, or the strategy is one without genomes.
         """
-        return self.strategy.genome(*self._find(generation, index, candidate))
+        if not self.strategy.sizes.has_genomes:
+            raise ConfigError(
+                f"genome: expected a run whose candidates are lists of mutations, got strategy="
+                f"{self.config.strategy!r}, whose vectors are sums; ask for parameters()"
+            )
+        generation = self._last(generation)
+        if index is None and contender is None:
+            _in_range("generation", generation, self.num_generations)
+            return genome_of(self.entries[generation, 0], self._course(generation).history)
+        return genome_of(self._entry(generation, index, contender), self._course(generation).history)
 
     def parameters(
         self,
         generation: int | None = None,
         index: int | None = None,
         *,
-        candidate: int | None = None,
+        contender: int | None = None,
         problem: Problem | None = None,
         noise: NoiseSource | None = None,
     ) -> Float32Array:
         """Return parameters, float32[num_params].
 
         Args:
-            generation: as in `genome`; of an "es" or "maml" run, the elite is the centre after the generation's update.
-            index: as in `genome`.
-            candidate: as in `genome`; of the open generation, one that does not depend on its children.
+            generation: the last committed one by default; with `index` or `contender`, also the open one, G.
+            index: of a child; the incumbent after the generation by default.
+            contender: index of a re-evaluated candidate; of the open generation, one that does not depend on its
+                children.
             problem: the fitness function; made from the run's config by default.
             noise: the noise table; computed as needed by default.
 
         Raises:
-            ConfigError: there is no such generation, child or candidate.
+            ConfigError: there is no such generation, child or contender.
         """
-        found, lineage = self._find(generation, index, candidate)
+        generation = self._last(generation)
         sources = self._sources(problem, noise)
-        return self.strategy.parameters(found, self._initial(), lineage, *sources, self._snapshot(len(lineage)))
+        if index is None and contender is None:
+            vectors = self._vectors(generation, *sources)
+            state = self._course(generation + 1).state
+            return self.strategy.incumbent(state, vectors)
+        entry, course = self._entry(generation, index, contender), self._course(generation)
+        rows = bases_of(entry) if self.strategy.sizes.has_genomes else None
+        vectors = rebuild(self.strategy, course, *sources, rows=rows)
+        out = np.empty(self.header.num_params, np.float32)
+        self.strategy.decode(entry, Sources.whole(*sources, vectors), out)
+        return out
 
     def parents_mean(self, generation: int | None = None) -> Float32Array:
-        """Return the mean of a generation's parents, the elite among them, float32[num_params].
+        """Return the mean of the vectors that children start from, float32[num_params]: a GA's parents; a centre.
 
-        Of "es" and "maml", the centre. It averages out what single parents owe to luck, and is often the safer choice.
+        It averages out what single parents owe to luck, and is often the safer choice.
 
         Args:
-            generation: that selected them, the last one by default.
+            generation: after which they stood, the last one by default.
 
         Raises:
             ConfigError: there is no such generation.
         """
-        generation = self.num_generations - 1 if generation is None else generation
-        _in_range("generation", generation, self.num_generations)
-        lineage, num_params = self._lineage(generation + 1), self.header.num_params
-        sources = self._sources(None, None)
-        vectors = self.strategy.vectors(self._initial(), lineage, *sources, 0, num_params, self._snapshot(len(lineage)))
-        return mean(list(vectors[: self.strategy.num_parents]), np.empty(num_params, np.float32))
+        vectors = self._vectors(self._last(generation), *self._sources(None, None))
+        return mean(list(vectors[: self.strategy.sizes.num_bases]), np.empty(self.header.num_params, np.float32))
 
-    def elite_parameters(self) -> Float32Array:
-        """Return the parameters of the last generation's elite, float32[num_params]."""
+    def incumbent_parameters(self) -> Float32Array:
+        """Return the parameters that the run would hand out now, float32[num_params]: a GA's elite, or a centre."""
         return self.parameters()
 
     def state(self, generation: int) -> State:
         """Return the strategy's state from which a generation's children come; G for those of the open one."""
         _in_range("generation", generation, self.num_generations + 1)
-        state = self._initial()
-        if generation == 0:
-            return state
-        return dataclasses.replace(state, generation=generation, parents=_present(self.lineage[generation - 1]))
+        return self._course(generation).state
 
     def digest(self) -> str:
         """Return the SHA-256 digest, in hexadecimal, of everything scientific in the run.
 
-        Config (without stop criteria), sizes, constants, noise table, records, candidates, parents and stds count;
+        Config (without stop criteria), sizes, constants, noise table, records, contenders, entries and stds count;
         times, ranks, machines and versions do not.
         """
         header = self.header
@@ -179,38 +184,41 @@ class Run:
         ]
         digest.update(json.dumps([cfg.science(self.config), sizes], sort_keys=True).encode())
         for generation in range(self.num_generations):
-            digest.update(np.float64(self.summary["mutation_std"][generation]).tobytes())
-            for table in (self.records, self.reevaluations, self.candidates, self.lineage):
+            digest.update(np.float64(self.summary["std"][generation]).tobytes())
+            for table in (self.records, self.reevaluations, self.contenders, self.entries):
                 _update(digest, table[generation])
         return digest.hexdigest()
 
-    def _find(
-        self, generation: int | None, index: int | None, candidate: int | None
-    ) -> tuple[Candidate, list[Lineage]]:
-        """Return a candidate, and the lineage that its slots refer to the end of."""
-        generation = self.num_generations - 1 if generation is None else generation
-        elite = index is None and candidate is None
-        _in_range("generation", generation, self.num_generations + (not elite))
-        if candidate is not None:
-            candidates = self._candidates(generation)
-            _in_range("candidate", candidate, len(candidates))
-            return candidates[candidate], self._lineage(generation)
-        if index is not None:
-            _in_range("index", index, self.strategy.population_size)
-            children = self.strategy.children(self.state(generation), index + 1)
-            return candidate_at(children, index), self._lineage(generation)
-        return Candidate(0, UNCHANGED, 0.0), self._lineage(generation + 1)
+    def _last(self, generation: int | None) -> int:
+        return self.num_generations - 1 if generation is None else generation
 
-    def _candidates(self, generation: int) -> list[Candidate]:
+    def _entry(self, generation: int, index: int | None, contender: int | None) -> np.void:
+        """Return a child or a contender of a generation, the open one included."""
+        _in_range("generation", generation, self.num_generations + 1)
+        if contender is None:
+            assert index is not None
+            _in_range("index", index, self.strategy.sizes.population_size)
+            return self.strategy.children(self.state(generation))[index]
         if generation == self.num_generations:
-            return self.strategy.certain(self.state(generation))
-        return candidates_of(_present(self.candidates[generation]))
+            contenders = self.strategy.contenders(self.state(generation), None)
+        else:
+            contenders = _present(self.contenders[generation])
+        _in_range("contender", contender, len(contenders))
+        return contenders[contender]
 
-    def _lineage(self, generation: int) -> list[Lineage]:
-        return [_present(parents) for parents in self.lineage[:generation]]
+    def _vectors(self, generation: int, noise: NoiseSource, problem: Problem) -> Float32Array:
+        """Return all vectors after a generation, float32[at most num_vectors, num_params]."""
+        _in_range("generation", generation, self.num_generations)
+        found = rebuild(self.strategy, self._course(generation + 1), noise, problem)
+        return np.stack([found[row] for row in sorted(found)])
 
-    def _initial(self) -> State:
-        return self.strategy.initial(self.config.seed, self.config.noise.size - self.header.num_params + 1)
+    def _course(self, generation: int) -> Course:
+        """Return how the run came to a generation."""
+        space = chosen_strategy.space_of(self.config, self.header.num_params)
+        initial = self.strategy.start(self.config.seed, space)
+        earlier = [snapshot for snapshot in self.snapshots if snapshot.generation <= generation]
+        history = [_present(entries) for entries in self.entries[:generation]]
+        return Course(initial, history, earlier[-1] if earlier else None)
 
     def _sources(self, problem: Problem | None, noise: NoiseSource | None) -> tuple[NoiseSource, Problem]:
         # Here, since a problem may bring JAX, and most readers of a run want none.
@@ -219,11 +227,6 @@ class Run:
         if noise is None:
             noise = LazyNoise(size=self.config.noise.size, seed=self.config.noise.seed)
         return noise, problems.make_problem(self.config) if problem is None else problem
-
-    def _snapshot(self, generation: int) -> Snapshot | None:
-        """Return the latest vectors that were stored up to a generation."""
-        earlier = [snapshot for snapshot in self.snapshots if snapshot.generation <= generation]
-        return earlier[-1] if earlier else None
 
 
 def load(path: Path | str) -> Run:
@@ -241,7 +244,7 @@ def load(path: Path | str) -> Run:
     path = Path(path)
     journal = sidecar(path) / "journal"
     try:
-        contents = hdf5.read(path)
+        contents = hdf5_file.read(path)
     except (OSError, RuntimeError, KeyError, ValueError) as error:
         if not journal.exists():
             raise RunFileError(
@@ -258,27 +261,22 @@ def load(path: Path | str) -> Run:
         finished=contents.finished,
         records=tables.records,
         reevaluations=tables.reevaluations,
-        candidates=tables.candidates,
-        lineage=tables.lineage,
+        contenders=tables.contenders,
+        entries=tables.entries,
         summary=tables.summary,
         snapshots=contents.snapshots,
     )
 
 
-def digest(run: Run) -> str:
-    """Return `run.digest()`."""
-    return run.digest()
-
-
 def _from_journal(journal: Path) -> Contents:
     before = read_past(journal)
-    tables = hdf5.tables_of(list(read_generations(journal)), before.header)
+    tables = hdf5_file.tables_of(list(read_generations(journal)), before.header)
     finished, snapshots = before.history.finished, list(read_snapshots(journal))
     return Contents(before.created, before.header, before.version_history, tables, finished, snapshots)
 
 
-def _present(entries: Lineage) -> Lineage:
-    return entries[entries["slot"] != PADDING]
+def _present(entries: Entries) -> Entries:
+    return entries[entries["base"] != PADDING]
 
 
 def _update(digest: hashlib._Hash, table: Records) -> None:  # pyright: ignore[reportPrivateUsage] - its only name

@@ -13,7 +13,7 @@ from typing import Literal
 import numpy as np
 
 from gamaml.errors import ConfigError, RunFileError
-from gamaml.evolution.candidates import Snapshot
+from gamaml.evolution.rebuild import Snapshot
 from gamaml.evolution.records import DONE
 from gamaml.runlog import history as past
 from gamaml.runlog.generation import Generation, Partial, encode_generation, encode_partial, encode_snapshot
@@ -253,18 +253,18 @@ class RunLog:
             logger.warning("%s: not closed cleanly (%s); the journal is, and --resume rebuilds it", self.path, error)
 
     def _validate(self, generation: Generation) -> None:
-        strategy = self.header.strategy
-        expected = (self._next, strategy.population_size, len(generation.candidates) * strategy.num_episodes)
+        sizes = self.header.strategy.sizes
+        expected = (self._next, sizes.population_size, len(generation.contenders) * sizes.num_episodes)
         got = (generation.generation, len(generation.records), len(generation.reevaluations))
         if expected != got:
             raise ValueError(f"commit: expected (generation, children, re-evaluations) = {expected}, got {got}")
         if {generation.records.dtype, generation.reevaluations.dtype} != {self.header.record_dtype}:
             raise ValueError(f"commit: expected records of {self.header.record_dtype}, got another dtype")
-        num_candidates, num_entries = strategy.num_candidates, strategy.num_entries
-        if len(generation.candidates) > num_candidates or not 0 < len(generation.parents) <= num_entries:
+        got = len(generation.contenders), len(generation.entries)
+        if got[0] > sizes.num_contenders or not 0 < got[1] <= sizes.num_entries:
             raise ValueError(
-                f"commit: expected at most {num_candidates} candidates and 1 to {num_entries} "
-                f"parents, got {len(generation.candidates)} and {len(generation.parents)}"
+                f"commit: expected at most {sizes.num_contenders} contenders and 1 to {sizes.num_entries} entries, "
+                f"got {got[0]} and {got[1]}"
             )
 
 

@@ -6,8 +6,8 @@ from dataclasses import dataclass, fields
 
 import numpy as np
 
-from gamaml.evolution.candidates import Lineage
-from gamaml.runlog.generation import Generation
+from gamaml.evolution.ranks import ranking
+from gamaml.runlog.generation import NO_CONTENDER, Generation
 from gamaml.types import Float64Array, Records
 
 
@@ -18,13 +18,14 @@ class Summary:
     Attributes:
         generation: its index.
         fitness_best, fitness_mean, fitness_median: over the children with a finite fitness; NaN without one.
-        elite_fitness: the elite's mean fitness over its re-evaluations (without them, its single fitness).
-        elite_returns: float64[num_rounds + 1], its mean return (or loss) before and after every round.
+        incumbent_fitness: the incumbent's mean fitness over its re-evaluations (without them, its single fitness).
+        incumbent_returns: float64[num_rounds + 1], its mean return (or loss) before and after every round.
         mean_returns: float64[num_rounds + 1], the same over all children with a finite fitness.
+        contender: the contender that the incumbent is, or whose re-evaluations are reported for it; -1: the best child.
         num_failed: children without a finite fitness.
         num_evaluations: evaluations, re-evaluations included.
         steps: environment steps, re-evaluations included.
-        mutation_std: std with which the children were made.
+        std: std with which the children were made.
         seconds: wall-clock seconds.
     """
 
@@ -32,24 +33,25 @@ class Summary:
     fitness_best: float
     fitness_mean: float
     fitness_median: float
-    elite_fitness: float
-    elite_returns: Float64Array
+    incumbent_fitness: float
+    incumbent_returns: Float64Array
     mean_returns: Float64Array
+    contender: int
     num_failed: int
     num_evaluations: int
     steps: int
-    mutation_std: float
+    std: float
     seconds: float
 
     def row(self) -> np.void:
         """Return the summary as one entry of `summary_dtype`."""
         values = tuple(getattr(self, field.name) for field in fields(self))
-        return np.array([values], summary_dtype(len(self.elite_returns) - 1))[0]
+        return np.array([values], summary_dtype(len(self.incumbent_returns) - 1))[0]
 
 
 def summary_dtype(num_rounds: int) -> np.dtype[np.void]:
     """Return the dtype of the run file's summary: the fields of `Summary`."""
-    kinds = {"int": "<u8", "float": "<f8"}
+    kinds = {"int": "<i8", "float": "<f8"}
     return np.dtype(
         [
             (f.name, kinds[str(f.type)]) if str(f.type) in kinds else (f.name, "<f8", (num_rounds + 1,))
@@ -68,36 +70,25 @@ def summarise(generation: Generation) -> Summary:
         fitness_best=float(fitness.max()) if some else np.nan,
         fitness_mean=float(fitness.mean()) if some else np.nan,
         fitness_median=float(np.median(fitness)) if some else np.nan,
-        elite_fitness=generation.elite_fitness,
-        elite_returns=_mean_returns(_elite_records(generation)),
+        incumbent_fitness=generation.incumbent_fitness,
+        incumbent_returns=_mean_returns(_incumbent_records(generation)),
         mean_returns=_mean_returns(finite),
+        contender=NO_CONTENDER if generation.contender is None else generation.contender,
         num_failed=len(generation.records) - len(finite),
         num_evaluations=len(generation.records) + len(generation.reevaluations),
         steps=generation.steps,
-        mutation_std=generation.mutation_std,
+        std=generation.std,
         seconds=generation.seconds,
     )
 
 
-def _elite_records(generation: Generation) -> Records:
-    """Return the elite's re-evaluations, or its one record as a child, or nothing.
-
-    A candidate whose re-evaluations are not all finite was not chosen for them; then the best child was.
-    """
-    candidate = _position(generation.parents[:1], generation.candidates)
-    if candidate is not None:
-        episodes = len(generation.reevaluations) // len(generation.candidates)
-        own = generation.reevaluations[candidate * episodes : (candidate + 1) * episodes]
-        if np.isfinite(own["fitness"]).all():
-            return own
-    fitness = np.where(np.isfinite(generation.records["fitness"]), generation.records["fitness"], -np.inf)
-    best = int(np.argmax(fitness))
-    return generation.records[best : best + 1] if np.isfinite(fitness[best]) else generation.records[:0]
-
-
-def _position(entry: Lineage, candidates: Lineage) -> int | None:
-    matches = np.flatnonzero(candidates == entry)
-    return int(matches[0]) if len(matches) else None
+def _incumbent_records(generation: Generation) -> Records:
+    """Return the re-evaluations that stand for the incumbent, or its one record as a child, or nothing."""
+    if generation.contender is not None:
+        episodes = len(generation.reevaluations) // len(generation.contenders)
+        return generation.reevaluations[generation.contender * episodes : (generation.contender + 1) * episodes]
+    best = ranking(generation.records["fitness"])[:1]
+    return generation.records[best]
 
 
 def _mean_returns(records: Records) -> Float64Array:

@@ -30,6 +30,6 @@ result = gamaml.train(
 )
 assert isinstance(result, gamaml.TrainResult)
 assert not result.interrupted
-expected = gamaml.load(result.path).elite_parameters()
+expected = gamaml.load(result.path).incumbent_parameters()
 assert result.parameters is not None
 sys.stdout.write(f"{np.array_equal(result.parameters, expected)}\n")

@@ -1,0 +1,41 @@
+"""One point that a strategy moves: how it begins, and the children around it."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+from gamaml.evolution import streams
+from gamaml.evolution.entries import INITIAL_STD, ROOT, Entries, new_entries
+from gamaml.evolution.strategy import Space, State
+
+
+def root_state(seed: int, space: Space) -> State:
+    """Return the state before generation 0 of a centre that comes from the root: its only entry."""
+    words = streams.states(seed, streams.Purpose.PROPOSE, 0, 1, num_words=4).astype(np.uint64)
+    root = new_entries(1)
+    root["base"], root["factor"] = ROOT, INITIAL_STD
+    root["offset"] = streams.scaled(words[:, 2], words[:, 3], space.num_offsets)
+    return State(seed, space, 0, root)
+
+
+def drawn_offsets(state: State, count: int) -> npt.NDArray[np.uint64]:
+    """Return noise offsets of a generation, uint64[count], a function of (seed, generation, index)."""
+    purpose = streams.Purpose.PROPOSE
+    words = streams.states(state.seed, purpose, state.generation, count, num_words=2).astype(np.uint64)
+    return streams.scaled(words[:, 0], words[:, 1], state.space.num_offsets)
+
+
+def children_around(state: State, offsets: npt.NDArray[np.uint64], factor: float) -> Entries:
+    """Return children around vector 0 with action noise of their own, and tasks as the space says.
+
+    Args:
+        state: the generation's.
+        offsets: of each child's noise.
+        factor: multiplies the noise.
+    """
+    children = new_entries(len(offsets))
+    children["offset"], children["factor"] = offsets, factor
+    children["episode"] = np.arange(len(offsets))
+    children["task"] = 0 if state.space.share_tasks else np.arange(len(offsets))
+    return children

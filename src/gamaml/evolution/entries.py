@@ -1,0 +1,65 @@
+"""Entries: what a strategy broadcasts and journals, one row per child, contender or part of an update."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+ROOT = -1
+"""Base of an entry without one: its parameters are `problem.initial(noise[offset:])`."""
+
+UNCHANGED = -1
+"""Offset of an entry that is its base as it stands."""
+
+NOBODY = -1
+"""Partner of an entry that has fewer bases than it may have."""
+
+INITIAL_STD = 1.0
+"""Factor of an entry that comes from the root: `problem.initial` takes the noise as it is."""
+
+ENTRY_DTYPE = np.dtype([("base", "<i4"), ("offset", "<i8"), ("factor", "<f4"), ("task", "<i4"), ("episode", "<i4")])
+"""The columns that every strategy has.
+
+base: row of the vectors that the entry starts from.
+offset: where its noise begins in the table.
+factor: multiplies the noise; a std where a child is made, a weight where vectors are updated.
+task: of a child, which of the generation's tasks it meets; children with the same one share them.
+episode: of a child, whose resets and action noise it meets; children with the same one share them.
+"""
+
+PARTNERS = "partners"
+"""Optional column: the rows of further bases, whose mean with the first is mutated."""
+
+Entries = npt.NDArray[np.void]
+"""Structured array of an entry dtype."""
+
+
+def partners_column(number: int) -> tuple[tuple[str, str, tuple[int, ...]], ...]:
+    """Return the column for up to `number` bases beside the first, none for 0."""
+    return ((PARTNERS, "<i4", (number,)),) if number else ()
+
+
+def new_entries(count: int, dtype: np.dtype[np.void] = ENTRY_DTYPE) -> Entries:
+    """Return entries that are the first vector as it stands, without partners."""
+    entries = np.zeros(count, dtype)
+    entries["offset"] = UNCHANGED
+    if PARTNERS in (dtype.names or ()):
+        entries[PARTNERS] = NOBODY
+    return entries
+
+
+def bases_of(entry: np.void) -> tuple[int, ...]:
+    """Return the rows of all bases of an entry in the order in which they are added; empty for a root."""
+    first = int(entry["base"])
+    if first == ROOT:
+        return ()
+    if PARTNERS not in (entry.dtype.names or ()):
+        return (first,)
+    return (first, *(int(partner) for partner in entry[PARTNERS] if partner != NOBODY))
+
+
+def without_children(entries: Entries) -> Entries:
+    """Return a copy of children's entries that no longer says what they met: equal candidates are then equal bytes."""
+    copy = entries.copy()
+    copy["task"] = copy["episode"] = 0
+    return copy

@@ -1,0 +1,60 @@
+"""Ranks of fitness, and means over re-evaluations."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+from gamaml.errors import SelectionError
+from gamaml.evolution.strategy import State
+from gamaml.types import Float32Array, Float64Array, Records
+
+
+def ranking(fitness: Sequence[float] | np.ndarray) -> list[int]:
+    """Return the indices of the finite entries from best to worst; of equals, the lower index comes first."""
+    values = np.asarray(fitness, np.float64)
+    finite = np.flatnonzero(np.isfinite(values))
+    order: list[int] = finite[np.argsort(-values[finite], kind="stable")].tolist()
+    return order
+
+
+def centred_ranks(fitness: Sequence[float] | np.ndarray) -> Float32Array:
+    """Return the centred ranks of fitness, float32 in [-0.5, 0.5]; equals share the mean of their ranks.
+
+    A fitness that is not finite ranks below all others.
+
+    Source: Salimans et al. 2017, section 2.1, fitness shaping.
+    """
+    values = np.asarray(fitness, np.float64)
+    values = np.where(np.isfinite(values), values, -np.inf)
+    _, inverse, counts = np.unique(values, return_inverse=True, return_counts=True)
+    ranks = (np.cumsum(counts) - (counts + 1) / 2)[inverse]
+    return (ranks / max(1, len(values) - 1) - 0.5).astype(np.float32)
+
+
+def best_first(state: State, records: Records) -> npt.NDArray[np.int64]:
+    """Return the children's indices from best to worst, int64[population_size], those that failed last.
+
+    Raises:
+        SelectionError: no child has a finite fitness.
+    """
+    fitness = records["fitness"].astype(np.float64)
+    finite = np.isfinite(fitness)
+    if not finite.any():
+        raise SelectionError(
+            f"generation {state.generation}: expected at least one child with a finite fitness, got none of "
+            f"{len(records)}; try a smaller std or inner.step_size"
+        )
+    return np.argsort(np.where(finite, -fitness, np.inf), kind="stable")
+
+
+def contender_means(reevaluations: Records, num_contenders: int) -> Float64Array:
+    """Return each contender's mean fitness over its re-evaluations, float64[num_contenders]."""
+    fitness = reevaluations["fitness"].astype(np.float64)
+    if num_contenders == 0:
+        return np.empty(0)
+    with np.errstate(invalid="ignore"):
+        # Infinite returns of both signs have no mean; the NaN is never selected.
+        return fitness.reshape(num_contenders, -1).mean(axis=1)

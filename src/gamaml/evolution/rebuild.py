@@ -1,0 +1,119 @@
+"""Vectors of an old generation, computed again from the root or a snapshot: the one loop over `Strategy.update`."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from gamaml.evolution.decode import Decodable, NoiseSource, Sources
+from gamaml.evolution.entries import UNCHANGED, Entries, bases_of
+from gamaml.evolution.strategy import Part, State, Strategy
+from gamaml.types import Float32Array
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """The vectors that a node keeps, as they stood once.
+
+    Attributes:
+        generation: the generation whose children they are for.
+        vectors: float32[num_vectors, num_params].
+    """
+
+    generation: int
+    vectors: Float32Array
+
+
+@dataclass(frozen=True)
+class Course:
+    """How a run came to a generation.
+
+    Attributes:
+        initial: the state before generation 0.
+        history: the entries of the states before generation 1, 2, ...
+        snapshot: vectors of this generation or of an earlier one.
+    """
+
+    initial: State
+    history: Sequence[Entries]
+    snapshot: Snapshot | None = None
+
+    @property
+    def state(self) -> State:
+        """The state at the end."""
+        return self.at(len(self.history))
+
+    def at(self, generation: int) -> State:
+        """Return the state before a generation, `len(history)` at the most."""
+        if generation == 0:
+            return self.initial
+        return dataclasses.replace(self.initial, generation=generation, entries=self.history[generation - 1])
+
+
+def rebuild(
+    strategy: Strategy,
+    course: Course,
+    noise: NoiseSource,
+    problem: Decodable,
+    *,
+    where: slice | None = None,
+    rows: Iterable[int] | None = None,
+) -> Mapping[int, Float32Array]:
+    """Compute the vectors at the end of a course, with the bits that they had in the run.
+
+    Args:
+        strategy: of the run.
+        course: how it came there.
+        noise: the noise table.
+        problem: gives num_params, scale, the initial parameters, and derivatives where the strategy asks for them.
+        where: the range of parameters that is wanted, all by default.
+        rows: the vectors that are wanted, all by default.
+
+    Returns:
+        row -> float32[size of the range]; rows that the state does not have are left out.
+    """
+    where = slice(0, problem.num_params) if where is None else where
+    if strategy.sizes.has_genomes:
+        return _ancestors(strategy, course, noise, problem, where, rows)
+    # A derivative needs all parameters.
+    own = slice(0, problem.num_params) if strategy.sizes.update_by == "whole" else where
+    first, vectors = 0, np.empty((strategy.sizes.num_vectors, own.stop - own.start), np.float32)
+    if course.snapshot is not None:
+        first, vectors = course.snapshot.generation + 1, course.snapshot.vectors[:, own].copy()
+    after, every = np.empty_like(vectors), range(len(vectors))
+    for generation in range(first, len(course.history) + 1):
+        sources = Sources(noise, problem, vectors, own.start, own.stop - own.start)
+        strategy.update(course.at(generation), sources, Part(every, after))
+        vectors, after = after, vectors
+    found = vectors[:, where.start - own.start : where.stop - own.start]
+    return {row: found[row] for row in (every if rows is None else rows)}
+
+
+def _ancestors(
+    strategy: Strategy,
+    course: Course,
+    noise: NoiseSource,
+    problem: Decodable,
+    where: slice,
+    rows: Iterable[int] | None,
+) -> dict[int, Float32Array]:
+    """Compute every ancestor once and forget it after its last child: memory grows with those that live at once."""
+    needed = [set(range(len(course.state.entries)) if rows is None else rows)]
+    for entries in reversed(course.history):
+        needed.append({base for row in needed[-1] for base in bases_of(entries[row])})
+    vectors: dict[int, Float32Array] = {}
+    for generation, wanted in enumerate(reversed(needed)):
+        state, before = course.at(generation), vectors
+        sources, vectors = Sources(noise, problem, before, where.start, where.stop - where.start), {}
+        for row in sorted(wanted):
+            entry = state.entries[row]
+            if entry["offset"] == UNCHANGED:
+                vectors[row] = before[int(entry["base"])]
+                continue
+            out = np.empty((1, sources.size), np.float32)
+            strategy.update(state, sources, Part(range(row, row + 1), out))
+            vectors[row] = out[0]
+    return vectors
