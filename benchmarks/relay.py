@@ -44,7 +44,7 @@ import numpy as np
 from mpi4py import MPI
 from threadpoolctl import threadpool_limits
 
-from gamaml.evolution.candidates import lineage_of
+from gamaml.evolution.entries import new_entries
 from gamaml.evolution.records import DONE, record_dtype
 from gamaml.inner.start_jax import start_jax
 from gamaml.job.signals import SignalWatch
@@ -124,7 +124,7 @@ class Job:
             self.arrivals.append(time.monotonic())
             self.latencies.append(1e-9 * (time.monotonic_ns() - int(results["steps"].max())))
         if closing or self._posted == self._num_batches:
-            relay.post(Command(END, self._posted, 0, lineage_of([])))
+            relay.post(Command(END, self._posted, 0, new_entries(0)))
             return True
         shares = split(self._num_items, self._topology.node_sizes)
         relay.post(
@@ -132,7 +132,7 @@ class Job:
                 Kind.CHILDREN,
                 self._posted,
                 0,
-                lineage_of([]),
+                new_entries(0),
                 num_items=self._num_items,
                 shares=shares,
                 skip=np.empty(0, np.int32),

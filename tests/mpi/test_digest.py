@@ -142,7 +142,7 @@ def test_children_of_several_parents_are_the_same_everywhere(
     assert digest(tmp_path) == reference["recombined"] != reference["slow sphere"]
     loaded = runlog.load(tmp_path / "run.h5")
     assert replay.replay(loaded, generation=7, index=5, problem=Sphere()).differences == ()
-    assert replay.replay(loaded, generation=11, candidate=1, episode=2, problem=Sphere()).differences == ()
+    assert replay.replay(loaded, generation=11, contender=1, episode=2, problem=Sphere()).differences == ()
 
 
 @pytest.mark.parametrize(("layout", "how"), [(Layout((3,)), "large es"), (UNEVEN, "large es"), (UNEVEN, "random")])
@@ -155,7 +155,7 @@ def test_every_strategy_gives_the_digest_of_one_rank(
     loaded = runlog.load(tmp_path / "run.h5")
     problem = Sphere(num_params=loaded.header.num_params)
     assert replay.replay(loaded, generation=7, index=5, problem=problem).differences == ()
-    assert replay.replay(loaded, generation=11, candidate=0, episode=2, problem=problem).differences == ()
+    assert replay.replay(loaded, generation=11, contender=0, episode=2, problem=problem).differences == ()
 
 
 def test_the_stored_centre_of_es_has_the_bits_of_the_one_computed_again(mpi: Mpi, tmp_path: Path) -> None:

@@ -247,11 +247,11 @@ BAD_ARGUMENTS = {
     ),
     "replay_of_nobody": (
         ["replay", "nav.toml"],
-        "one of the arguments --index --candidate --elite is required; see gamaml replay --help",
+        "one of the arguments --index --contender --elite is required; see gamaml replay --help",
     ),
     "replay_of_no_generation": (
         ["replay", "nav.toml", "--index", "3"],
-        "--generation: expected with --index and --candidate, got none; add e.g. --generation 12",
+        "--generation: expected with --index and --contender, got none; add e.g. --generation 12",
     ),
     "index_is_no_number": (
         ["replay", "nav.toml", "--index", "x"],

@@ -155,9 +155,9 @@ def test_the_command_lists_the_arrays_and_the_size_of_the_genome(
             ["--elite", "absent/policy.npz"],
             "file 'absent/policy.npz': expected an existing folder, got none; create it",
         ),
-        (["--index", "1", "policy.npz"], "--generation: expected with --index and --candidate, got none"),
+        (["--index", "1", "policy.npz"], "--generation: expected with --index and --contender, got none"),
         (["--index", "9", "--generation", "0", "policy.npz"], "index=9: expected 0 to 5"),
-        (["policy.npz"], "one of the arguments --index --candidate --elite is required"),
+        (["policy.npz"], "one of the arguments --index --contender --elite is required"),
     ],
 )
 def test_mistakes_are_told_in_one_line(

@@ -121,7 +121,7 @@ def test_unclean_end_tells_what_ranks_were_evaluating_and_how_to_replay_it(path:
     assert text.startswith("run: 0 generations, ended without closing its file; continue it with --resume")
     assert "being evaluated when it ended:\n  rank 0, process " in text
     assert f"    gamaml replay {path} --generation 7 --index 4\n" in text
-    assert f"    gamaml replay {path} --generation 7 --candidate 1 --episode 3\n" in text
+    assert f"    gamaml replay {path} --generation 7 --contender 1 --episode 3\n" in text
     assert "child 8, seed 1, and 15 more with it\n" in text
     assert text.endswith("  1 of 4 ranks were idle")
 

@@ -132,14 +132,10 @@ def test_full_disk_is_told_in_words_and_leaves_a_valid_journal(tmp_path: Path) -
 def test_generation_survives_its_bytes(recombine: int) -> None:
     header = example_header(example_config(recombine=recombine))
     for generation in example_generations(2, header):
-        back = decode_generation(encode_generation(generation), header.record_dtype, header.lineage_dtype)
-        assert (back.generation, back.mutation_std, back.incumbent_fitness, back.seconds) == (
-            generation.generation,
-            generation.mutation_std,
-            generation.incumbent_fitness,
-            generation.seconds,
-        )
-        for name in ("records", "candidates", "reevaluations", "parents"):
+        back = decode_generation(encode_generation(generation), header.record_dtype, header.entry_dtype)
+        for name in ("generation", "std", "incumbent_fitness", "contender", "seconds"):
+            assert getattr(back, name) == getattr(generation, name)
+        for name in ("records", "contenders", "reevaluations", "entries"):
             np.testing.assert_array_equal(getattr(back, name), getattr(generation, name))
 
 

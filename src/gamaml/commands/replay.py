@@ -13,7 +13,7 @@ from threadpoolctl import threadpool_limits  # pyright: ignore[reportMissingType
 from gamaml import problems
 from gamaml.engine.evaluation import (
     Address,
-    ChildKeys,
+    child_key,
     evaluate,
     reevaluation_key,
     use_constants,
@@ -65,7 +65,8 @@ class _Evaluator:
         run = self._run
         address = Address(run.path, run.config.seed, generation, index)
         params = self._parameters(generation, index)
-        key = ChildKeys(run.config.seed, generation, run.strategy.children(run.state(generation)))[index]
+        child = run.strategy.children(run.state(generation))[index]
+        key = child_key(run.config.seed, generation, task=int(child["task"]), episode=int(child["episode"]))
         return address, self._evaluate(params, key, index, address)
 
     def contender(self, generation: int, contender: int, episode: int) -> tuple[Address, Records]:

@@ -68,6 +68,14 @@ class ChildKeys:
         return EvaluationKey(task=self._tasks[child["task"]], episode=self._episodes[child["episode"]])
 
 
+def child_key(seed: int, generation: int, *, task: int, episode: int) -> EvaluationKey:
+    """Return the randomness of a child that meets a task and an episode of its generation."""
+    return EvaluationKey(
+        task=streams.key(seed, Purpose.TASKS, generation, task),
+        episode=streams.key(seed, Purpose.EPISODES, generation, episode),
+    )
+
+
 def reevaluation_key(seed: int, generation: int, episode: int) -> EvaluationKey:
     """Return the randomness of a re-evaluation: fresh tasks and episodes, the same for all contenders."""
     return EvaluationKey(

@@ -6,7 +6,7 @@ import time
 
 import numpy as np
 
-from gamaml.evolution.candidates import lineage_of
+from gamaml.evolution.entries import new_entries
 from gamaml.evolution.records import DONE, record_dtype
 from gamaml.parallel.board import Batch, Board, Claim, Kind
 from gamaml.parallel.guard import Guard
@@ -53,12 +53,12 @@ def main() -> None:
 
 def lead(window: SharedWindow, board: Board) -> None:
     items = np.arange(ITEMS, dtype=np.int32)
-    board.publish(Batch(Kind.CHILDREN, 0, 0, lineage_of([])), items)
+    board.publish(Batch(Kind.CHILDREN, 0, 0, new_entries(0)), items)
     while window.load(READ) == 0:
         time.sleep(1e-4)
     drain(board)
     assert board.num_finished() == ITEMS
-    board.publish(Batch(Kind.CHILDREN, 1, 0, lineage_of([])), items)
+    board.publish(Batch(Kind.CHILDREN, 1, 0, new_entries(0)), items)
     window.store(REOPENED, 1)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from gamaml.evolution.candidates import lineage_of
+from gamaml.evolution.entries import new_entries
 from gamaml.evolution.records import DONE, record_dtype
 from gamaml.parallel.board import Board, Kind
 from gamaml.parallel.guard import Guard
@@ -63,7 +63,7 @@ def drive(population: int, relay: Relay, generations: list[int], topology: Topol
         expected = [tag(population, generation, int(index)) for index in results["index"]]
         assert list(results["steps"]) == expected, (population, generation, results)
     if generation + 1 == BATCHES:
-        relay.post(Command(END, generation, 0, lineage_of([])))
+        relay.post(Command(END, generation, 0, new_entries(0)))
         return
     generations[population] += 1
     relay.post(
@@ -71,7 +71,7 @@ def drive(population: int, relay: Relay, generations: list[int], topology: Topol
             Kind.CHILDREN,
             generations[population],
             0,
-            lineage_of([]),
+            new_entries(0),
             num_items=ITEMS,
             shares=split(ITEMS, [population + 1 + node for node in range(topology.num_nodes)]),
         )

@@ -10,7 +10,7 @@ import time
 import numpy as np
 from mpi4py import MPI
 
-from gamaml.evolution.candidates import lineage_of
+from gamaml.evolution.entries import new_entries
 from gamaml.evolution.records import DONE, record_dtype
 from gamaml.parallel.board import Batch, Board, Claim, Kind
 from gamaml.parallel.guard import Guard
@@ -42,7 +42,7 @@ def main() -> None:
                         break
                     awaited, closed = size_of(opened), False
                     items = np.arange(100, 100 + awaited, dtype=np.int32)
-                    board.publish(Batch(Kind.CHILDREN, opened, 0, lineage_of([])), items)
+                    board.publish(Batch(Kind.CHILDREN, opened, 0, new_entries(0)), items)
                     opened += 1
                 elif topology.is_leader and opened % 3 == 0 and not closed and random.random() < 0.05:
                     awaited, closed = board.close(), True
