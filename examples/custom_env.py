@@ -1,4 +1,4 @@
-"""A meta-task of your own on Gymnasium: CartPole whose two buttons may be swapped, which only trying them tells."""
+"""A meta-task of your own on Gymnasium: CartPole whose two buttons may be swapped. A policy has to try them."""
 
 import gymnasium
 
@@ -11,7 +11,7 @@ class Swapped:
     horizon = 100
 
     def sample_many(self, generator, number):
-        """Return the tasks of one evaluation: each button's meaning in turn."""
+        """Return the tasks of one evaluation: usual and swapped in turn."""
         return [index % 2 for index in range(number)]
 
     def make_env(self, task):
