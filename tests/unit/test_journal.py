@@ -95,11 +95,13 @@ def test_damage_before_a_good_frame_is_refused_and_nothing_is_cut(tmp_path: Path
     assert path.read_bytes() == damaged
 
 
-def test_newer_schema_is_refused_by_number(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("more", "words"), [(1, "a newer gamaml; update gamaml"), (-1, "an older, never released")])
+def test_another_schema_is_refused_by_number(tmp_path: Path, more: int, words: str) -> None:
     path = tmp_path / "journal"
     content = make(path)
-    path.write_bytes(content[:8] + struct.pack("<I", SCHEMA_VERSION + 1) + content[12:])
-    with pytest.raises(RunFileError, match=f"at most {SCHEMA_VERSION}, got {SCHEMA_VERSION + 1}.*update gamaml"):
+    path.write_bytes(content[:8] + struct.pack("<I", SCHEMA_VERSION + more) + content[12:])
+    message = f"expected schema_version {SCHEMA_VERSION}, got {SCHEMA_VERSION + more}, written by {words}"
+    with pytest.raises(RunFileError, match=message):
         contents(path)
 
 

@@ -193,11 +193,14 @@ def test_missing_run_is_refused_in_words(path: Path) -> None:
         load(path)
 
 
-def test_newer_run_file_is_refused_and_not_read_from_the_journal(path: Path) -> None:
+@pytest.mark.parametrize(("version", "words"), [(99, "a newer gamaml; update gamaml"), (2, "an older, never released")])
+def test_run_file_of_another_schema_is_refused_and_not_read_from_the_journal(
+    path: Path, version: int, words: str
+) -> None:
     write_example(path, 1)
     with h5py.File(path, "r+") as file:
-        file.attrs["schema_version"] = 99
-    with pytest.raises(RunFileError, match="expected schema_version at most 2, got 99.*update gamaml"):
+        file.attrs["schema_version"] = version
+    with pytest.raises(RunFileError, match=f"expected schema_version 3, got {version}, written by {words}"):
         load(path)
 
 
