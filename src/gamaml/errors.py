@@ -77,6 +77,7 @@ def check_file_name(subject: str, path: Path, suffixes: Sequence[str]) -> None:
 def did_you_mean(name: str, known: Iterable[str]) -> str:
     """Return the hint that ends an "unknown name" message: the nearest name, and all that exist."""
     names = sorted(known)
-    near = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
-    hint = f"did you mean {near[0]!r}? " if near else ""
+    by_lower_case = {known.lower(): known for known in names}
+    near = difflib.get_close_matches(name.lower(), by_lower_case, n=1, cutoff=0.5)
+    hint = f"did you mean {by_lower_case[near[0]]!r}? " if near else ""
     return f"{hint}known: {', '.join(names) if names else 'none'}"
