@@ -219,7 +219,8 @@ def _generations(
     """Run the plan; fills `results` on every rank at the end."""
     from gamaml.job import launcher
     from gamaml.job import mpi_library as library
-    from gamaml.job.signals import INTERRUPTED, SignalWatch
+    from gamaml.job.exit_codes import INTERRUPTED
+    from gamaml.job.signals import SignalWatch
 
     alone = comm is None and launcher.size_from_environment() == 1
     with ExitStack() as stack:

@@ -24,11 +24,9 @@ from gamaml.config import Config
 from gamaml.engine.info import TrainResult
 from gamaml.errors import ConfigError, EvaluationError, GamamlError, check_file_name
 from gamaml.job import launcher
-from gamaml.job.signals import INTERRUPTED
+from gamaml.job.exit_codes import DONE, FAILURE, INTERRUPTED, MISTAKE
 from gamaml.slurm import site
 from gamaml.slurm.site import Site
-
-DONE, FAILURE, MISTAKE = 0, 1, 2
 
 _SILENT_SECONDS = 2.0
 """How long ranks other than 0 wait after an error that all ranks meet before MPI starts: a launcher may end

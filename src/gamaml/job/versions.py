@@ -7,7 +7,8 @@ import platform
 import socket
 from collections.abc import Iterable
 from importlib import metadata
-from pathlib import Path
+
+from gamaml.job.host_facts import cpu_lines
 
 _SCIENTIFIC = ("gamaml", "numpy", "jax", "jaxlib")
 
@@ -36,9 +37,5 @@ def machine_description() -> dict[str, str]:
 
 
 def _cpu_model() -> str:
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-    except OSError:
-        lines = []
-    models = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
+    models = (line.partition(":")[2].strip() for line in cpu_lines() if line.startswith("model name"))
     return next(models, platform.machine())
