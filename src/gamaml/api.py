@@ -9,6 +9,7 @@ import os
 import re
 import sys
 import weakref
+from collections import Counter
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -49,6 +50,21 @@ def load(path: Path | str) -> Run:
 def run_name(config: Config) -> str:
     """Return the default name of a config's run: the last word of the task's name or the env's id, and the seed."""
     return f"{re.split('[.:/]', config.subject)[-1].lower()}-seed{config.seed}"
+
+
+def check_names(names: Sequence[str]) -> None:
+    """Refuse a run name that comes twice."""
+    double = next((name for name, number in Counter(names).items() if number > 1), None)
+    if double is not None:
+        raise ConfigError(
+            f"names: expected different run names, got {double!r} twice; give other seeds, names or configs"
+        )
+
+
+def check_noise(configs: Iterable[Config]) -> None:
+    """Refuse populations of one job that do not share the noise table."""
+    if len({config.noise for config in configs}) > 1:
+        raise ConfigError("noise: expected the same table for all populations of a job, got several; set noise.* alike")
 
 
 def generations(
@@ -169,11 +185,8 @@ class _Plan:
         names = self.run_names()
         if len(names) != len(self.configs):
             raise ConfigError(f"names: expected {len(self.configs)}, one per population, got {len(names)}")
-        double = next((name for name in names if names.count(name) > 1), None)
-        if double is not None:
-            raise ConfigError(f"names: expected different run names, got {double!r} twice; give other seeds or names")
-        if len({config.noise for config in self.configs}) > 1:
-            raise ConfigError("noise: expected the same table for all populations of a job; set noise.* alike")
+        check_names(names)
+        check_noise(self.configs)
 
     def run_names(self) -> list[str]:
         return list(self.names) if self.names is not None else [run_name(config) for config in self.configs]

@@ -69,6 +69,24 @@ def check_file_name(subject: str, path: Path, suffixes: Sequence[str]) -> None:
         raise ConfigError(f"{subject} {str(path)!r}: expected an existing folder, got none; create it first")
 
 
+def check_index(name: str, value: int, length: int, why: str = "") -> None:
+    """Check an index into what a run holds.
+
+    Args:
+        name: how the index is called in errors.
+        value: the index.
+        length: number of entries.
+        why: the reason for that number, said in the error.
+
+    Raises:
+        ConfigError: there is no such entry.
+    """
+    if not 0 <= value < length:
+        there = f"0 to {length - 1}" if length else "none to exist yet"
+        reason = f" ({why})" if why else ""
+        raise ConfigError(f"{name}={value}: expected {there}{reason}, got {value}; choose another")
+
+
 def did_you_mean(name: str, known: Iterable[str]) -> str:
     """Return the hint that ends an "unknown name" message: the nearest name, and all that exist."""
     names = sorted(known)

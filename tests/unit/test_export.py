@@ -14,8 +14,9 @@ from run_examples import example_header, write_example
 
 from gamaml import cli, problems, runlog
 from gamaml import config as cfg
-from gamaml.commands.export import export, text
+from gamaml.commands.export import text
 from gamaml.config import Config
+from gamaml.engine.policy_file import export
 from gamaml.policies import cnn
 from gamaml.policies.mlp import Forward
 from gamaml.runlog import Run

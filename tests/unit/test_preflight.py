@@ -7,7 +7,8 @@ from collections.abc import Sequence
 
 import pytest
 
-from gamaml.commands.preflight import Check, judge_agreement, judge_places, table
+from gamaml.commands.job_checks import Check, judge_agreement, judge_places
+from gamaml.commands.preflight import text
 from gamaml.parallel.probe import RankFacts
 
 RANK = RankFacts(
@@ -107,5 +108,5 @@ def test_other_noise_clock_or_threads_are_found() -> None:
 
 def test_table_has_one_line_per_check_and_one_for_all() -> None:
     checks = [Check("a", "well"), Check("bcd", "bad; do this", finding=True)]
-    assert table(checks) == "ok     a    well\nFOUND  bcd  bad; do this\npreflight: 1 finding; see docs/running.md"
-    assert table(checks[:1]).endswith("\npreflight: this job can run")
+    assert text(checks) == "ok     a    well\nFOUND  bcd  bad; do this\npreflight: 1 finding; see docs/running.md"
+    assert text(checks[:1]).endswith("\npreflight: this job can run")

@@ -76,23 +76,6 @@ def test_job_line_says_what_every_node_holds() -> None:
     )
 
 
-@pytest.mark.parametrize(
-    ("seconds", "text"),
-    [(0, "0:00"), (0.2, "0:01"), (59.5, "1:00"), (83, "1:23"), (3600, "1:00:00"), (math.nan, "?"), (math.inf, "?")],
-)
-def test_durations_read_like_a_clock(seconds: float, text: str) -> None:
-    assert progress.duration(seconds) == text
-
-
-@pytest.mark.parametrize(
-    ("value", "text"),
-    [(0.0, "0"), (123456.7, "123457"), (12.3456, "12.35"), (0.012345, "0.01235"), (-1e-9, "-1e-09"), (1e9, "1e+09")],
-)
-def test_numbers_have_about_four_digits(value: float, text: str) -> None:
-    line = progress.line(dataclasses.replace(INFO, fitness_best=value), None)
-    assert f"best {text}  mean" in line
-
-
 def test_a_file_gets_one_plain_line_per_generation(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("FORCE_COLOR", "1")
     text = shown(60, INFO, dataclasses.replace(INFO, generation=12), terminal=False)

@@ -13,9 +13,11 @@ import pytest
 
 from gamaml import cli, problems, runlog
 from gamaml import config as cfg
-from gamaml.commands.replay import replay, text
+from gamaml.commands.replay import text
 from gamaml.config import Config
+from gamaml.engine import repetition
 from gamaml.engine.evaluation import Address, child_key, evaluate, reevaluation_key
+from gamaml.engine.repetition import replay
 from gamaml.evolution import genetic_algorithm as ga
 from gamaml.evolution.candidates import (
     Candidate,
@@ -281,9 +283,7 @@ def test_a_difference_is_explained_by_what_changed_since_the_run(
 ) -> None:
     run = runlog.load(make_run())
     problem = problems.make_problem(run.config)
-    monkeypatch.setattr(
-        sys.modules["gamaml.commands.replay"], "library_versions", lambda more: {"numpy": "0.1", "new": "1"}
-    )
+    monkeypatch.setattr(repetition, "library_versions", lambda more: {"numpy": "0.1", "new": "1"})
     run.records[0, 1]["returns"] = 0
     result = replay(run, generation=0, index=1, problem=problem)
     assert result.differences == ("returns",)
@@ -314,7 +314,7 @@ NOBODY = {
         "generation=3: expected 0 to 2 (the last of them is the open one), got 3; choose another",
     ),
     "generation_negative": (["--generation", "-1", "--index", "0"], "generation=-1: expected 0 to 2 "),
-    "index_too_high": (["--generation", "1", "--index", "6"], "index=6: expected 0 to 5; "),
+    "index_too_high": (["--generation", "1", "--index", "6"], "index=6: expected 0 to 5, got 6; choose another"),
     "candidate_too_high": (
         ["--generation", "1", "--candidate", "3"],
         "candidate=3: expected 0 to 2 (set by ga.elite.candidates), got 3; choose another",

@@ -13,7 +13,7 @@ import numpy as np
 
 from gamaml import config as cfg
 from gamaml.config import Config
-from gamaml.errors import ConfigError, RunFileError
+from gamaml.errors import RunFileError, check_index
 from gamaml.evolution.candidates import (
     UNCHANGED,
     Candidate,
@@ -143,7 +143,7 @@ class Run:
             ConfigError: there is no such generation.
         """
         generation = self.num_generations - 1 if generation is None else generation
-        _in_range("generation", generation, self.num_generations)
+        check_index("generation", generation, self.num_generations)
         lineage, num_params = self._lineage(generation + 1), self.header.num_params
         sources = self._sources(None, None)
         vectors = self.strategy.vectors(self._initial(), lineage, *sources, 0, num_params, self._snapshot(len(lineage)))
@@ -155,7 +155,7 @@ class Run:
 
     def state(self, generation: int) -> State:
         """Return the strategy's state from which a generation's children come; G for those of the open one."""
-        _in_range("generation", generation, self.num_generations + 1)
+        check_index("generation", generation, self.num_generations + 1)
         state = self._initial()
         if generation == 0:
             return state
@@ -190,13 +190,13 @@ class Run:
         """Return a candidate, and the lineage that its slots refer to the end of."""
         generation = self.num_generations - 1 if generation is None else generation
         elite = index is None and candidate is None
-        _in_range("generation", generation, self.num_generations + (not elite))
+        check_index("generation", generation, self.num_generations + (not elite))
         if candidate is not None:
             candidates = self._candidates(generation)
-            _in_range("candidate", candidate, len(candidates))
+            check_index("candidate", candidate, len(candidates))
             return candidates[candidate], self._lineage(generation)
         if index is not None:
-            _in_range("index", index, self.strategy.population_size)
+            check_index("index", index, self.strategy.population_size)
             children = self.strategy.children(self.state(generation), index + 1)
             return candidate_at(children, index), self._lineage(generation)
         return Candidate(0, UNCHANGED, 0.0), self._lineage(generation + 1)
@@ -286,9 +286,3 @@ def _update(digest: hashlib._Hash, table: Records) -> None:  # pyright: ignore[r
         if name not in NOT_SCIENCE:
             digest.update(name.encode())
             digest.update(np.ascontiguousarray(table[name]).tobytes())
-
-
-def _in_range(name: str, value: int, length: int) -> None:
-    if not 0 <= value < length:
-        there = f"0 to {length - 1}" if length else "none to exist yet"
-        raise ConfigError(f"{name}={value}: expected {there}; choose one of those")
