@@ -3,23 +3,18 @@
 from __future__ import annotations
 
 import atexit
-import dataclasses
 import importlib
 import os
-import re
-import sys
 import weakref
-from collections import Counter
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from gamaml import config as cfg
 from gamaml.config import Config
 from gamaml.engine.info import GenerationInfo, TrainResult
+from gamaml.engine.plan import Plan, populations
 from gamaml.errors import ConfigError, GamamlError
 from gamaml.job.job_info import JobInfo
 from gamaml.types import Problem
@@ -31,40 +26,21 @@ if TYPE_CHECKING:
 
 
 def load(path: Path | str) -> Run:
-    """Open a run file, also of a run that is still going on or was killed.
+    """Open a run file, that of a running or a killed run included.
 
     Args:
         path: the .h5 file.
 
     Returns:
-        Its records, curves, genomes and parameters as arrays.
+        The run's records, curves, genomes and parameters as arrays.
 
     Raises:
-        RunFileError: it is not a run file, or newer than this version reads.
+        RunFileError: the file is not there, is no run file, is damaged, or is newer than this version reads.
+        ConfigError: the path does not end in .h5.
     """
     from gamaml import runlog
 
     return runlog.load(Path(path))
-
-
-def run_name(config: Config) -> str:
-    """Return the default name of a config's run: the last word of the task's name or the env's id, and the seed."""
-    return f"{re.split('[.:/]', config.subject)[-1].lower()}-seed{config.seed}"
-
-
-def check_names(names: Sequence[str]) -> None:
-    """Refuse a run name that comes twice."""
-    double = next((name for name, number in Counter(names).items() if number > 1), None)
-    if double is not None:
-        raise ConfigError(
-            f"names: expected different run names, got {double!r} twice; give other seeds, names or configs"
-        )
-
-
-def check_noise(configs: Iterable[Config]) -> None:
-    """Refuse populations of one job that do not share the noise table."""
-    if len({config.noise for config in configs}) > 1:
-        raise ConfigError("noise: expected the same table for all populations of a job, got several; set noise.* alike")
 
 
 def generations(
@@ -101,12 +77,12 @@ def generations(
 
     Raises:
         ConfigError: before anything is started or written.
-        RunFileError: a run exists, is locked, damaged, or of another experiment.
+        RunFileError: a run exists, is locked, damaged, or belongs to another experiment.
         ResourceError: a node has too little memory.
         LaunchError: the ranks do not form one MPI job.
         EvaluationError: an evaluation raised (one rank; with several, the error is printed and the job aborted).
     """
-    plan = _Plan(_as_configs(configs, task, seeds), task, Path(out), names, resume, overwrite, accept_versions)
+    plan = Plan(populations(configs, task, seeds), task, Path(out), names, resume, overwrite, accept_versions)
     # What is registered last runs first at exit, and h5py, once imported, closes all files there.
     importlib.import_module("gamaml.runlog")
     generator = _generations(plan, comm, [])
@@ -132,15 +108,15 @@ def train(
     """Evolve to the end. Collective over `comm`.
 
     Args:
-        configs: as in `generations`, like the other arguments up to `comm`.
-        seeds: run each config once per seed.
-        task: an instance of your own task class.
-        out: folder of the run files.
-        names: one name per population.
+        configs: one config, or several to run side by side; a mapping has the form of the TOML file.
+        seeds: run each config once per seed, in place of its own seed.
+        task: an instance of your own task class, instead of the name in `configs`; the same for all populations.
+        out: folder of the run files, `out/NAME.h5`.
+        names: one name per population; by default task and seed.
         resume: start absent runs, continue partial ones, leave finished ones.
         overwrite: replace existing runs.
-        accept_versions: go on although the versions of libraries changed.
-        comm: communicator to work on.
+        accept_versions: with `resume`, go on although the versions of libraries changed.
+        comm: communicator to work on; MPI's COMM_WORLD by default.
         on_start: called on rank 0 before memory is allocated.
         on_generation: called on rank 0 after every generation.
 
@@ -148,51 +124,18 @@ def train(
         The result of each population, the same on every rank; not in a list if `configs` is one config, without seeds.
 
     Raises:
-        GamamlError: as `generations`.
+        ConfigError: before anything is started or written.
+        RunFileError: a run exists, is locked, damaged, or belongs to another experiment.
+        ResourceError: a node has too little memory.
+        LaunchError: the ranks do not form one MPI job.
+        EvaluationError: an evaluation raised (one rank; with several, the error is printed and the job aborted).
     """
     results: list[TrainResult] = []
-    plan = _Plan(_as_configs(configs, task, seeds), task, Path(out), names, resume, overwrite, accept_versions)
+    plan = Plan(populations(configs, task, seeds), task, Path(out), names, resume, overwrite, accept_versions)
     for info in _generations(plan, comm, results, on_start):
         if on_generation is not None:
             on_generation(info)
     return results[0] if isinstance(configs, Config | Mapping) and seeds is None else results
-
-
-def _describe(task: object) -> dict[str, Any]:
-    """Return the [task] section that makes the instance again: class and, of a dataclass, its fields.
-
-    A class of the running script gets the script's name, under which a later `gamaml replay` can import it.
-    """
-    module = type(task).__module__
-    script = getattr(sys.modules["__main__"], "__file__", None)
-    if module == "__main__" and script is not None:
-        module = Path(script).stem
-    settings = dataclasses.asdict(task) if dataclasses.is_dataclass(task) and not isinstance(task, type) else {}
-    return {"name": f"{module}:{type(task).__qualname__}", **settings}
-
-
-@dataclass(frozen=True)
-class _Plan:
-    configs: list[Config]
-    task: object | None
-    out: Path
-    names: Sequence[str] | None
-    resume: bool
-    overwrite: bool
-    accept_versions: bool
-
-    def __post_init__(self) -> None:
-        names = self.run_names()
-        if len(names) != len(self.configs):
-            raise ConfigError(f"names: expected {len(self.configs)}, one per population, got {len(names)}")
-        check_names(names)
-        check_noise(self.configs)
-
-    def run_names(self) -> list[str]:
-        return list(self.names) if self.names is not None else [run_name(config) for config in self.configs]
-
-    def paths(self) -> list[Path]:
-        return [self.out / f"{name}.h5" for name in self.run_names()]
 
 
 def _close(reference: weakref.ref[Generator[GenerationInfo, None, None]]) -> None:
@@ -201,30 +144,8 @@ def _close(reference: weakref.ref[Generator[GenerationInfo, None, None]]) -> Non
         generator.close()
 
 
-def _as_configs(
-    configs: Config | Mapping[str, Any] | Sequence[Config | Mapping[str, Any]],
-    task: object | None,
-    seeds: Iterable[int] | None,
-) -> list[Config]:
-    """Return one config per population; `task` stands in for the name where the configs have none."""
-    listed = [configs] if isinstance(configs, Config | Mapping) else list(configs)
-    if not listed:
-        raise ConfigError("configs: expected at least one, got none")
-    built: list[Config] = []
-    for entry in listed:
-        if isinstance(entry, Mapping) and task is not None:
-            entry = {**entry, "task": _describe(task)}
-        built.append(cfg.from_mapping(entry) if isinstance(entry, Mapping) else entry)
-    if seeds is None:
-        return built
-    chosen = list(seeds)
-    if not chosen:
-        raise ConfigError("seeds: expected at least one, got none")
-    return [dataclasses.replace(config, seed=seed) for config in built for seed in chosen]
-
-
 def _generations(
-    plan: _Plan,
+    plan: Plan,
     comm: MPI.Intracomm | None,
     results: list[TrainResult],
     on_start: Callable[[JobInfo], None] | None = None,
@@ -270,7 +191,7 @@ def _generations(
         results += engine.results()
 
 
-def _refusal(plan: _Plan, num_ranks: int) -> ConfigError | None:
+def _refusal(plan: Plan, num_ranks: int) -> ConfigError | None:
     if num_ranks == 1 or all(config.maml is None for config in plan.configs):
         return None
     return ConfigError(
@@ -299,7 +220,7 @@ def refuse(error: Exception, comm: MPI.Intracomm | None = None) -> NoReturn:
         raise error
 
 
-def _check(plan: _Plan) -> list[Problem]:
+def _check(plan: Plan) -> list[Problem]:
     """Return the plan's problems, after refusing whatever can be refused without MPI."""
     from gamaml import problems, runlog
     from gamaml.job import launcher
