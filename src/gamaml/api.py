@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from gamaml.config import Config
 from gamaml.engine.info import GenerationInfo, TrainResult
-from gamaml.engine.plan import Plan, populations
+from gamaml.engine.train_request import TrainRequest, populations
 from gamaml.errors import ConfigError, GamamlError
 from gamaml.job.job_info import JobInfo
 from gamaml.types import Problem
@@ -82,10 +82,12 @@ def generations(
         LaunchError: the ranks do not form one MPI job.
         EvaluationError: an evaluation raised (one rank; with several, the error is printed and the job aborted).
     """
-    plan = Plan(populations(configs, task, seeds), task, Path(out), names, resume, overwrite, accept_versions)
-    # What is registered last runs first at exit, and h5py, once imported, closes all files there.
+    request = TrainRequest(
+        populations(configs, task, seeds), task, Path(out), names, resume, overwrite, accept_versions
+    )
+    # First, since exit handlers run in reverse order, and that of h5py closes all files.
     importlib.import_module("gamaml.runlog")
-    generator = _generations(plan, comm, [])
+    generator = _generations(request, comm, [])
     # A generator that is still held when the script ends must end the other ranks before MPI is finalised.
     atexit.register(_close, weakref.ref(generator))
     return generator
@@ -131,8 +133,10 @@ def train(
         EvaluationError: an evaluation raised (one rank; with several, the error is printed and the job aborted).
     """
     results: list[TrainResult] = []
-    plan = Plan(populations(configs, task, seeds), task, Path(out), names, resume, overwrite, accept_versions)
-    for info in _generations(plan, comm, results, on_start):
+    request = TrainRequest(
+        populations(configs, task, seeds), task, Path(out), names, resume, overwrite, accept_versions
+    )
+    for info in _generations(request, comm, results, on_start):
         if on_generation is not None:
             on_generation(info)
     return results[0] if isinstance(configs, Config | Mapping) and seeds is None else results
@@ -145,12 +149,12 @@ def _close(reference: weakref.ref[Generator[GenerationInfo, None, None]]) -> Non
 
 
 def _generations(
-    plan: Plan,
+    request: TrainRequest,
     comm: MPI.Intracomm | None,
     results: list[TrainResult],
     on_start: Callable[[JobInfo], None] | None = None,
 ) -> Generator[GenerationInfo, None, None]:
-    """Run the plan; fills `results` on every rank at the end."""
+    """Run the request; fills `results` on every rank at the end."""
     from gamaml.job import launcher
     from gamaml.job import mpi_library as library
     from gamaml.job.exit_codes import INTERRUPTED
@@ -161,7 +165,7 @@ def _generations(
         # First, since loading libraries and starting MPI can take long on a busy file system.
         watch = stack.enter_context(SignalWatch(partial(os._exit, INTERRUPTED) if alone else None))
         try:
-            problems = _check(plan)
+            problems = _check(request)
         except Exception as error:
             refuse(error, comm)
 
@@ -173,14 +177,14 @@ def _generations(
 
         topology = stack.enter_context(Topology(comm))
         guard = stack.enter_context(Guard(topology))
-        topology.agree(_refusal(plan, topology.size))
+        topology.agree(_refusal(request, topology.size))
         topology.exit_if_any(watch.requested(), INTERRUPTED)
         watch.end_job_by(partial(abort, topology.abort_comm, INTERRUPTED))
-        engine = Engine(topology, guard, watch, plan.configs, problems, plan.paths())
+        engine = Engine(topology, guard, watch, request.configs, problems, request.paths())
         if on_start is not None and topology.is_root:
             on_start(engine.info)
         stack.enter_context(engine)
-        engine.open_runs(resume=plan.resume, overwrite=plan.overwrite, accept_versions=plan.accept_versions)
+        engine.open_runs(resume=request.resume, overwrite=request.overwrite, accept_versions=request.accept_versions)
         engine.prepare()
         try:
             yield from engine.run()
@@ -191,8 +195,8 @@ def _generations(
         results += engine.results()
 
 
-def _refusal(plan: Plan, num_ranks: int) -> ConfigError | None:
-    if num_ranks == 1 or all(config.maml is None for config in plan.configs):
+def _refusal(request: TrainRequest, num_ranks: int) -> ConfigError | None:
+    if num_ranks == 1 or all(config.maml is None for config in request.configs):
         return None
     return ConfigError(
         f'strategy="maml": expected one rank, since its updates follow one from the other, got {num_ranks}; start it '
@@ -220,13 +224,13 @@ def refuse(error: Exception, comm: MPI.Intracomm | None = None) -> NoReturn:
         raise error
 
 
-def _check(plan: Plan) -> list[Problem]:
-    """Return the plan's problems, after refusing whatever can be refused without MPI."""
+def _check(request: TrainRequest) -> list[Problem]:
+    """Return the request's problems, after refusing whatever can be refused without MPI."""
     from gamaml import problems, runlog
     from gamaml.job import launcher
 
     launcher.heartbeat_seconds()
-    problems = [problems.make_problem(config, plan.task) for config in plan.configs]
-    for path in plan.paths():
-        runlog.check(path, resume=plan.resume, overwrite=plan.overwrite)
+    problems = [problems.make_problem(config, request.task) for config in request.configs]
+    for path in request.paths():
+        runlog.check(path, resume=request.resume, overwrite=request.overwrite)
     return problems

@@ -3,9 +3,9 @@
 GamamlError
 ├── ConfigError      a mistake in a config, an argument or a file name; nothing was started or written (exit code 2)
 ├── RunFileError     a run file or journal that cannot be used: locked, newer, damaged, or of another experiment
-├── ResourceError    the machine has too little shared memory or disk for what was asked
+├── ResourceError    the machine has too little shared memory or disk for the job
 ├── SchedulerError   the batch system is absent, silent, or refused a job
-├── LaunchError      the ranks were not started as one MPI job, or the MPI cannot do what is needed
+├── LaunchError      the ranks were not started as one MPI job, or the MPI library lacks something essential
 ├── OverdueError     an environment took longer than it may, which depends on the machine, so it is never marked
 └── EvaluationError  a candidate's evaluation raised; names rank, host, population, generation, child and seed
 """
@@ -30,7 +30,7 @@ class RunFileError(GamamlError):
 
 
 class ResourceError(GamamlError):
-    """Too little memory, shared memory or disk for what was asked."""
+    """Too little memory, shared memory or disk for the job."""
 
 
 class SchedulerError(GamamlError):
@@ -70,7 +70,7 @@ def check_file_name(subject: str, path: Path, suffixes: Sequence[str]) -> None:
 
 
 def check_index(name: str, value: int, length: int, why: str = "") -> None:
-    """Check an index into what a run holds.
+    """Check an index into the data of a run.
 
     Args:
         name: how the index is called in errors.

@@ -102,7 +102,7 @@ def test_other_noise_clock_or_threads_are_found() -> None:
     facts = two_hosts(noise=(7, 7, 7, 8), clock=(1000.0, 1000.1, 1000.0, 997.0), threads=(True, True, True, False))
     found = findings(judge_agreement(facts))
     assert "got 00000007 on a, 00000008 on b" in found["noise"]
-    assert "got 3.1 s between b and a; tell the administrators (NTP)" in found["clocks"]
+    assert "got 3.1 s between b and a; ask the administrators (NTP)" in found["clocks"]
     assert "expected MPI_THREAD_MULTIPLE" in found["threads"]
 
 

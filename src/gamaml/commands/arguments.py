@@ -93,7 +93,7 @@ def check_out(out: Path) -> None:
 
 
 def check_name(name: str) -> str:
-    """Return the value of --name, after refusing what is no name of a visible file in the folder."""
+    """Return the value of --name, after refusing one that names no visible file of the folder."""
     if not name or name != Path(name).name or name.startswith("."):
         raise ConfigError(
             f"--name {name!r}: expected a file name without a folder or a leading dot, got {name!r}; choose another, "

@@ -25,13 +25,13 @@ if TYPE_CHECKING:
 K = TypeVar("K", bound=Hashable)
 
 _CLOCK_SECONDS = 2.0
-"""Clocks that differ by more confuse the times in logs and run files; a barrier on a busy machine takes less."""
+"""Clocks that differ by more make the times in logs and run files confusing; a barrier on a busy machine takes less."""
 
 _SLOW_SECONDS = 1.0
 """A few kilobytes take milliseconds even through a busy machine's TCP."""
 
 _VISIBLE_SECONDS = 10.0
-"""Within this a network file system shows a new file to other nodes."""
+"""A network file system shows a new file to other nodes within this time."""
 
 
 @dataclass(frozen=True)
@@ -162,7 +162,7 @@ def judge_agreement(facts: Sequence[RankFacts]) -> list[Check]:
     if not all(rank.threads for rank in facts):
         threads = Check(
             "threads",
-            f"MPI: expected MPI_THREAD_MULTIPLE, got less from {facts[0].software['mpi']}, so that results travel only "
+            f"MPI: expected MPI_THREAD_MULTIPLE, got less from {facts[0].software['mpi']}, and results travel only "
             "between evaluations; load another build, or pip install 'gamaml[mpich]'",
             finding=True,
         )
@@ -200,7 +200,7 @@ def _clocks(facts: Sequence[RankFacts]) -> Check:
         return Check(
             "clocks",
             f"clocks: expected at most {_CLOCK_SECONDS:g} s apart, got {apart:.1f} s between {slowest.host} and "
-            f"{fastest.host}; tell the administrators (NTP), or leave one of them out (SLURM: --exclude)",
+            f"{fastest.host}; ask the administrators (NTP), or leave one of them out (SLURM: --exclude)",
             finding=True,
         )
     return Check("clocks", f"{1e3 * apart:.0f} ms apart, the time of a barrier included")

@@ -14,7 +14,7 @@ from gamaml.commands.arguments import check_name
 from gamaml.commands.job_notes import write_note
 from gamaml.commands.sweep import Sweep, pack, populations_per_job
 from gamaml.config import Config
-from gamaml.engine.plan import check_names, check_noise
+from gamaml.engine.train_request import check_names, check_noise
 from gamaml.errors import ConfigError
 from gamaml.job.node_memory import MIB
 from gamaml.job.sizes import Layout, job_info

@@ -1,4 +1,4 @@
-"""`gamaml submit`: hand a sweep to SLURM."""
+"""`gamaml submit`: submit a sweep to SLURM."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def add(commands: Commands) -> None:
         "submit",
         help="submit a sweep to SLURM",
         description=(
-            "Write a job script for what `gamaml run` would run, say what it takes, and submit it with sbatch.\n"
+            "Write a job script for what `gamaml run` would run, print its cost, and submit it with sbatch.\n"
             "A job that reaches its time limit checkpoints and has itself requeued. Starts no MPI."
         ),
         epilog=(
@@ -98,7 +98,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def text(planned: Submission) -> str:
-    """Return in words what a submission takes."""
+    """Return the jobs, their cost and their files in words."""
     job, runs = planned.job, planned.runs
     each = " in each" if len(runs) > 1 else ""
     sizes = sorted({len(some) for some in runs})

@@ -1,4 +1,4 @@
-"""What the kernel says about this host."""
+"""Facts about this host, read from its kernel."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class OnHost(Protocol):
 
 
 def boot_id(root: Path = Path("/")) -> str:
-    """Return what changes with every boot of this host, and differs between hosts.
+    """Return a text that changes with every boot of this host, and differs between hosts.
 
     Args:
         root: the file system's root; tests pass a made-up one.

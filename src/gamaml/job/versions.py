@@ -1,4 +1,4 @@
-"""What a run was computed with: the libraries that can change its numbers, and the machine."""
+"""Library versions that can change a run's numbers, and the machine."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def library_versions(more: Iterable[str] = ()) -> dict[str, str]:
     """Return the versions of the libraries on which a run's numbers depend.
 
     Args:
-        more: distributions that this run uses besides; those that are not installed are left out.
+        more: further distributions that this run uses; those that are not installed are left out.
     """
     versions = {name: metadata.version(name) for name in _SCIENTIFIC}
     for name in more:

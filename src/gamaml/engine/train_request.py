@@ -17,7 +17,7 @@ from gamaml.errors import ConfigError
 
 
 @dataclass(frozen=True)
-class Plan:
+class TrainRequest:
     """The populations of a job, and what happens to the runs that their files already hold.
 
     Attributes:
