@@ -13,9 +13,11 @@ import pytest
 
 from gamaml import cli, problems, runlog
 from gamaml import config as cfg
-from gamaml.commands.replay import replay, text
+from gamaml.commands.replay import text
 from gamaml.config import Config
+from gamaml.engine import repetition
 from gamaml.engine.evaluation import Address, child_key, evaluate, reevaluation_key
+from gamaml.engine.repetition import replay
 from gamaml.evolution import chosen_strategy
 from gamaml.evolution.decode import Sources
 from gamaml.evolution.entries import without_children
@@ -275,9 +277,7 @@ def test_a_difference_is_explained_by_what_changed_since_the_run(
 ) -> None:
     run = runlog.load(make_run())
     problem = problems.make_problem(run.config)
-    monkeypatch.setattr(
-        sys.modules["gamaml.commands.replay"], "library_versions", lambda more: {"numpy": "0.1", "new": "1"}
-    )
+    monkeypatch.setattr(repetition, "library_versions", lambda more: {"numpy": "0.1", "new": "1"})
     run.records[0, 1]["returns"] = 0
     result = replay(run, generation=0, index=1, problem=problem)
     assert result.differences == ("returns",)
@@ -308,13 +308,13 @@ NOBODY = {
         "generation=3: expected 0 to 2 (the last of them is the open one), got 3; choose another",
     ),
     "generation_negative": (["--generation", "-1", "--index", "0"], "generation=-1: expected 0 to 2 "),
-    "index_too_high": (["--generation", "1", "--index", "6"], "index=6: expected 0 to 5; "),
+    "index_too_high": (["--generation", "1", "--index", "6"], "index=6: expected 0 to 5, got 6; choose another"),
     "contender_too_high": (
         ["--generation", "1", "--contender", "3"],
         "contender=3: expected 0 to 2 (the most that strategy 'ga' re-evaluates), got 3; choose another",
     ),
     "episode_too_high": (
-        ["--elite", "--episode", "2"],
+        ["--incumbent", "--episode", "2"],
         "episode=2: expected 0 to 1 (re-evaluations of each), got 2; choose another",
     ),
     "episode_of_a_child": (
@@ -322,7 +322,7 @@ NOBODY = {
         "episode=0: expected with a re-evaluated contender, got child 0; leave it out",
     ),
     "elite_of_the_open_generation": (
-        ["--generation", "2", "--elite"],
+        ["--generation", "2", "--incumbent"],
         "generation=2: expected 0 to 1 (an elite needs a finished generation), got 2; choose another",
     ),
 }
@@ -342,7 +342,7 @@ def test_an_evaluation_that_does_not_exist_is_refused(
 
 @pytest.mark.parametrize(
     "arguments",
-    [["replay", "--elite"], ["inspect"], ["inspect", "--digest"], ["inspect", "--plot", "curve.png"]],
+    [["replay", "--incumbent"], ["inspect"], ["inspect", "--digest"], ["inspect", "--plot", "curve.png"]],
     ids=["replay", "inspect", "digest", "plot"],
 )
 def test_reading_a_run_starts_neither_mpi_nor_jax(arguments: list[str], make_run: RunMaker, tmp_path: Path) -> None:

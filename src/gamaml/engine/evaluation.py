@@ -102,6 +102,23 @@ def use_constants(problem: Problem, constants: Mapping[str, list[float]]) -> Non
         use({name: np.array(values, np.float32) for name, values in constants.items()})
 
 
+def evaluate_rows(problem: Problem, params: Float32Array, keys: Sequence[EvaluationKey]) -> Sequence[Evaluation]:
+    """Evaluate one candidate per key, all at once.
+
+    Args:
+        problem: the fitness function.
+        params: float32[batch_size(problem), num_params], a candidate per row; rows beyond the keys are overwritten.
+        keys: the randomness of each, at most as many as rows.
+    """
+    number, size = len(keys), len(params)
+    if size == 1:
+        return [problem.evaluate(params[0], keys[0])]
+    # Always the full batch, because a program of another shape rounds differently.
+    params[number:] = params[number - 1]
+    padded = [*keys, *[keys[-1]] * (size - number)]
+    return cast(BatchProblem, problem).evaluate_batch(params, padded)[:number]
+
+
 def evaluate(
     problem: Problem,
     params: Float32Array,
@@ -129,17 +146,11 @@ def evaluate(
     Raises:
         EvaluationError: the problem raised.
     """
-    number, size = len(keys), len(params)
+    number = len(keys)
     records = np.zeros(number, record_dtype(problem.num_rounds, problem.scalars))
     start = time.perf_counter()
     try:
-        if size == 1:
-            evaluations: Sequence[Evaluation] = [problem.evaluate(params[0], keys[0])]
-        else:
-            # One shape whatever is left, because a program of another shape rounds differently.
-            params[number:] = params[number - 1]
-            padded = [*keys, *[keys[-1]] * (size - number)]
-            evaluations = cast(BatchProblem, problem).evaluate_batch(params, padded)[:number]
+        evaluations = evaluate_rows(problem, params, keys)
         seconds = (time.perf_counter() - start) / number
         fill_records(records, items, evaluations, problem.scalars, seconds=seconds, rank=rank)
     except (Exception, SystemExit) as error:  # code of others may call sys.exit

@@ -20,7 +20,8 @@ from mpi4py import MPI
 
 from gamaml.errors import GamamlError
 from gamaml.job import launcher
-from gamaml.job.signals import INTERRUPTED, SignalWatch
+from gamaml.job.exit_codes import INTERRUPTED
+from gamaml.job.signals import SignalWatch
 from gamaml.parallel.heartbeat import Heartbeat
 from gamaml.parallel.relay import Relay
 from gamaml.parallel.topology import Topology
