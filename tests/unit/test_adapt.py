@@ -68,7 +68,7 @@ def write(path: Path, name: str = "Shift", *, rounds: int = 2, number: int = 2, 
 
 def result(values: Any, trained: int = 1, **changes: Any) -> Adaptation:
     values = np.array(values, np.float64)
-    made = Adaptation("one", "elite", "return", tuple(range(values.shape[1])), trained, values, 7, None, ())
+    made = Adaptation("one", "incumbent", "return", tuple(range(values.shape[1])), trained, values, 7, None, ())
     return dataclasses.replace(made, **changes)
 
 
@@ -91,7 +91,7 @@ def test_a_task_is_the_same_whatever_their_number(tmp_path: Path) -> None:
 def test_all_runs_meet_the_same_tasks_with_their_elites(tmp_path: Path) -> None:
     runs = [write(tmp_path / f"{seed}.h5", "Own", rounds=1, seed=seed) for seed in (1, 2)]
     found = [adapt(run, tasks=4) for run in runs]
-    assert [each.who for each in found] == ["elite", "elite"]
+    assert [each.who for each in found] == ["incumbent", "incumbent"]
     assert [set(each.values[:, 0]) for each in found] == [{run.incumbent_parameters()[0]} for run in runs]
     np.testing.assert_array_equal(found[0].values[:, 1], found[1].values[:, 1])
     assert len(set(found[0].values[:, 1])) == 4
@@ -114,7 +114,10 @@ def test_what_an_earlier_generation_found_can_be_asked_for(tmp_path: Path) -> No
     run = write(tmp_path / "a.h5", "Own", rounds=1, number=3)
     for generation in range(3):
         found = adapt(run, tasks=2, generation=generation)
-        assert (found.who, found.values[0, 0]) == (f"elite of generation {generation}", run.parameters(generation)[0])
+        assert (found.who, found.values[0, 0]) == (
+            f"incumbent of generation {generation}",
+            run.parameters(generation)[0],
+        )
         found = adapt(run, tasks=2, generation=generation, parents_mean=True)
         assert found.values[0, 0] == run.parents_mean(generation)[0]
     assert run.parents_mean(2)[0] == run.parents_mean()[0] != run.parents_mean(1)[0]

@@ -101,7 +101,7 @@ def test_a_finished_run_exits_0_and_says_where_it_is(stub: Stub, capsys: pytest.
     stub([RESULT])
     assert cli.main(["run", "nav.toml"]) == 0
     said = capsys.readouterr().out
-    assert said == "runs/nav-seed4.h5: done after 3 generations, 600 steps, elite fitness -1.5\n"
+    assert said == "runs/nav-seed4.h5: done after 3 generations, 600 steps, incumbent fitness -1.5\n"
 
 
 def test_an_interrupted_run_exits_75_and_says_how_to_go_on(stub: Stub, capsys: pytest.CaptureFixture[str]) -> None:

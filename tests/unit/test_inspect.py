@@ -57,7 +57,7 @@ def test_table_has_a_row_per_generation_with_the_columns_promised(path: Path) ->
     run = load(path)
     head, *rows = run_table.text(run).split("\n\n")[1].splitlines()
     assert head.split("  ")[0] == "generation"
-    names = ["best", "mean", "elite", "elite return before -> after", "total steps", "failed"]
+    names = ["best", "mean", "incumbent", "incumbent return before -> after", "total steps", "failed"]
     assert [name.strip() for name in head.split("  ")[1:] if name.strip()] == names
     summary = run.summary[1]
     before, after = summary["incumbent_returns"][[0, -1]]
