@@ -17,7 +17,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import NoReturn
 
-from gamaml import config as cfg
+from gamaml.commands.arguments import parse_rounds, parse_seeds
 from gamaml.commands.sweep import Sweep, parse_envs
 from gamaml.commands.text import count
 from gamaml.config import Config
@@ -171,7 +171,7 @@ def _export(args: argparse.Namespace) -> int:
 def _adapt(args: argparse.Namespace) -> int:
     if args.plot is not None:
         _check_picture(args.plot)
-    rounds = None if args.rounds is None else cfg.parse_rounds(args.rounds)
+    rounds = None if args.rounds is None else parse_rounds(args.rounds)
     for path in (args.run, *([] if args.against is None else [args.against])):
         _check_exists(path)
 
@@ -273,7 +273,7 @@ def _sweep(args: argparse.Namespace) -> Sweep:
         paths=tuple(args.configs),
         overrides=tuple(args.set),
         envs=parse_envs(args.envs) if args.envs is not None else (),
-        seeds=tuple(cfg.parse_seeds(args.seeds)) if args.seeds is not None else (),
+        seeds=tuple(parse_seeds(args.seeds)) if args.seeds is not None else (),
     )
 
 

@@ -8,8 +8,10 @@ import pytest
 
 from gamaml import cli
 from gamaml import config as cfg
+from gamaml.commands.arguments import parse_seeds
 from gamaml.config import Config, EliteConfig, GAConfig, NoiseConfig, StopConfig, TaskConfig
 from gamaml.errors import ConfigError
+from gamaml.evolution.schedule import mutation_std
 
 MINIMAL = '[task]\nname = "navigation"\n[stop]\ngenerations = 3\n'
 TASK = '[task]\nname = "navigation"\n'
@@ -383,15 +385,15 @@ def test_a_setting_that_no_run_file_could_hold_is_refused() -> None:
 
 def test_the_std_is_constant_by_default() -> None:
     config = GAConfig(mutation_std=0.3)
-    assert [cfg.mutation_std(config, generation) for generation in (0, 7, 10_000)] == [0.3, 0.3, 0.3]
+    assert [mutation_std(config, generation) for generation in (0, 7, 10_000)] == [0.3, 0.3, 0.3]
 
 
 def test_the_std_goes_exponentially_from_first_to_last_and_stays() -> None:
     config = GAConfig(mutation_std=0.4, mutation_std_final=0.1, mutation_std_generations=2)
-    stds = [cfg.mutation_std(config, generation) for generation in (0, 1, 2, 3)]
+    stds = [mutation_std(config, generation) for generation in (0, 1, 2, 3)]
     assert stds == pytest.approx([0.4, 0.2, 0.1, 0.1])
 
 
 @pytest.mark.parametrize(("text", "seeds"), [("7", [7]), ("0-3", [0, 1, 2, 3]), ("5, 1-2", [5, 1, 2]), ("3-3", [3])])
 def test_seeds_are_numbers_and_ranges_in_their_order(text: str, seeds: list[int]) -> None:
-    assert cfg.parse_seeds(text) == seeds
+    assert parse_seeds(text) == seeds

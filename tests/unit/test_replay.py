@@ -28,6 +28,7 @@ from gamaml.evolution.candidates import (
 from gamaml.evolution.decode import decode, decode_genome
 from gamaml.evolution.noise_table import LazyNoise
 from gamaml.evolution.records import record_dtype
+from gamaml.evolution.schedule import mutation_std
 from gamaml.job.versions import library_versions, machine_description
 from gamaml.runlog import Generation, Header, RunLog
 from gamaml.types import EvaluationKey, Float32Array, Problem, Records
@@ -139,7 +140,7 @@ class Loop:
             candidates=lineage_of(contenders, state.parents.dtype),
             reevaluations=again,
             parents=after.parents,
-            mutation_std=cfg.mutation_std(config.ga, state.generation),
+            mutation_std=mutation_std(config.ga, state.generation),
             elite_fitness=fitness,
             seconds=1.0,
         )

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from gamaml import config as cfg
+from gamaml.commands.arguments import parse_seeds
 from gamaml.commands.sweep import (
     Sweep,
     pack,
@@ -78,7 +79,7 @@ def test_environments_are_read_from_a_list() -> None:
 
 @pytest.mark.parametrize("text", ["0", "0-9", "1,4,10-12", "5-6,1", "3,1,2"])
 def test_seeds_are_written_as_they_are_read(text: str) -> None:
-    assert cfg.parse_seeds(spans(cfg.parse_seeds(text))) == cfg.parse_seeds(text)
+    assert parse_seeds(spans(parse_seeds(text))) == parse_seeds(text)
 
 
 def test_runs_of_seeds_are_written_as_ranges() -> None:

@@ -10,11 +10,11 @@ from pathlib import Path
 
 import numpy as np
 
-from gamaml import config as cfg
 from gamaml import runlog
 from gamaml.commands import text as words
 from gamaml.commands.progress import duration
 from gamaml.commands.submit import submitted
+from gamaml.engine.stopping import seconds_left
 from gamaml.errors import ConfigError, GamamlError
 from gamaml.runlog import Run
 from gamaml.slurm import scheduler
@@ -118,7 +118,7 @@ def _eta(run: Run) -> float:
     if run.num_generations == 0:
         return math.nan
     recent = run.summary[-_RECENT:]
-    return cfg.seconds_left(
+    return seconds_left(
         run.config.stop,
         generations=run.num_generations,
         total_steps=int(run.summary["steps"].sum()),

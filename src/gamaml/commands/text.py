@@ -11,7 +11,7 @@ def count(number: int, noun: str) -> str:
 
 
 def spans(numbers: Iterable[int]) -> str:
-    """Return ascending numbers in short, as `config.parse_seeds` reads them: 0, 1, 2, 5 as "0-2,5"."""
+    """Return ascending numbers in short, as `parse_seeds` reads them: 0, 1, 2, 5 as "0-2,5"."""
     found: list[list[int]] = []
     for number in numbers:
         if found and number == found[-1][-1] + 1:

@@ -16,7 +16,6 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from gamaml import config as cfg
 from gamaml.config import INITIAL_STD, ESConfig
 from gamaml.errors import ConfigError, GamamlError
 from gamaml.evolution import streams
@@ -32,6 +31,7 @@ from gamaml.evolution.candidates import (
     lineage_of,
 )
 from gamaml.evolution.decode import Decodable, NoiseSource, decode
+from gamaml.evolution.schedule import decayed
 from gamaml.types import Float32Array, Records
 
 _PART = 1 << 14
@@ -81,8 +81,8 @@ def step_of(config: ESConfig, generation: int) -> Step:
 
     Source: Salimans et al. 2017, Algorithm 2, line 11; Kingma and Ba 2015, section 2.
     """
-    std = cfg.decayed(config.std, config.std_final, config.decay_generations, generation - 1)
-    size = cfg.decayed(config.step_size, config.step_size_final, config.decay_generations, generation - 1)
+    std = decayed(config.std, config.std_final, config.decay_generations, generation - 1)
+    size = decayed(config.step_size, config.step_size_final, config.decay_generations, generation - 1)
     return Step(
         gradient_scale=1 / (config.population_size * std),
         step_size=size * bias_correction(config.beta1, config.beta2, generation),
@@ -227,7 +227,7 @@ class EvolutionStrategy:
 
     def std(self, generation: int) -> float:
         """Return the std with which the children of a generation are made."""
-        return cfg.decayed(self.config.std, self.config.std_final, self.config.decay_generations, generation)
+        return decayed(self.config.std, self.config.std_final, self.config.decay_generations, generation)
 
     def initial(self, seed: int, num_offsets: int) -> State:
         """Return the state before generation 0: the centre comes from the root."""

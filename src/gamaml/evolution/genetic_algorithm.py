@@ -15,7 +15,6 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from gamaml import config as cfg
 from gamaml.config import INITIAL_STD, GAConfig
 from gamaml.errors import GamamlError
 from gamaml.evolution import streams
@@ -42,6 +41,7 @@ from gamaml.evolution.decode import (
     decode_genome,
     decode_part,
 )
+from gamaml.evolution.schedule import mutation_std
 from gamaml.types import Float32Array, Float64Array, Records
 
 
@@ -81,7 +81,7 @@ def proposals(state: State, config: GAConfig, count: int | None = None) -> Linea
     else:
         slots = _different(words[:, 2:], len(state.parents))
         children["slot"] = slots[:, 0]
-        children["std"] = cfg.mutation_std(config, state.generation)
+        children["std"] = mutation_std(config, state.generation)
     if config.recombine > 1:
         children["partners"] = NOBODY
         children["partners"][:, : max(0, slots.shape[1] - 1)] = slots[:, 1:]
@@ -313,7 +313,7 @@ class GeneticAlgorithm:
 
     def std(self, generation: int) -> float:
         """Return the std with which the children of a generation are made."""
-        return INITIAL_STD if self.from_root else cfg.mutation_std(self.config, generation)
+        return INITIAL_STD if self.from_root else mutation_std(self.config, generation)
 
     def initial(self, seed: int, num_offsets: int) -> State:
         """Return the state before generation 0."""
