@@ -138,3 +138,8 @@ def test_a_jobs_arguments_are_those_of_gamaml_run() -> None:
     one = Sweep((Path("a.toml"),), overrides=("x.y=1", "z=2"), envs=("A", "B"), seeds=(0, 1))
     assert one.arguments() == ("--set", "x.y=1", "--set", "z=2", "--envs", "A,B", "--seeds", "0-1")
     assert Sweep((Path("a.toml"),)).arguments() == ()
+
+
+@pytest.mark.parametrize(("text", "seeds"), [("7", [7]), ("0-3", [0, 1, 2, 3]), ("5, 1-2", [5, 1, 2]), ("3-3", [3])])
+def test_seeds_are_numbers_and_ranges_in_their_order(text: str, seeds: list[int]) -> None:
+    assert parse_seeds(text) == seeds

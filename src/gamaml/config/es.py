@@ -4,54 +4,41 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from gamaml.config.checks import above_zero, at_least
+from gamaml.config.checks import check
+from gamaml.config.options import option
 from gamaml.errors import ConfigError
 
 
 @dataclass(frozen=True)
 class ESConfig:
-    """Evolution strategies (Salimans et al. 2017), with strategy = "es".
+    """Evolution strategies (Salimans et al. 2017), with `strategy = "es"`.
 
-    `ga.mutation_scale` and `ga.gene_scale` hold here too: they scale the parameters that the noise is added to.
-
-    Attributes:
-        population_size: children per generation, in mirrored pairs.
-        std: std of the perturbation, in units of the noise table's standard normals.
-        std_final: where the std ends; equal to `std` when None.
-        step_size: step size of Adam.
-        step_size_final: where the step size ends; equal to `step_size` when None.
-        decay_generations: generations over which std and step size go exponentially from first to last.
-        beta1, beta2: decay of Adam's moments.
-        weight_decay: factor on the parameters that is subtracted from the gradient.
-        episodes: fresh evaluations of the centre in every generation, which only report.
+    `ga.mutation_scale` and `ga.gene_scale` apply here too: they scale the noise of each parameter.
     """
 
-    population_size: int = 200
-    std: float = 0.05
-    std_final: float | None = None
-    step_size: float = 0.02
-    step_size_final: float | None = None
-    decay_generations: int = 100
-    beta1: float = 0.9
-    beta2: float = 0.999
-    weight_decay: float = 0.0
-    episodes: int = 8
+    population_size: int = option(200, "Children per generation, in mirrored pairs: an even number.", at_least=2)
+    std: float = option(
+        0.05, "Standard deviation of the perturbation, in units of the noise table's standard normals.", above=0
+    )
+    std_final: float | None = option(None, "Where the std ends; left out, it stays at `std`.", above=0, example=0.01)
+    step_size: float = option(0.02, "Step size of Adam.", above=0)
+    step_size_final: float | None = option(
+        None, "Where the step size ends; left out, it stays at `step_size`.", above=0, example=0.001
+    )
+    decay_generations: int = option(
+        100, "Generations over which std and step size go exponentially from first to last.", at_least=1
+    )
+    beta1: float = option(0.9, "Decay of Adam's first moment.", at_least=0, below=1)
+    beta2: float = option(0.999, "Decay of Adam's second moment.", at_least=0, below=1)
+    weight_decay: float = option(0.0, "Factor on the parameters that is subtracted from the gradient.", at_least=0)
+    episodes: int = option(
+        8, "Fresh evaluations of the centre in every generation; they report, and change nothing.", at_least=1
+    )
 
-
-def validate(es: ESConfig) -> None:
-    """Raise ConfigError for a value out of range."""
-    at_least("es.population_size", es.population_size, 2)
-    if es.population_size % 2:
-        raise ConfigError(
-            f"es.population_size={es.population_size}: expected an even number, since children come in mirrored pairs; "
-            f"choose {es.population_size + 1}"
-        )
-    for name in ("std", "std_final", "step_size", "step_size_final"):
-        above_zero(f"es.{name}", getattr(es, name))
-    at_least("es.decay_generations", es.decay_generations, 1)
-    for name in ("beta1", "beta2"):
-        value = getattr(es, name)
-        if not 0 <= value < 1:
-            raise ConfigError(f"es.{name}={value}: expected 0 <= {name} < 1; choose e.g. {getattr(ESConfig, name)}")
-    at_least("es.weight_decay", es.weight_decay, 0)
-    at_least("es.episodes", es.episodes, 1)
+    def __post_init__(self) -> None:
+        check(self, "es")
+        if self.population_size % 2:
+            raise ConfigError(
+                f"es.population_size={self.population_size}: expected an even number, since children come in mirrored "
+                f"pairs; choose {self.population_size + 1}"
+            )

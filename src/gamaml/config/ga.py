@@ -4,81 +4,71 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from gamaml.config.checks import ADDED, above_zero, at_least, one_of
+from gamaml.config.checks import check
+from gamaml.config.options import option
 from gamaml.errors import ConfigError
 
 
 @dataclass(frozen=True)
 class EliteConfig:
-    """How the elite is chosen (Such et al. 2017, Algorithm 1; the previous elite is re-evaluated too).
+    """How the elite is chosen (Such et al. 2017, Algorithm 1; the previous elite is re-evaluated too)."""
 
-    Attributes:
-        candidates: the previous elite and the best candidates-1 children; 0 keeps no elite, 1 is refused.
-        episodes: fresh evaluations of each candidate; the best mean is the elite.
-    """
+    candidates: int = option(
+        10, "The previous elite and the best children that compete with it; 0 keeps no elite, 1 is refused.", at_least=0
+    )
+    episodes: int = option(30, "Fresh evaluations of each candidate; the best mean is the elite.", at_least=1)
 
-    candidates: int = 10
-    episodes: int = 30
+    def __post_init__(self) -> None:
+        check(self, "ga.elite")
+        if self.candidates == 1:
+            raise ConfigError(
+                "ga.elite.candidates=1: expected 0 or at least 2, since 1 would re-evaluate the old elite alone; "
+                "choose 0 (no elite) or 2"
+            )
 
 
 @dataclass(frozen=True)
 class GAConfig:
-    """Truncation selection (Such et al. 2017).
+    """The genetic algorithm: truncation selection (Such et al. 2017)."""
 
-    Attributes:
-        population_size: children per generation.
-        num_parents: parents that survive truncation, the elite among them.
-        recombine: parents of a child, drawn without repetition, whose mean is mutated; 1 as in Such et al.
-        mutation_std: std of the mutation, in units of the noise table's standard normals.
-        mutation_std_final: where the std ends; equal to `mutation_std` when None.
-        mutation_std_generations: generations over which the std goes exponentially from first to last.
-        mutation_scale: "uniform", or "fan_in": a weight matrix's std is divided by sqrt(fan_in / 10) where
-            fan_in > 10.
-        gene_scale: factor on the std of the genes (log step sizes, log action std).
-    """
-
-    population_size: int = 200
-    num_parents: int = 20
-    recombine: int = field(default=1, metadata=ADDED)
-    mutation_std: float = 0.05
-    mutation_std_final: float | None = None
-    mutation_std_generations: int = 100
-    mutation_scale: str = "uniform"
-    gene_scale: float = 2.0
+    population_size: int = option(200, "Children per generation.", at_least=1)
+    num_parents: int = option(20, "Parents that survive truncation, the elite among them.", at_least=1)
+    recombine: int = option(
+        1,
+        "Parents of a child, drawn without repetition; their mean is mutated. Such et al. have 1.",
+        at_least=1,
+        added=True,
+    )
+    mutation_std: float = option(
+        0.05, "Standard deviation of the mutation, in units of the noise table's standard normals.", above=0
+    )
+    mutation_std_final: float | None = option(
+        None, "Where the std ends; left out, it stays at `mutation_std`.", above=0, example=0.01
+    )
+    mutation_std_generations: int = option(
+        100, "Generations over which the std goes exponentially from first to last.", at_least=1
+    )
+    mutation_scale: str = option(
+        "uniform",
+        'With "fan_in" the std of a weight matrix is divided by sqrt(fan_in / 10) where fan_in > 10.',
+        choices=("uniform", "fan_in"),
+    )
+    gene_scale: float = option(2.0, "Factor on the std of the genes (log step sizes, log action std).", above=0)
     elite: EliteConfig = field(default_factory=EliteConfig)
 
+    def __post_init__(self) -> None:
+        check(self, "ga")
+        self._check_within_population("ga.num_parents", self.num_parents)
+        if self.recombine > self.num_parents:
+            raise ConfigError(
+                f"ga.recombine={self.recombine} exceeds ga.num_parents={self.num_parents}; "
+                f"choose at most {self.num_parents}"
+            )
+        self._check_within_population("ga.elite.candidates", self.elite.candidates)
 
-def validate(ga: GAConfig) -> None:
-    """Raise ConfigError for a value out of range."""
-    at_least("ga.population_size", ga.population_size, 1)
-    at_least("ga.num_parents", ga.num_parents, 1)
-    _at_most_population("ga.num_parents", ga.num_parents, ga)
-    at_least("ga.recombine", ga.recombine, 1)
-    if ga.recombine > ga.num_parents:
-        raise ConfigError(
-            f"ga.recombine={ga.recombine} exceeds ga.num_parents={ga.num_parents}; choose at most {ga.num_parents}"
-        )
-    above_zero("ga.mutation_std", ga.mutation_std)
-    above_zero("ga.mutation_std_final", ga.mutation_std_final)
-    at_least("ga.mutation_std_generations", ga.mutation_std_generations, 1)
-    one_of("ga.mutation_scale", ga.mutation_scale, ("uniform", "fan_in"))
-    above_zero("ga.gene_scale", ga.gene_scale)
-    _validate_elite(ga)
-
-
-def _validate_elite(ga: GAConfig) -> None:
-    at_least("ga.elite.candidates", ga.elite.candidates, 0)
-    at_least("ga.elite.episodes", ga.elite.episodes, 1)
-    if ga.elite.candidates == 1:
-        raise ConfigError(
-            "ga.elite.candidates=1: expected 0 or at least 2, since 1 would re-evaluate the old elite alone; "
-            "choose 0 (no elite) or 2"
-        )
-    _at_most_population("ga.elite.candidates", ga.elite.candidates, ga)
-
-
-def _at_most_population(name: str, value: int, ga: GAConfig) -> None:
-    if value > ga.population_size:
-        raise ConfigError(
-            f"{name}={value} exceeds ga.population_size={ga.population_size}; choose at most {ga.population_size}"
-        )
+    def _check_within_population(self, name: str, value: int) -> None:
+        if value > self.population_size:
+            raise ConfigError(
+                f"{name}={value} exceeds ga.population_size={self.population_size}; "
+                f"choose at most {self.population_size}"
+            )

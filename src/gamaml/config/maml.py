@@ -4,25 +4,20 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from gamaml.config.checks import above_zero
+from gamaml.config.checks import check
+from gamaml.config.options import option
 
 
 @dataclass(frozen=True)
 class MAMLConfig:
-    """Gradient MAML (Finn et al. 2017), with strategy = "maml": one meta-update per generation, on one rank.
+    """Gradient MAML (Finn et al. 2017), with `strategy = "maml"`: one meta-update per generation, on one rank.
 
-    The tasks of an update are those of [inner]; the log step sizes and the log action std, where they are genes, are
+    The tasks of an update are those of [inner]. The log step sizes and the log action std, where they are genes, are
     learned too (Meta-SGD, Li et al. 2017).
-
-    Attributes:
-        step_size: step size of Adam.
-        first_order: whether the gradients of the inner updates count as constants.
     """
 
-    step_size: float = 1e-3
-    first_order: bool = False
+    step_size: float = option(0.001, "Step size of Adam.", above=0)
+    first_order: bool = option(False, "Whether the gradients of the inner updates count as constants.")
 
-
-def validate(maml: MAMLConfig) -> None:
-    """Raise ConfigError."""
-    above_zero("maml.step_size", maml.step_size)
+    def __post_init__(self) -> None:
+        check(self, "maml")

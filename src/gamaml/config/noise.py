@@ -4,29 +4,17 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from gamaml.config.checks import at_least
-from gamaml.errors import ConfigError
-
-MAX_NOISE_SIZE = 2**32
-"""Entries; the draw of an offset is as good as uniform up to here."""
+from gamaml.config.checks import check
+from gamaml.config.options import option
 
 
 @dataclass(frozen=True)
 class NoiseConfig:
-    """The noise table.
+    """The table of standard normals that every node keeps once; all populations of a job share it."""
 
-    Attributes:
-        size: float32 entries; 2**28 is 1 GiB per node.
-        seed: seed of the table's content, independent of the run's seed.
-    """
+    # The draw of an offset is as good as uniform up to 2**32.
+    size: int = option(2**28, "Entries of 4 bytes: 268,435,456 are 1 GiB per node.", at_least=1, at_most=2**32)
+    seed: int = option(42, "Seed of the table's content, independent of the run's seed.", at_least=0)
 
-    size: int = 2**28
-    seed: int = 42
-
-
-def validate(noise: NoiseConfig) -> None:
-    """Raise ConfigError."""
-    at_least("noise.seed", noise.seed, 0)
-    at_least("noise.size", noise.size, 1)
-    if noise.size > MAX_NOISE_SIZE:
-        raise ConfigError(f"noise.size={noise.size}: expected at most {MAX_NOISE_SIZE} entries (16 GiB); choose fewer")
+    def __post_init__(self) -> None:
+        check(self, "noise")

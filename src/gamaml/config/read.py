@@ -5,13 +5,14 @@ from __future__ import annotations
 import dataclasses
 import json
 import tomllib
-import types
 import typing
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
-from gamaml.config.root import SCIENCE_FREE, Config
+from gamaml.config.inner import with_env
+from gamaml.config.options import Entry, dotted, entries, sections, without_none
+from gamaml.config.root import Config
 from gamaml.config.task import TaskConfig
 from gamaml.errors import ConfigError, did_you_mean
 
@@ -24,7 +25,7 @@ def load(path: Path | str, overrides: Sequence[str] = ()) -> Config:
         overrides: `dotted.name=value` strings, values in TOML syntax; a bare word is taken as a string.
 
     Raises:
-        ConfigError: naming subject, expected, got and remedy in one line.
+        ConfigError: one line with subject, expected, got and remedy.
     """
     path = Path(path)
     name = f"config {str(path)!r}"
@@ -47,6 +48,10 @@ def from_mapping(mapping: Mapping[str, Any], overrides: Sequence[str] = ()) -> C
     merged: dict[str, Any] = _copy(mapping)
     for override in overrides:
         _apply(merged, override)
+    env: Any = merged.get("env")
+    inner: Any = merged.get("inner")
+    if isinstance(env, dict) and isinstance(inner, dict) and "id" in env:
+        merged["inner"] = with_env(cast(dict[str, Any], inner))
     return _build(Config, merged, "")
 
 
@@ -60,9 +65,9 @@ def to_mapping(config: Config) -> dict[str, Any]:
             pairs = ((f.name, getattr(value, f.name)) for f in dataclasses.fields(value) if not _is_old(value, f))
             return {name: plain(item) for name, item in pairs if item is not None and item != TaskConfig()}
         if isinstance(value, Mapping):
-            return {key: plain(item) for key, item in typing.cast(Mapping[str, Any], value).items()}
+            return {key: plain(item) for key, item in cast(Mapping[str, Any], value).items()}
         if isinstance(value, tuple | list):
-            return [plain(item) for item in typing.cast(Sequence[Any], value)]
+            return [plain(item) for item in cast(Sequence[Any], value)]
         return value
 
     return plain(config)
@@ -81,24 +86,32 @@ def science(config: Config) -> dict[str, Any]:
     """Return the part of the config that decides what every child is, as a flat mapping of dotted names."""
     flat: dict[str, Any] = {}
 
-    def walk(prefix: str, value: Any) -> None:  # any config value
+    def walk(path: str, value: Any) -> None:  # any config value
         if isinstance(value, dict):
-            for key, item in typing.cast(dict[str, Any], value).items():
-                walk(f"{prefix}.{key}" if prefix else key, item)
+            for key, item in cast(dict[str, Any], value).items():
+                walk(dotted(path, key), item)
         else:
-            flat[prefix] = value
+            flat[path] = value
 
     walk("", to_mapping(config))
-    return {name: value for name, value in flat.items() if not _is_free(name)}
+    may_change = {entry.path for entry in _all_entries() if entry.option.may_change}
+    return {name: value for name, value in flat.items() if name not in may_change}
 
 
-def _is_free(name: str) -> bool:
-    return any(name == free or name.startswith(f"{free}.") for free in SCIENCE_FREE)
+def elsewhere(name: str) -> list[str]:
+    """Return the dotted names of all sections and fields that are called `name`."""
+    known = [entry.path for entry in _all_entries() if not entry.option.takes_rest]
+    known += [section.path for section in sections(Config)]
+    return [path for path in known if path.rpartition(".")[2] == name]
+
+
+def _all_entries() -> list[Entry]:
+    return [entry for section in sections(Config) for entry in section.entries]
 
 
 def _copy(mapping: Mapping[str, Any]) -> dict[str, Any]:
     return {
-        key: _copy(typing.cast(Mapping[str, Any], value)) if isinstance(value, Mapping) else value
+        key: _copy(cast(Mapping[str, Any], value)) if isinstance(value, Mapping) else value
         for key, value in mapping.items()
     }
 
@@ -120,55 +133,44 @@ def _apply(mapping: dict[str, Any], override: str) -> None:
         if not isinstance(inner, dict):
             before = ".".join(sections[: depth + 1])
             raise ConfigError(f"--set {name}: expected {before} to be a section, got a value; set {before} itself")
-        mapping = typing.cast(dict[str, Any], inner)
+        mapping = cast(dict[str, Any], inner)
     mapping[last] = value
 
 
-def _build(cls: type[Any], mapping: Any, prefix: str) -> Any:  # one frozen dataclass from untyped TOML
+def _build(cls: type[Any], mapping: Any, path: str) -> Any:  # one frozen dataclass from untyped TOML
     if not isinstance(mapping, Mapping):
-        raise ConfigError(f"{prefix}: expected a section [{prefix}], got {mapping!r}; write its keys below [{prefix}]")
-    items = dict(typing.cast(Mapping[str, Any], mapping))
-    if cls is TaskConfig:
-        name = items.pop("name", None)
-        if not isinstance(name, str) or not name:
-            raise ConfigError(f'task.name: expected a task, got {name!r}; write e.g. name = "navigation" below [task]')
-        return TaskConfig(name=name, settings=items)
-    hints = typing.get_type_hints(cls)
-    for key in items:
-        if key not in hints:
-            kind = "name" if prefix else "section or name"
-            raise ConfigError(f"{_dotted(prefix, key)}: unknown {kind}; {did_you_mean(key, hints)}")
-    if cls is Config and "task" not in items and "env" not in items:
-        raise ConfigError(
-            'task: expected a section [task] or [env], got neither; add it with e.g. name = "navigation", or '
-            'id = "CartPole-v1"'
-        )
-    if cls is Config and "stop" not in items:
-        raise ConfigError("stop: expected a section [stop], got none; add it with e.g. generations = 30")
-    values = {key: _value(hints[key], value, _dotted(prefix, key)) for key, value in items.items()}
-    if cls is Config:
-        values.setdefault("task", TaskConfig())
+        raise ConfigError(f"{path}: expected a section [{path}], got {mapping!r}; write its keys below [{path}]")
+    given = dict(cast(Mapping[str, Any], mapping))
+    rest = next((entry.name for entry in entries(cls) if entry.option.takes_rest), None)
+    hints = {name: hint for name, hint in typing.get_type_hints(cls).items() if name != rest}
+    values = {key: _value(hints[key], value, dotted(path, key)) for key, value in given.items() if key in hints}
+    others = {key: value for key, value in given.items() if key not in hints}
+    if rest is not None:
+        values[rest] = others
+    elif others:
+        raise _unknown(path, next(iter(others)), hints)
     return cls(**values)
 
 
-def _dotted(prefix: str, key: str) -> str:
-    return f"{prefix}.{key}" if prefix else key
+def _unknown(path: str, key: str, known: Iterable[str]) -> ConfigError:
+    there = elsewhere(key)
+    hint = f"did you mean {' or '.join(there)}?" if there else did_you_mean(key, known)
+    return ConfigError(f"{dotted(path, key)}: unknown {'name' if path else 'section or name'}; {hint}")
 
 
 def _value(hint: Any, value: Any, name: str) -> Any:  # `hint` is a type, `value` comes from TOML
-    if isinstance(hint, types.UnionType):
-        hint = next(option for option in typing.get_args(hint) if option is not type(None))
+    hint = without_none(hint)
     if dataclasses.is_dataclass(hint):
-        return _build(typing.cast(type[Any], hint), value, name)
+        return _build(cast(type[Any], hint), value, name)
     if typing.get_origin(hint) is tuple:
         if not isinstance(value, Sequence) or isinstance(value, str):
             raise ConfigError(f"{name}: expected a list such as [100, 100], got {value!r}; put it in brackets")
-        entries = typing.cast(Sequence[Any], value)
-        return tuple(_value(typing.get_args(hint)[0], entry, f"{name}[{i}]") for i, entry in enumerate(entries))
+        items = cast(Sequence[Any], value)
+        return tuple(_value(typing.get_args(hint)[0], item, f"{name}[{i}]") for i, item in enumerate(items))
     if typing.get_origin(hint) is Mapping:
         if not isinstance(value, Mapping):
             raise ConfigError(f"{name}: expected a section [{name}], got {value!r}; write its keys below [{name}]")
-        return dict(typing.cast(Mapping[str, Any], value))
+        return dict(cast(Mapping[str, Any], value))
     if hint is float and isinstance(value, int) and not isinstance(value, bool):
         return float(value)
     if type(value) is not hint:
