@@ -17,6 +17,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import NoReturn
 
+from gamaml.commands import show_config
 from gamaml.commands.arguments import parse_rounds, parse_seeds
 from gamaml.commands.sweep import Sweep, parse_envs
 from gamaml.commands.text import count
@@ -356,6 +357,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_preflight(commands)
     _add_submit(commands)
     _add_status(commands)
+    show_config.add(commands)  # pyright: ignore[reportArgumentType] - its parsers are of another class
     tasks = commands.add_parser("tasks", help="list what can be meta-learned", description="List the ready-made tasks.")
     tasks.set_defaults(command=_tasks)
     return parser

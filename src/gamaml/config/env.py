@@ -48,7 +48,7 @@ class EnvConfig:
     )
     max_seconds: float | None = option(
         None,
-        "An episode that takes longer ends the job. It is never marked, or the machine's speed would decide.",
+        "Seconds that an episode may take. A longer one ends the job; a mark would let the machine's speed decide.",
         above=0,
         example=60.0,
         may_change=True,
