@@ -446,7 +446,7 @@ def test_a_loss_that_is_no_scalar_is_refused_by_name(own_module: str) -> None:
         ({"step_size_decay": 0.0}, "inner.step_size_decay=0.0: expected a number above 0 and at most 1"),
         ({"step_size_decay": 1.1}, "inner.step_size_decay=1.1: expected a number above 0 and at most 1"),
         ({"baseline": "median"}, "inner.baseline='median': unknown"),
-        ({"gae_lambda": 1.5}, "inner.gae_lambda=1.5: expected 0 to 1"),
+        ({"gae_lambda": 1.5}, "inner.gae_lambda=1.5: expected at least 0 and at most 1"),
         ({"genes": ["discont"]}, r"inner.genes\[0\]='discont': unknown; did you mean 'discount'"),
         ({"genes": ["discount"], "discount": 1.0}, "inner.discount=1.0: expected a number between 0 and 1"),
         ({"genes": ["gae_lambda"]}, "inner.genes: expected 'gae_lambda' with learner"),

@@ -13,11 +13,11 @@ from functools import partial
 
 import numpy as np
 
-from gamaml import config as cfg
-from gamaml.config import Config, StopConfig
+from gamaml.config import Config
 from gamaml.engine.commit_thread import Writer
 from gamaml.engine.info import GenerationInfo
 from gamaml.engine.node_rates import NodeRates
+from gamaml.engine.stopping import seconds_left, stop_reached
 from gamaml.evolution import chosen_strategy
 from gamaml.evolution.entries import new_entries
 from gamaml.evolution.rebuild import Snapshot
@@ -341,7 +341,7 @@ class Evolution:
             num_evaluations=summary.num_evaluations,
             std=summary.std,
             seconds=summary.seconds,
-            eta_seconds=cfg.seconds_left(
+            eta_seconds=seconds_left(
                 self._config.stop,
                 generations=self._state.generation,
                 total_steps=self._total_steps,
@@ -351,16 +351,6 @@ class Evolution:
             ),
             metric=self._problem.metric,
         )
-
-
-def stop_reached(stop: StopConfig, *, generations: int, environment_steps: int, fitness: float, seconds: float) -> bool:
-    """Return whether any stop criterion is met; `fitness` may be NaN before the first generation."""
-    return (
-        (stop.generations is not None and generations >= stop.generations)
-        or (stop.environment_steps is not None and environment_steps >= stop.environment_steps)
-        or (stop.fitness is not None and fitness >= stop.fitness)
-        or (stop.seconds is not None and generations > 0 and seconds >= stop.seconds)
-    )
 
 
 def _complete(records: Records) -> bool:
