@@ -60,10 +60,15 @@ def run(args: argparse.Namespace) -> int:
     if args.schema:
         write(json.dumps(schema(), indent=2))
     elif args.reference:
-        write(reference(problems.available()).rstrip("\n"))
+        write(reference_page().rstrip("\n"))
     else:
         write(config_for(args.name).rstrip("\n"))
     return DONE
+
+
+def reference_page() -> str:
+    """Return the text of docs/config.md."""
+    return reference({name: (task.summary, task.settings) for name, task in READY_MADE.items()})
 
 
 def config_for(name: str) -> str:
@@ -147,5 +152,6 @@ def _config(choices: Choices) -> Config:
         place = mapping
         for section in sections:
             place = place.setdefault(section, {})
-        place.update(choice.value if path == "task.settings" else {name: choice.value})
+        given = choice.value if path == "task.settings" else {name: choice.value}
+        place.update({key: value for key, value in given.items() if value is not None})
     return from_mapping(mapping)

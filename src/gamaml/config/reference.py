@@ -5,10 +5,11 @@ from __future__ import annotations
 import re
 import textwrap
 from collections.abc import Iterator, Mapping
+from typing import Any
 
 from gamaml.config.options import Entry, Section, sections
 from gamaml.config.root import Config
-from gamaml.config.toml_values import WIDTH, default_of, kind_of_value
+from gamaml.config.toml_values import WIDTH, default_of, kind_of_value, toml
 
 _HEAD = """
 # Every name of a config
@@ -24,20 +25,18 @@ started with, except for the names that may change.
 """
 
 
-def reference(tasks: Mapping[str, str]) -> str:
+def reference(tasks: Mapping[str, tuple[str, Mapping[str, Any]]]) -> str:
     """Return the page.
 
     Args:
-        tasks: name -> one line with summary and settings of every ready-made task.
+        tasks: name -> summary, and arguments with their defaults, of every ready-made task.
     """
     parts = [_wrapped(paragraph) for paragraph in _HEAD.strip().split("\n\n")]
     for section in sections(Config):
         parts += _section(section)
-    parts += [
-        "## Ready-made tasks",
-        _wrapped("The names for `task.name`, and the settings of each in `[task]` with their defaults."),
-    ]
-    parts.append("\n".join(_item(f"`{name}`: {line}.") for name, line in tasks.items()))
+    parts.append("## Ready-made tasks")
+    parts.append(_wrapped("The names for `task.name`, and the arguments of each in `[task]` with their defaults."))
+    parts.append("\n".join(_item(_task(name, *task)) for name, task in tasks.items()))
     return "\n\n".join(parts) + "\n"
 
 
@@ -52,6 +51,11 @@ def _entry(entry: Entry) -> str:
         return entry.option.meaning
     facts = [kind_of_value(entry), default_of(entry), *(["may change on resume"] if entry.option.may_change else [])]
     return f"`{entry.name}` ({'; '.join(facts)}): {entry.option.meaning}"
+
+
+def _task(name: str, summary: str, arguments: Mapping[str, Any]) -> str:
+    shown = ", ".join(f"`{argument} = {toml(value)}`" for argument, value in arguments.items())
+    return f"`{name}`: {summary}; {shown}."
 
 
 def _item(text: str) -> str:
