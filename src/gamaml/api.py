@@ -21,11 +21,11 @@ from gamaml.config import Config
 from gamaml.engine.info import GenerationInfo, TrainResult
 from gamaml.errors import ConfigError, GamamlError
 from gamaml.job.job_info import JobInfo
-from gamaml.types import Problem
 
 if TYPE_CHECKING:
     from mpi4py import MPI
 
+    from gamaml.problems import CompleteProblem
     from gamaml.runlog import Run
 
 
@@ -285,7 +285,7 @@ def refuse(error: Exception, comm: MPI.Intracomm | None = None) -> NoReturn:
         raise error
 
 
-def _check(plan: _Plan) -> list[Problem]:
+def _check(plan: _Plan) -> list[CompleteProblem]:
     """Return the plan's problems, after refusing whatever can be refused without MPI."""
     from gamaml import problems, runlog
     from gamaml.job import launcher

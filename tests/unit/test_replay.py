@@ -30,7 +30,7 @@ from gamaml.evolution.noise_table import LazyNoise
 from gamaml.evolution.records import record_dtype
 from gamaml.job.versions import library_versions, machine_description
 from gamaml.runlog import Generation, Header, RunLog
-from gamaml.types import EvaluationKey, Float32Array, Problem, Records
+from gamaml.types import EvaluationKey, Float32Array, Records
 
 TASK = """
 import numpy as np
@@ -87,7 +87,7 @@ class Loop:
 
     def __init__(self, config: Config, path: Path) -> None:
         self.config, self.path = config, path
-        self.problem: Problem = problems.make_problem(config)
+        self.problem = problems.make_problem(config)
         self.noise = LazyNoise(size=config.noise.size, seed=config.noise.seed)
         num_offsets = config.noise.size - self.problem.num_params + 1
         self.state: State = ga.initial_state(config.seed, num_offsets, config.ga.recombine)
@@ -105,7 +105,7 @@ class Loop:
             noise_digest="unused",
             versions=library_versions(),
             machine=machine_description(),
-            reproducible=getattr(problem, "reproducible", True),
+            reproducible=problem.reproducible,
         )
 
     def params(self, candidate: Candidate) -> Float32Array:

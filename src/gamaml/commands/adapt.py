@@ -6,7 +6,7 @@ import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -15,13 +15,14 @@ from gamaml.commands import pictures
 from gamaml.commands import text as words
 from gamaml.commands.pictures import BLUE, ORANGE
 from gamaml.config import Config
-from gamaml.engine.evaluation import batch_size, use_constants
+from gamaml.engine.evaluation import use_constants
 from gamaml.errors import ConfigError
 from gamaml.evolution import streams
 from gamaml.evolution.streams import Purpose
-from gamaml.types import BatchProblem, Evaluation, EvaluationKey, Float32Array, Float64Array, Problem
+from gamaml.types import Evaluation, EvaluationKey, Float32Array, Float64Array
 
 if TYPE_CHECKING:
+    from gamaml.problems import CompleteProblem
     from gamaml.runlog import Run
 
 _SEED = 0
@@ -136,7 +137,7 @@ def adapt(
         trained_rounds=trained,
         values=np.array([evaluation.returns for evaluation in evaluations], np.float64)[:, list(shown)],
         steps=sum(evaluation.steps for evaluation in evaluations),
-        optimal_return=getattr(problem, "optimal_return", None),
+        optimal_return=problem.optimal_return,
         setting=_setting(config),
     )
 
@@ -287,18 +288,18 @@ def _held_out(run: Run, rounds: int, overrides: Sequence[str]) -> Config:
     return cfg.from_mapping(cfg.to_mapping(run.config), [*one_episode, *overrides, *forced])
 
 
-def _problem(config: Config) -> Problem:
+def _problem(config: Config) -> CompleteProblem:
     from gamaml import problems
-    from gamaml.problems.jax_problem import InnerLoopProblem
+    from gamaml.problems.jax_problem import JaxProblem
 
     problem = problems.make_problem(config)
-    if isinstance(problem, InnerLoopProblem):
+    if isinstance(problem.wrapped, JaxProblem):
         inner = dataclasses.replace(config.inner, batch_size=_BATCH)
         problem = problems.make_problem(dataclasses.replace(config, inner=inner))
     return problem
 
 
-def _check(run: Run, problem: Problem, rounds: int) -> None:
+def _check(run: Run, problem: CompleteProblem, rounds: int) -> None:
     if problem.num_params != run.header.num_params:
         raise ConfigError(
             f"run {run.path}: expected a policy of {run.header.num_params} parameters, got {problem.num_params}; "
@@ -310,19 +311,19 @@ def _check(run: Run, problem: Problem, rounds: int) -> None:
         )
 
 
-def _evaluate(problem: Problem, params: Float32Array, tasks: int) -> list[Evaluation]:
+def _evaluate(problem: CompleteProblem, params: Float32Array, tasks: int) -> list[Evaluation]:
     def key(index: int) -> EvaluationKey:
         purposes = (Purpose.TEST_TASKS, Purpose.TEST_EPISODES)
         return EvaluationKey(*(streams.key(_SEED, purpose, episode=index) for purpose in purposes))
 
-    keys, size = [key(index) for index in range(tasks)], batch_size(problem)
+    keys, size = [key(index) for index in range(tasks)], problem.batch_size
     if size == 1:
         return [problem.evaluate(params, key) for key in keys]
-    batched, rows, found = cast(BatchProblem, problem), np.tile(params, (size, 1)), list[Evaluation]()
+    rows, found = np.tile(params, (size, 1)), list[Evaluation]()
     for start in range(0, tasks, size):
         part = keys[start : start + size]
         padded = part + [part[-1]] * (size - len(part))
-        found += batched.evaluate_batch(rows, padded)[: len(part)]
+        found += problem.evaluate_batch(rows, padded)[: len(part)]
     return found
 
 

@@ -63,9 +63,9 @@ def export(
     """
     check_file_name("file", path, [SUFFIX])
     genome = run.genome(generation, index, candidate=candidate) if run.strategy.has_genomes else None
-    problem: Any = problems.make_problem(run.config)  # `arrays` is optional
+    problem = problems.make_problem(run.config)
     params = run.parameters(generation, index, candidate=candidate, problem=problem)
-    arrays: dict[str, Any] = dict(problem.arrays(params)) if hasattr(problem, "arrays") else {"parameters": params}
+    arrays: dict[str, Any] = dict(problem.arrays(params))
     arrays.update({name: np.array(values, np.float32) for name, values in run.header.constants.items()})
     config = json.dumps(cfg.to_mapping(run.config))
     unfinished = path.with_name(f".{path.name}")

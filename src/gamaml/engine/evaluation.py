@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import cast
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
@@ -17,7 +17,10 @@ from gamaml.errors import EvaluationError
 from gamaml.evolution import streams
 from gamaml.evolution.records import fill_records, record_dtype
 from gamaml.evolution.streams import Purpose
-from gamaml.types import BatchProblem, Evaluation, EvaluationKey, Float32Array, Problem, Records
+from gamaml.types import Evaluation, EvaluationKey, Float32Array, Records
+
+if TYPE_CHECKING:
+    from gamaml.problems import CompleteProblem
 
 
 @dataclass(frozen=True)
@@ -79,26 +82,18 @@ def reevaluation_key(config: Config, generation: int, episode: int) -> Evaluatio
     )
 
 
-def batch_size(problem: Problem) -> int:
-    """Return how many evaluations the problem wants at once; 1 for a problem without `evaluate_batch`."""
-    return int(getattr(problem, "batch_size", 1))
+def measured_constants(problem: CompleteProblem) -> dict[str, list[float]]:
+    """Return the constants that a problem measures for a new run, as lists."""
+    return {name: array.tolist() for name, array in problem.measure_constants().items()}
 
 
-def measured_constants(problem: Problem) -> dict[str, list[float]]:
-    """Return what a problem's `measure_constants`, if it has one, says about a new run, as lists."""
-    measure = getattr(problem, "measure_constants", None)
-    return {} if measure is None else {name: array.tolist() for name, array in measure().items()}
-
-
-def use_constants(problem: Problem, constants: Mapping[str, list[float]]) -> None:
+def use_constants(problem: CompleteProblem, constants: Mapping[str, list[float]]) -> None:
     """Give a problem the constants of its run."""
-    use = getattr(problem, "use_constants", None)
-    if use is not None:
-        use({name: np.array(values, np.float32) for name, values in constants.items()})
+    problem.use_constants({name: np.array(values, np.float32) for name, values in constants.items()})
 
 
 def evaluate(
-    problem: Problem,
+    problem: CompleteProblem,
     params: Float32Array,
     keys: Sequence[EvaluationKey],
     *,
@@ -111,7 +106,7 @@ def evaluate(
 
     Args:
         problem: the fitness function.
-        params: float32[batch_size(problem), num_params], a candidate per row; rows that are left over are overwritten.
+        params: float32[problem.batch_size, num_params], a candidate per row; rows that are left over are overwritten.
         keys: the randomness of each, at most as many as rows.
         items: int32[len(keys)], the records' indices.
         address: the address of an item, named in errors.
@@ -134,7 +129,7 @@ def evaluate(
             # One shape whatever is left, because a program of another shape rounds differently.
             params[number:] = params[number - 1]
             padded = [*keys, *[keys[-1]] * (size - number)]
-            evaluations = cast(BatchProblem, problem).evaluate_batch(params, padded)[:number]
+            evaluations = problem.evaluate_batch(params, padded)[:number]
         seconds = (time.perf_counter() - start) / number
         fill_records(records, items, evaluations, problem.scalars, seconds=seconds, rank=rank)
     except (Exception, SystemExit) as error:  # code of others may call sys.exit
