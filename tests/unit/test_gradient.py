@@ -29,6 +29,7 @@ from gamaml.inner import reinforce
 from gamaml.inner.learners import rl_learner
 from gamaml.inner.start_jax import start_jax
 from gamaml.problems import CompleteProblem
+from gamaml.problems.differentiated import derivative_order
 from gamaml.types import EvaluationKey, Float32Array
 
 NOISE = LazyNoise(size=100_000, seed=5)
@@ -259,6 +260,14 @@ def test_a_centre_that_fails_ends_the_run_in_words() -> None:
 def test_settings_without_a_derivative_are_refused(sections: dict[str, Any], message: str) -> None:
     with pytest.raises(ConfigError, match=f"^{message}"):
         config(**sections)
+
+
+@pytest.mark.parametrize(
+    ("sections", "order"),
+    [({"strategy": "ga"}, 0), ({"strategy": "es"}, 0), ({"maml": {"first_order": True}}, 1), ({}, 2)],
+)
+def test_the_strategy_decides_which_derivative_a_problem_has(sections: dict[str, Any], order: int) -> None:
+    assert derivative_order(config(**sections)) == order
 
 
 def test_what_has_no_derivative_is_refused() -> None:

@@ -18,6 +18,7 @@ from gamaml import problems
 from gamaml.evolution import streams
 from gamaml.inner.learners import supervised_learner
 from gamaml.inner.loop import Learner, Measured, adapt
+from gamaml.inner.rounds import Learned, one_round
 from gamaml.inner.start_jax import cache_folder, start_jax
 from gamaml.policies import mlp
 from gamaml.problems import CompleteProblem, jax_problem
@@ -330,6 +331,24 @@ def test_the_inner_loop_takes_any_learner() -> None:
     measured = adapt(learner, start, array(1.0), jax.random.key(0), step_sizes=step_sizes, rounds=3)
     assert measured.value.tolist() == [0.0, -0.5, -1.0, -1.5]
     assert measured.steps.tolist() == [1, 1, 1, 1]
+
+
+def test_a_round_measures_the_network_that_collected_and_then_updates_it() -> None:
+    order: list[tuple[str, Any, Any]] = []
+
+    def noted(name: str, result: Any) -> Any:
+        def function(learned: Learned, other: Any) -> Any:
+            order.append((name, learned.network, other))
+            return result
+
+        return function
+
+    start = Learned(network="before", state=())
+    found = one_round(
+        start, "key", collect=noted("collect", "data"), measure=noted("measure", 3.0), update=noted("update", "after")
+    )
+    assert found == ("after", 3.0)
+    assert order == [("collect", "before", "key"), ("measure", "before", "data"), ("update", "before", "data")]
 
 
 def run_python(program: str, **environment: str) -> subprocess.CompletedProcess[str]:
