@@ -87,7 +87,7 @@ def check(configs: Sequence[Config], out: Path) -> list[Check]:
         if shortage is not None:
             # Even the small windows of the other checks may be too much.
             return [_memory(info, demands, shortage)]
-        names = {name for problem in problems for name in getattr(problem, "libraries", ())}
+        names = {name for problem in problems for name in problem.libraries}
         facts = probe.gather_facts(topology, sorted(names), configs[0].noise.seed if configs else 0)
         share = max((layout.capacity * layout.dtype.itemsize for layout in layouts), default=1000 * 32)
         table = max((layout.table_size * 16 for layout in layouts), default=20 * 16)

@@ -10,7 +10,6 @@ from collections.abc import Mapping
 from gamaml.config.commented_toml import Choice
 from gamaml.envs.make_env import ATARI, ROBOSCHOOL
 from gamaml.problems.registry import READY_MADE
-from gamaml.problems.task_kinds import PROBLEM
 
 Choices = Mapping[str, Choice]
 
@@ -215,9 +214,9 @@ def for_task(name: str) -> Choices:
     return {**recommended, "task.name": Choice(name), "task.settings": Choice({**READY_MADE[name].settings, **given})}
 
 
-def for_own_task(kind: str) -> Choices:
-    """Return what a task of the user's needs, by its kind as `task_kinds` tells it."""
-    return _SMALL if kind == PROBLEM else {**_SMALL, "inner.step_size_gene": _LEARNED_STEP_SIZES}
+def for_own_task(*, has_updates: bool) -> Choices:
+    """Return what a task of the user's needs, with inner updates or, as a Problem, without."""
+    return _SMALL if not has_updates else {**_SMALL, "inner.step_size_gene": _LEARNED_STEP_SIZES}
 
 
 def for_env(env_id: str, *, is_mujoco: bool = False) -> Choices:

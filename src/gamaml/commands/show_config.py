@@ -22,8 +22,9 @@ from gamaml.envs.make_env import ROBOSCHOOL, make
 from gamaml.errors import ConfigError, did_you_mean
 from gamaml.inner.start_jax import prepare_environment
 from gamaml.job.exit_codes import DONE
+from gamaml.problems.complete_problem import CompleteProblem
 from gamaml.problems.registry import READY_MADE, task_class
-from gamaml.problems.task_kinds import kind_of
+from gamaml.problems.task_kinds import complete_task
 
 _LEAST_NOISE, _MOST_NOISE = 2**22, 2**28
 _PLACES = 1024
@@ -130,10 +131,12 @@ def _own_choices(path: str) -> Choices:
     settings = {p.name: p.default if isinstance(p.default, bool | int | float | str) else None for p in named}
     choices = {"task.name": Choice(path), "task.settings": Choice(settings)}
     if any(p.default is p.empty for p in named):
-        return {**for_own_task(kind=""), **choices}
+        return {**for_own_task(has_updates=True), **choices}
     policy = from_mapping({"task": {"name": path}, "stop": {"generations": 1}}).policy
     task = build(cls, {}, section="task", kind="task", name=path, extra={"policy": policy})
-    return _with_noise({**for_own_task(kind_of(task, path)), **choices})
+    return _with_noise(
+        {**for_own_task(has_updates=not isinstance(complete_task(task, path), CompleteProblem)), **choices}
+    )
 
 
 def _with_noise(choices: Choices) -> Choices:

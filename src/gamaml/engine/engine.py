@@ -36,8 +36,9 @@ from gamaml.parallel.relay import Relay
 from gamaml.parallel.service import Backoff, Service
 from gamaml.parallel.topology import Topology
 from gamaml.parallel.windows import SharedWindow
+from gamaml.problems import CompleteProblem
 from gamaml.runlog import Header, RunLog
-from gamaml.types import Float32Array, Problem
+from gamaml.types import Float32Array
 
 _IDLE_SECONDS = 5e-3
 _LOCK_SECONDS = 10.0
@@ -62,7 +63,7 @@ class Engine:
         guard: Guard,
         watch: SignalWatch,
         configs: Sequence[Config],
-        problems: Sequence[Problem],
+        problems: Sequence[CompleteProblem],
         paths: Sequence[Path],
     ) -> None:
         self._topology = topology
@@ -122,10 +123,9 @@ class Engine:
                 scalars=problem.scalars,
                 metric=problem.metric,
                 noise_digest=self._noise.digest,
-                versions=library_versions(getattr(problem, "libraries", ()))
-                | getattr(problem, "environment_versions", dict[str, str]()),
+                versions=library_versions(problem.libraries) | dict(problem.environment_versions),
                 machine=machine_description(),
-                reproducible=getattr(problem, "reproducible", True),
+                reproducible=problem.reproducible,
             )
             for path, config, problem in zip(self._paths, self._configs, self._problems, strict=True)
         ]
@@ -133,7 +133,7 @@ class Engine:
         def open_logs() -> list[tuple[Course, dict[str, list[float]]]]:
             for path, header, problem in zip(self._paths, headers, self._problems, strict=True):
                 header = dataclasses.replace(header, constants=measured_constants(problem))
-                header = dataclasses.replace(header, optimal_return=getattr(problem, "optimal_return", None))
+                header = dataclasses.replace(header, optimal_return=problem.optimal_return)
                 self._logs.append(
                     RunLog.open(
                         path,
@@ -165,9 +165,7 @@ class Engine:
         for on_root in (True, False):
             if self._topology.is_root is on_root:
                 for problem in self._problems:
-                    warm_up = getattr(problem, "warm_up", None)
-                    if warm_up is not None:
-                        warm_up()
+                    problem.warm_up()
             self._topology.wait_for_all()
 
     def run(self) -> Generator[GenerationInfo, None, None]:

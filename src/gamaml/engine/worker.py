@@ -14,7 +14,6 @@ from gamaml.config import Config
 from gamaml.engine.evaluation import (
     Address,
     ChildKeys,
-    batch_size,
     evaluate,
     reevaluation_key,
 )
@@ -27,8 +26,9 @@ from gamaml.evolution.strategy import Part, State
 from gamaml.job.signals import SignalWatch, Stopped
 from gamaml.parallel.board import Batch, Claim, Kind
 from gamaml.parallel.windows import SharedWindow
+from gamaml.problems import CompleteProblem
 from gamaml.runlog import CurrentFile
-from gamaml.types import Float32Array, Problem, Records
+from gamaml.types import Float32Array, Records
 
 log = logging.getLogger(__name__)
 
@@ -66,7 +66,7 @@ class Worker:
     def __init__(
         self,
         config: Config,
-        problem: Problem,
+        problem: CompleteProblem,
         noise: NoiseTable,
         window: SharedWindow,
         vectors: Float32Array,
@@ -88,7 +88,7 @@ class Worker:
         self._rank = rank
         self._host = host
         self._dtype = record_dtype(problem.num_rounds, problem.scalars)
-        self._params = np.empty((batch_size(problem), problem.num_params), np.float32)
+        self._params = np.empty((problem.batch_size, problem.num_params), np.float32)
         self._decoded: tuple[int, bytes] | None = None
         self._generation: _Generation | None = None
         self._item_seconds: float | None = None
