@@ -64,18 +64,18 @@ def add_run_file(parser: argparse.ArgumentParser) -> None:
 
 
 def add_who(parser: argparse.ArgumentParser) -> None:
-    """Add the choice of a child, a candidate or the elite."""
+    """Add the choice of a child, a contender or the incumbent."""
     parser.add_argument(
         "--generation", metavar="G", type=int, help="from 0; for --incumbent the last finished one by default"
     )
     who = parser.add_mutually_exclusive_group(required=True)
     who.add_argument("--index", metavar="I", type=int, help="the child I")
-    who.add_argument("--contender", metavar="C", type=int, help="the re-evaluated candidate C")
+    who.add_argument("--contender", metavar="C", type=int, help="the re-evaluated contender C")
     who.add_argument("--incumbent", action="store_true", help="the incumbent that the generation selected")
 
 
 def check_who(args: argparse.Namespace) -> None:
-    """Refuse a child or a candidate without a generation."""
+    """Refuse a child or a contender without a generation."""
     if not args.incumbent and args.generation is None:
         raise ConfigError("--generation: expected with --index and --contender, got none; add e.g. --generation 12")
 
