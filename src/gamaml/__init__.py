@@ -28,6 +28,7 @@ from gamaml.errors import OverdueError as OverdueError
 from gamaml.errors import ResourceError as ResourceError
 from gamaml.errors import RunFileError as RunFileError
 from gamaml.errors import SchedulerError as SchedulerError
+from gamaml.errors import SelectionError as SelectionError
 from gamaml.job.job_info import JobInfo as JobInfo
 from gamaml.types import BatchProblem as BatchProblem
 from gamaml.types import Evaluation as Evaluation
@@ -64,6 +65,7 @@ __all__ = [
     "Run",
     "RunFileError",
     "SchedulerError",
+    "SelectionError",
     "SupervisedTask",
     "TrainResult",
     "adapt",

@@ -319,7 +319,7 @@ NOBODY = {
     ),
     "episode_of_a_child": (
         ["--generation", "1", "--index", "0", "--episode", "0"],
-        "episode=0: expected with a re-evaluated candidate, got child 0; leave it out",
+        "episode=0: expected with a re-evaluated contender, got child 0; leave it out",
     ),
     "elite_of_the_open_generation": (
         ["--generation", "2", "--incumbent"],

@@ -70,7 +70,7 @@ def add_who(parser: argparse.ArgumentParser) -> None:
     )
     who = parser.add_mutually_exclusive_group(required=True)
     who.add_argument("--index", metavar="I", type=int, help="the child I")
-    who.add_argument("--contender", metavar="C", type=int, help="the re-evaluated candidate C")
+    who.add_argument("--contender", metavar="C", type=int, help="the re-evaluated contender C")
     who.add_argument("--incumbent", action="store_true", help="the incumbent that the generation selected")
 
 

@@ -38,7 +38,7 @@ def add(commands: Commands) -> None:
         "--episode",
         metavar="E",
         type=int,
-        help="number of the re-evaluation, of a candidate or the incumbent (default: 0)",
+        help="number of the re-evaluation, of a contender or the incumbent (default: 0)",
     )
     parser.add_argument(
         "--video",

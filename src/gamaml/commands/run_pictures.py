@@ -97,7 +97,7 @@ def _rounds(run: Run) -> Any:  # a matplotlib Figure
             style,
             color=colour,
             marker=marker,
-            label=f"elite of generation {generation}",
+            label=f"incumbent of generation {generation}",
             linewidth=1.8,
         )
     axes.set(xlabel="inner rounds completed (0: before adaptation)", ylabel=f"{metric}, mean over tasks")

@@ -114,7 +114,7 @@ def _consumed(run: Run) -> str:
 def _generations(run: Run) -> str:
     curves = run.curves
     returns = curves["incumbent_returns"]
-    adaptation = f"elite {run.header.metric}" + (" before -> after" if run.header.num_rounds else "")
+    adaptation = f"incumbent {run.header.metric}" + (" before -> after" if run.header.num_rounds else "")
     rows: list[tuple[str, ...]] = [("generation", "best", "mean", "incumbent", adaptation, "total steps", "failed")]
     for g in spread(run.num_generations, _MAX_ROWS):
         fitness = (number(curves[name][g]) for name in ("fitness_best", "fitness_mean", "incumbent_fitness"))

@@ -96,7 +96,7 @@ def adapt(
         tasks: number of held-out tasks, or of fresh episodes where the run has a single environment.
         rounds: numbers of inner rounds to show, also beyond those trained for; by default 0 to those trained for.
         generation: the generation that selected the incumbent and the parents, the last one by default.
-        parents_mean: evaluate the mean of the parents' parameters instead of the elite.
+        parents_mean: evaluate the mean of the parents' parameters instead of the incumbent.
         overrides: changes to the run's config, written as on the command line: "inner.episodes=40".
 
     Returns:
@@ -156,7 +156,7 @@ def compare_adaptation(
         tasks: number of held-out tasks, or of fresh episodes where the runs have a single environment.
         rounds: numbers of inner rounds to show; by default 0 to the greater number that one of both was trained for.
         generation: the generation of both runs that selected incumbent and parents, the last one by default.
-        parents_mean: evaluate the mean of the parents' parameters instead of the elite.
+        parents_mean: evaluate the mean of the parents' parameters instead of the incumbent.
         overrides: changes to both configs, written as on the command line: "inner.episodes=40".
 
     Returns:

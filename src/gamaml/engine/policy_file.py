@@ -56,13 +56,13 @@ def export(
         path: the file, ending in .npz.
         generation: the last committed one by default.
         index: a child; the incumbent by default.
-        contender: a re-evaluated candidate, instead of a child.
+        contender: a re-evaluated contender, instead of a child.
 
     Returns:
         What the file holds.
 
     Raises:
-        ConfigError: there is no such candidate, or no such folder.
+        ConfigError: there is no such contender, or no such folder.
     """
     path = Path(path)
     check_file_name("file", path, [".npz"])

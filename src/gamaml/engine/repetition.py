@@ -128,7 +128,7 @@ def replay(
         generation: the last committed one by default. The open one, `run.num_generations`, has no records
             yet, but its children are known: an evaluation that raised is found there.
         index: a child.
-        contender: a re-evaluated candidate; without `index` and `contender`, the one that stands for the incumbent.
+        contender: a re-evaluated contender; without `index` and `contender`, the one that stands for the incumbent.
         episode: number of the re-evaluation, 0 by default.
         problem: the fitness function; made from the run's config by default.
         video: a file, .mp4 or .gif, that shows the episodes; not together with `problem`.
@@ -148,7 +148,7 @@ def replay(
     if index is None and contender is None:
         index, contender = _incumbent(run, generation)
     if index is not None and episode is not None:
-        raise ConfigError(f"episode={episode}: expected with a re-evaluated candidate, got child {index}; leave it out")
+        raise ConfigError(f"episode={episode}: expected with a re-evaluated contender, got child {index}; leave it out")
     film = Film(Path(video)) if video is not None else None
     made = problems.make_problem(run.config, film=film) if problem is None else problems.complete(problem)
     evaluator = _Evaluator(run, made)

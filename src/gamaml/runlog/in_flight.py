@@ -40,7 +40,7 @@ class Current:
         pid: its process.
         generation: generation of what it evaluates.
         phase: "idle", "child" or "re-evaluation".
-        index: index of the child, or of the re-evaluated candidate.
+        index: index of the child, or of the re-evaluated contender.
         episode: which re-evaluation of the candidate; 0 for a child.
         count: evaluations that are done at once, this one first.
         since: when it began, in seconds since 1970.

@@ -92,7 +92,7 @@ class Run:
         Args:
             generation: the last committed one by default; with `index`, also the open one, G.
             index: of a child; the incumbent after the generation by default.
-            contender: index of a re-evaluated candidate, instead of a child.
+            contender: index of a re-evaluated contender, instead of a child.
 
         Raises:
             ConfigError: there is no such generation, child or contender, or the strategy is one without genomes.
@@ -122,7 +122,7 @@ class Run:
         Args:
             generation: the last committed one by default; with `index` or `contender`, also the open one, G.
             index: of a child; the incumbent after the generation by default.
-            contender: index of a re-evaluated candidate; of the open generation, one that does not depend on its
+            contender: index of a re-evaluated contender; of the open generation, one that does not depend on its
                 children.
             problem: the fitness function; made from the run's config by default.
             noise: the noise table; computed as needed by default.
