@@ -353,7 +353,7 @@ def score(arguments: dict[str, Any]) -> None:
     problem, by_generation = problems.make_problem(run.config), operator.attrgetter("generation")
     # A run that diverged may have lost its last generation.
     for number in (min(number, run.num_generations) for number in arguments["numbers"]):
-        if run.config.strategy != "ga":
+        if not run.strategy.sizes.has_genomes:
             # From mark to mark: MAML's updates take as long again as they did.
             latest = max((one for one in snapshots if one.generation <= number), key=by_generation, default=None)
             history = [run.state(generation).entries for generation in range(1, number + 1)]
@@ -365,7 +365,7 @@ def score(arguments: dict[str, Any]) -> None:
             generation=number - 1,
             tasks=arguments["held_out"],
             rounds=[*arguments["shown"], rounds],
-            parents_mean=run.config.strategy != "ga" or run.config.ga.recombine > 1,
+            parents_mean=not run.strategy.sizes.has_genomes or run.config.ga.recombine > 1,
         )
         evaluations = (table["seconds"][1:number] for table in (run.records, run.reevaluations))
         evaluating = sum(float(seconds.sum(dtype=float)) for seconds in evaluations)

@@ -16,6 +16,7 @@ from gamaml.config import Config
 from gamaml.engine.info import GenerationInfo, TrainResult
 from gamaml.engine.train_request import TrainRequest, populations
 from gamaml.errors import ConfigError, GamamlError
+from gamaml.evolution import chosen_strategy
 from gamaml.job.job_info import JobInfo
 
 if TYPE_CHECKING:
@@ -196,11 +197,12 @@ def _generations(
 
 
 def _refusal(request: TrainRequest, num_ranks: int) -> ConfigError | None:
-    if num_ranks == 1 or all(config.maml is None for config in request.configs):
+    alone = [config.strategy for config in request.configs if chosen_strategy.make(config).sizes.one_rank]
+    if num_ranks == 1 or not alone:
         return None
     return ConfigError(
-        f'strategy="maml": expected one rank, since its updates follow one from the other, got {num_ranks}; start it '
-        "without mpiexec, one process per run"
+        f"strategy={alone[0]!r}: expected one rank, since its updates follow one from the other, got {num_ranks}; "
+        "start it without mpiexec, one process per run"
     )
 
 

@@ -276,5 +276,5 @@ def test_gradient_maml_stores_what_took_long(mpich: Mpi, tmp_path: Path) -> None
 
 def test_gradient_maml_on_several_ranks_is_refused_in_one_line(mpi: Mpi, tmp_path: Path) -> None:
     refused = run(mpi, Layout((2,)), "waves.toml", tmp_path, exit_code=2)
-    assert 'strategy="maml": expected one rank, since its updates follow one from the other, got 2; ' in refused.stderr
+    assert "strategy='maml': expected one rank, since its updates follow one from the other, got 2; " in refused.stderr
     assert not (tmp_path / "run.h5").exists()

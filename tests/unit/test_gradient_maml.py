@@ -276,9 +276,9 @@ def test_the_strategy_decides_which_derivative_a_problem_has(sections: dict[str,
 
 def test_what_has_no_derivative_is_refused() -> None:
     own = problems.make_problem(config(), Bowl())
-    with pytest.raises(ConfigError, match='^strategy="maml": expected a task with inner updates, which have derivativ'):
+    with pytest.raises(ConfigError, match="^strategy='maml': expected a task with inner updates, which have derivativ"):
         problems.make_problem(config(), own)
-    with pytest.raises(ConfigError, match='^inner.batch_size=2: expected 1 with strategy = "maml"'):
+    with pytest.raises(ConfigError, match="^inner.batch_size=2: expected 1 with strategy=.maml."):
         problems.make_problem(config(inner={"batch_size": 2}))
 
 

@@ -318,11 +318,11 @@ def test_60_updates_raise_the_return_after_adaptation() -> None:
 def test_what_one_candidate_cannot_go_on_with_is_refused() -> None:
     inner = {"rounds": 1, "num_tasks": 1}
     marked = config(inner=inner, env={"on_fault": "mark"})
-    with pytest.raises(ConfigError, match=r'^env.on_fault=.mark.: expected "stop" with strategy = "maml", whose one'):
+    with pytest.raises(ConfigError, match=r'^env.on_fault=.mark.: expected "stop" with strategy=.maml., whose update'):
         problems.make_problem(marked, Walks())
 
     class Careless(Walks):
         reproducible = False
 
-    with pytest.raises(ConfigError, match=r'^strategy="maml": expected a task whose seed decides an episode, since'):
+    with pytest.raises(ConfigError, match=r"^strategy='maml': expected a task whose seed decides an episode, since"):
         problems.make_problem(config(inner=inner), Careless())

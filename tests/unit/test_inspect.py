@@ -83,7 +83,7 @@ def test_run_without_a_generation_or_rounds_has_a_table(path: Path) -> None:
     with RunLog.open(path, header) as log:
         log.commit(example_generations(1, header)[0])
     text = run_table.text(load(path))
-    assert "none (plain deep GA)" in text
+    assert "  inner loop   none, 8 tasks x 20 episodes\n" in text
     assert "->" not in text
     with RunLog.open(path, header, overwrite=True):
         pass

@@ -71,13 +71,10 @@ def _highlights(run: Run) -> list[str]:
         f"{count(header.num_rounds, 'round')}, {inner.num_tasks} tasks x "
         f"{inner.episodes} episodes, step size {inner.step_size:g}{gene}"
     )
-    plain = " (plain deep GA)" if config.strategy == "ga" else ""
     lines = {
         "task": config.subject + (f" ({settings})" if settings else ""),
         "seed": str(config.seed),
-        "inner loop": loop
-        if header.num_rounds
-        else f"none{plain}, {inner.num_tasks} tasks x {inner.episodes} episodes",
+        "inner loop": loop if header.num_rounds else f"none, {inner.num_tasks} tasks x {inner.episodes} episodes",
         **run.strategy.describe(),
         "noise table": f"{config.noise.size:,} entries, seed {config.noise.seed}, {header.noise_digest[:16]}",
         "parameters": _sizes(run),

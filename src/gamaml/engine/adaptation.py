@@ -11,6 +11,7 @@ import numpy as np
 
 from gamaml import config as cfg
 from gamaml.config import Config
+from gamaml.config.options import sections
 from gamaml.engine.evaluation import evaluate_rows, use_constants
 from gamaml.engine.intervals import bootstrap
 from gamaml.errors import ConfigError
@@ -202,13 +203,15 @@ def _held_out(run: Run, rounds: int, overrides: Sequence[str]) -> Config:
     trained = run.header.num_rounds
     # Only a config with rounds has genes for step sizes, and the policy must keep those it was trained with.
     rounds = max(rounds, min(trained, 1))
-    # Only evaluations follow, so any strategy without a gradient through the rounds will do.
-    forced = ["strategy=ga", "inner.num_tasks=1", "inner.batch_size=1", f"inner.rounds={rounds}"]
+    forced = ["inner.num_tasks=1", "inner.batch_size=1", f"inner.rounds={rounds}"]
     if trained == 0 and rounds > 0:
         forced.append("inner.step_size_gene=none")
     # An environment by id is one task, whose episodes differ.
     one_episode = ["inner.episodes=1"] if run.config.env.id and rounds == 0 else []
-    return cfg.from_mapping(cfg.to_mapping(run.config), [*one_episode, *overrides, *forced])
+    # Only evaluations follow, without a gradient through the rounds: the default strategy's.
+    own = {"strategy", *(section.path for section in sections(Config) if section.strategy)}
+    mapping = {name: value for name, value in cfg.to_mapping(run.config).items() if name not in own}
+    return cfg.from_mapping(mapping, [*one_episode, *overrides, *forced])
 
 
 def _problem(config: Config) -> CompleteProblem:

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from gamaml.config import Config
+from gamaml.evolution import chosen_strategy
 from gamaml.types import Evaluation, EvaluationKey, Float32Array
 
 
@@ -15,9 +16,7 @@ def derivative_order(config: Config) -> int:
     Returns:
         0 for none, 1 if the gradients of the inner updates count as constants, 2 for the whole derivative.
     """
-    if config.maml is None:
-        return 0
-    return 1 if config.maml.first_order else 2
+    return chosen_strategy.make(config).sizes.derivative
 
 
 @dataclass(frozen=True)

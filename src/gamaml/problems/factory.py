@@ -104,8 +104,8 @@ def _problem(task: CompleteTask, config: Config) -> CompleteProblem:
     problem = HostProblem(task, config, loss)
     if derivative_order(config) > 0 and not problem.reproducible:
         raise ConfigError(
-            'strategy="maml": expected a task whose seed decides an episode, since an interrupted run computes its '
-            f'updates again, got {config.subject!r}, which says that it is not reproducible; choose strategy = "es" or '
+            f"strategy={config.strategy!r}: expected a task whose seed decides an episode, since an interrupted run "
+            f'computes its updates again, got {config.subject!r}, which says that it is not reproducible; choose strategy = "es" or '
             '"ga"'
         )
     return complete(problem, config.subject)
@@ -143,18 +143,18 @@ def _check_derivable(task: CompleteTask, config: Config) -> None:
         return
     if isinstance(task, CompleteProblem):
         raise ConfigError(
-            f'strategy="maml": expected a task with inner updates, which have derivatives, got {config.subject!r} of '
-            'the kind \'problem\'; choose strategy = "es" or "ga"'
+            f"strategy={config.strategy!r}: expected a task with inner updates, which have derivatives, got "
+            f'{config.subject!r} of the kind "problem"; choose strategy = "es" or "ga"'
         )
     if isinstance(task, CompleteHostTask) and config.env.on_fault != "stop":
         raise ConfigError(
-            f'env.on_fault={config.env.on_fault!r}: expected "stop" with strategy = "maml", whose one candidate cannot '
-            "be passed over; leave it out"
+            f'env.on_fault={config.env.on_fault!r}: expected "stop" with strategy={config.strategy!r}, whose update '
+            "needs every evaluation; leave it out"
         )
     if config.inner.batch_size > 1:
         raise ConfigError(
-            f'inner.batch_size={config.inner.batch_size}: expected 1 with strategy = "maml", which has one candidate '
-            "per generation; leave it out"
+            f"inner.batch_size={config.inner.batch_size}: expected 1 with strategy={config.strategy!r}, which "
+            "differentiates one evaluation at a time; leave it out"
         )
 
 
