@@ -44,13 +44,15 @@ import numpy as np
 from mpi4py import MPI
 from threadpoolctl import threadpool_limits
 
-from gamaml.evolution.candidates import lineage_of
+from gamaml.evolution.entries import new_entries
 from gamaml.evolution.records import DONE, record_dtype
 from gamaml.inner.start_jax import start_jax
+from gamaml.job.board_sizes import BoardSizes
 from gamaml.job.signals import SignalWatch
 from gamaml.parallel.board import Board, Kind
+from gamaml.parallel.command import END, Command
 from gamaml.parallel.guard import Guard
-from gamaml.parallel.relay import END, Command, Relay, split
+from gamaml.parallel.relay import Relay, split
 from gamaml.parallel.service import Backoff, Service
 from gamaml.parallel.topology import Topology
 from gamaml.parallel.windows import SharedWindow
@@ -89,9 +91,10 @@ class Job:
 
     def __init__(self, topology: Topology, window: SharedWindow, watch: SignalWatch, items: int, batches: int) -> None:
         self._topology, self._num_items, self._num_batches = topology, items, batches
-        self.board = Board(window, FLAGS_NBYTES, items, 1, DTYPE)
+        sizes = BoardSizes(items, 1, DTYPE)
+        self.board = Board(window, FLAGS_NBYTES, sizes)
         self._comm = topology.relay.Dup() if topology.is_leader else None
-        relays = [] if self._comm is None else [Relay(self._comm, self.board, items, 1, DTYPE)]
+        relays = [] if self._comm is None else [Relay(self._comm, self.board, sizes)]
         self._relay = relays[0] if topology.is_root else None
         self._posted = 0
         self.arrivals: list[float] = []
@@ -124,7 +127,7 @@ class Job:
             self.arrivals.append(time.monotonic())
             self.latencies.append(1e-9 * (time.monotonic_ns() - int(results["steps"].max())))
         if closing or self._posted == self._num_batches:
-            relay.post(Command(END, self._posted, 0, lineage_of([])))
+            relay.post(Command(END, self._posted, 0, new_entries(0)))
             return True
         shares = split(self._num_items, self._topology.node_sizes)
         relay.post(
@@ -132,7 +135,7 @@ class Job:
                 Kind.CHILDREN,
                 self._posted,
                 0,
-                lineage_of([]),
+                new_entries(0),
                 num_items=self._num_items,
                 shares=shares,
                 skip=np.empty(0, np.int32),
@@ -156,7 +159,7 @@ class Job:
 @contextmanager
 def job_of(topology: Topology, items: int, batches: int) -> Generator[Job, None, None]:
     """Open a job's window, start its service, and wait for all ranks at the end. Collective."""
-    nbytes = FLAGS_NBYTES + Board.nbytes(items, 1, DTYPE)
+    nbytes = FLAGS_NBYTES + BoardSizes(items, 1, DTYPE).nbytes
     with (
         SharedWindow(topology.node, nbytes, clear=True) as window,
         SignalWatch(None) as watch,

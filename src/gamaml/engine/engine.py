@@ -214,7 +214,7 @@ class Engine:
         self._vectors_window = self._stack.enter_context(
             SharedWindow(node, sum(layout.vectors_nbytes for layout in self._layouts))
         )
-        board_nbytes = _FLAGS_NBYTES + sum(layout.board_nbytes for layout in self._layouts)
+        board_nbytes = _FLAGS_NBYTES + sum(layout.board.nbytes for layout in self._layouts)
         self._board_window = self._stack.enter_context(SharedWindow(node, board_nbytes, clear=True))
         self._noise = table.fill(self._topology, noise_window, noise.size, noise.seed)
         self._vectors: list[Float32Array] = []
@@ -227,9 +227,8 @@ class Engine:
             shape = layout.vectors_shape
             self._vectors.append(vectors[first : first + layout.vectors_nbytes // 4].reshape(shape))
             first += layout.vectors_nbytes // 4
-            sizes = (layout.capacity, layout.table_size, layout.dtype, layout.table_dtype)
-            self._boards.append(Board(self._board_window, position, *sizes))
-            position += layout.board_nbytes
+            self._boards.append(Board(self._board_window, position, layout.board))
+            position += layout.board.nbytes
             self._workers.append(
                 Worker(
                     config,
@@ -263,8 +262,7 @@ class Engine:
         if self._topology.is_leader:
             for board, layout in zip(self._boards, self._layouts, strict=True):
                 comm = self._topology.relay.Dup()
-                sizes = (layout.capacity, layout.table_size, layout.dtype, layout.table_dtype)
-                relays.append(Relay(comm, board, *sizes))
+                relays.append(Relay(comm, board, layout.board))
                 self._stack.callback(comm.Free)
         if self._topology.is_root:
             writer = self._stack.enter_context(Writer())

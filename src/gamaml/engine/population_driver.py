@@ -24,7 +24,8 @@ from gamaml.evolution.rebuild import Snapshot
 from gamaml.evolution.records import DONE, record_dtype
 from gamaml.evolution.strategy import State
 from gamaml.parallel.board import Kind
-from gamaml.parallel.relay import END, Command, Relay, split
+from gamaml.parallel.command import END, Command
+from gamaml.parallel.relay import Relay, split
 from gamaml.runlog import Generation, History, RunLog, summarise
 from gamaml.types import Float32Array, Problem, Records
 
@@ -211,7 +212,7 @@ class Evolution:
                 kind=Kind.CHILDREN if children else Kind.REEVALUATIONS,
                 generation=state.generation,
                 buffer=state.generation % 2,
-                table=state.entries if children else self._contenders,
+                entries=state.entries if children else self._contenders,
                 num_parts=num_parts,
                 num_items=len(records),
                 skip=known,
@@ -297,7 +298,7 @@ class Evolution:
                 kind=END,
                 generation=state.generation,
                 buffer=state.generation % 2,
-                table=state.entries,
+                entries=state.entries,
                 num_parts=num_parts,
             )
         )

@@ -158,7 +158,7 @@ class Worker:
     def _update(self, claim: Claim) -> None:
         batch, problem, sizes = claim.batch, self._problem, self._sizes
         before, after = self._vectors[1 - batch.buffer], self._vectors[batch.buffer]
-        state = State(self._config.seed, self._space, batch.generation, batch.table)
+        state = State(self._config.seed, self._space, batch.generation, batch.entries)
         self._window.sync()
         for number in claim.items.tolist():
             rows, where = sizes.part(number, problem.num_params)
@@ -181,7 +181,7 @@ class Worker:
             entries = generation.children[items]
             keys = [generation.keys[item] for item in items.tolist()]
         else:
-            entries = batch.table[items // episodes]
+            entries = batch.entries[items // episodes]
             keys = [reevaluation_key(self._config.seed, batch.generation, item % episodes) for item in items.tolist()]
         self._decode(batch, entries)
         return evaluate(
@@ -190,7 +190,7 @@ class Worker:
 
     def _open(self, batch: Batch) -> _Generation:
         if self._generation is None or self._generation.number != batch.generation:
-            state = State(self._config.seed, self._space, batch.generation, batch.table)
+            state = State(self._config.seed, self._space, batch.generation, batch.entries)
             children = self._strategy.children(state)
             keys = ChildKeys(self._config.seed, batch.generation, children)
             self._generation = _Generation(batch.generation, children, keys)
