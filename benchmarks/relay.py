@@ -53,7 +53,7 @@ from gamaml.parallel.board import Board, Kind
 from gamaml.parallel.command import END, Command
 from gamaml.parallel.guard import Guard
 from gamaml.parallel.relay import Relay, split
-from gamaml.parallel.service import Backoff, Service
+from gamaml.parallel.service import Backoff, Duties, Service
 from gamaml.parallel.topology import Topology
 from gamaml.parallel.windows import SharedWindow
 from report import print_machine, print_result, run_ranks
@@ -99,16 +99,8 @@ class Job:
         self._posted = 0
         self.arrivals: list[float] = []
         self.latencies: list[float] = []
-        self.service = Service(
-            topology,
-            window,
-            relays,
-            watch,
-            heartbeat=None,
-            master=self._advance if topology.is_root else None,
-            on_lose=lambda: None,
-            on_give_up=lambda: None,
-        )
+        duties = Duties(relays, master=self if topology.is_root else None)
+        self.service = Service(topology, window, watch, duties)
 
     def close(self) -> None:
         """Wait for all ranks. Collective."""
@@ -116,7 +108,13 @@ class Job:
         if self._comm is not None:
             self._comm.Free()
 
-    def _advance(self, closing: bool) -> bool:
+    def ask_for_restart(self) -> None:
+        """Do nothing: no heartbeat, no silent node."""
+
+    def close_logs(self) -> None:
+        """Do nothing: nothing is written."""
+
+    def advance(self, *, closing: bool) -> bool:
         """Take results and give the next batch, as the evolution does; on rank 0, in the service thread."""
         relay = self._relay
         if relay is None or not relay.idle:

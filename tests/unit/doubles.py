@@ -1,4 +1,4 @@
-"""Stand-ins for MPI in one process: a shared window, and the leaders' communicator."""
+"""Stand-ins for MPI in one process: a shared window, and the leaders' communicators."""
 
 from __future__ import annotations
 
@@ -94,6 +94,43 @@ class FakeLeaders:
         self._num_calls += 1
         assert call.name == name, f"rank {self.rank} begins a {name} where others began a {call.name}"
         return call
+
+
+class SentRequest:
+    """A send that is complete at once."""
+
+    def wait(self) -> None:
+        pass
+
+
+class FakeControl:
+    """One rank of an in-memory communicator for notes."""
+
+    def __init__(self, rank: int, inboxes: list[list[object]], sent: list[bool]) -> None:
+        self.rank, self.size = rank, len(inboxes)
+        self._inboxes, self._sent = inboxes, sent
+
+    def Iprobe(self) -> bool:
+        return bool(self._inboxes[self.rank])
+
+    def recv(self) -> object:
+        return self._inboxes[self.rank].pop(0)
+
+    def isend(self, obj: object, dest: int) -> SentRequest:
+        self._inboxes[dest].append(obj)
+        self._sent[self.rank] = True
+        return SentRequest()
+
+    def allgather(self, sendobj: bool) -> list[bool]:
+        assert sendobj is self._sent[self.rank]
+        return self._sent
+
+
+def fake_controls(size: int) -> list[FakeControl]:
+    """Return the ranks of a communicator for notes."""
+    inboxes: list[list[object]] = [[] for _ in range(size)]
+    sent = [False] * size
+    return [FakeControl(rank, inboxes, sent) for rank in range(size)]
 
 
 def fake_leaders(size: int) -> list[FakeLeaders]:

@@ -33,7 +33,7 @@ from gamaml.parallel.board import Board
 from gamaml.parallel.guard import Guard
 from gamaml.parallel.heartbeat import Heartbeat
 from gamaml.parallel.relay import Relay
-from gamaml.parallel.service import Backoff, Service
+from gamaml.parallel.service import Backoff, Duties, Service
 from gamaml.parallel.topology import Topology
 from gamaml.parallel.windows import SharedWindow
 from gamaml.runlog import Header, RunLog
@@ -284,20 +284,12 @@ class Engine:
         if self._topology.is_leader and self._topology.num_nodes > 1:
             heartbeat = Heartbeat(self._topology.relay, self._topology.host, launcher.heartbeat_seconds())
             self._stack.callback(heartbeat.free)
-        self._service = Service(
-            self._topology,
-            self._board_window,
-            relays,
-            self._watch,
-            heartbeat=heartbeat,
-            master=self._advance if self._topology.is_root else None,
-            on_lose=self._ask_for_restart,
-            on_give_up=self._close_logs,
-        )
+        duties = Duties(relays, heartbeat, master=self if self._topology.is_root else None)
+        self._service = Service(self._topology, self._board_window, self._watch, duties)
         self._watch.serve()
         self._service.start()
 
-    def _advance(self, closing: bool) -> bool:
+    def advance(self, *, closing: bool) -> bool:
         """Advance all evolutions once; on rank 0, in the service thread."""
         if time.monotonic() - self._lock_renewed > _LOCK_SECONDS:
             self._lock_renewed = time.monotonic()
@@ -371,14 +363,16 @@ class Engine:
             # The last command was carried out, so the last vectors are there.
             evolution.check_commit()
             evolution.save_snapshot(evolution.num_generations)
-        self._close_logs()
+        self.close_logs()
 
-    def _ask_for_restart(self) -> None:
+    def ask_for_restart(self) -> None:
+        """Ask for another start of the job, unless the last ones brought nothing."""
         # A node that takes part in no generation would otherwise be tried for ever.
         if not any(evolution.fruitless for evolution in self._evolutions):
             launcher.ask_for_restart()
 
-    def _close_logs(self) -> None:
+    def close_logs(self) -> None:
+        """Finish the commits, and close the run files."""
         for evolution, log in zip(self._evolutions, self._logs, strict=False):
             evolution.check_commit()
             log.close(finished=evolution.ended and not evolution.interrupted)
