@@ -49,7 +49,7 @@ def measure(host: str, nbytes: int, folder: str, root: Path = Path("/")) -> Dema
         root: the file system's root; tests pass a made-up one.
     """
     stat = os.statvfs(folder)
-    boot = boot_id(host, root)
+    boot = _read(root / "proc/sys/kernel/random/boot_id") or host
     limits = [free for free in (_available(root), *_cgroups_free(root)) if free is not None]
     return Demand(
         host=host,
@@ -60,16 +60,6 @@ def measure(host: str, nbytes: int, folder: str, root: Path = Path("/")) -> Dema
         memory_free=min(limits, default=None),
         folder=folder,
     )
-
-
-def boot_id(host: str, root: Path = Path("/")) -> str:
-    """Return the id that all processes of this machine share until it is rebooted.
-
-    Args:
-        host: stands in for an id that cannot be read.
-        root: the file system's root.
-    """
-    return _read(root / "proc/sys/kernel/random/boot_id") or host
 
 
 def shortage(demands: Sequence[Demand]) -> str | None:
