@@ -99,7 +99,7 @@ class Job:
         self._posted = 0
         self.arrivals: list[float] = []
         self.latencies: list[float] = []
-        duties = Duties(relays, master=self if topology.is_root else None)
+        duties = Duties(relays, root=self if topology.is_root else None)
         self.service = Service(topology, window, watch, duties)
 
     def close(self) -> None:
@@ -107,6 +107,8 @@ class Job:
         self.service.leave()
         if self._comm is not None:
             self._comm.Free()
+
+    error = None
 
     def ask_for_restart(self) -> None:
         """Do nothing: no heartbeat, no silent node."""
@@ -125,14 +127,13 @@ class Job:
             self.arrivals.append(time.monotonic())
             self.latencies.append(1e-9 * (time.monotonic_ns() - int(results["steps"].max())))
         if closing or self._posted == self._num_batches:
-            relay.post(Command(END, self._posted, 0, new_entries(0)))
+            relay.post(Command(END, self._posted, new_entries(0)))
             return True
         shares = split(self._num_items, self._topology.node_sizes)
         relay.post(
             Command(
                 Kind.CHILDREN,
                 self._posted,
-                0,
                 new_entries(0),
                 num_items=self._num_items,
                 shares=shares,
@@ -279,7 +280,7 @@ def stop(topology: Topology, options: Mapping[str, Any]) -> list[float]:
             while evaluates and not job.board.ended():
                 job.claim_and_hand_over(1)
                 # A run that stops breaks its evaluations off.
-                call() if not job.service.stopping else time.sleep(1e-3)
+                call() if not job.service.stop else time.sleep(1e-3)
                 if not job.service.threaded:
                     job.service.tick()
         times = topology.relay.allgather((sent(), known())) if topology.is_leader else [(0.0, 0.0)]
@@ -303,7 +304,7 @@ def signal_and_listen(job: Job, signalled: bool) -> tuple[Callable[[], float], C
 
     def listen() -> None:
         nonlocal known
-        while not job.service.stopping:
+        while not job.service.stop:
             time.sleep(2e-4)
         known = time.monotonic()
 

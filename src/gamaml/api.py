@@ -231,7 +231,8 @@ def _generations(
             refuse(error, comm)
 
         library.load()
-        from gamaml.engine.engine import Engine
+        from gamaml.engine.opening import Opening, info_of, open_engine
+        from gamaml.engine.plan import plans
         from gamaml.parallel.guard import Guard
         from gamaml.parallel.service import abort
         from gamaml.parallel.topology import Topology
@@ -241,12 +242,11 @@ def _generations(
         topology.agree(_refusal(plan, topology.size))
         topology.exit_if_any(watch.requested(), INTERRUPTED)
         watch.end_job_by(partial(abort, topology.abort_comm, INTERRUPTED))
-        engine = Engine(topology, guard, watch, plan.configs, problems, plan.paths())
+        populations = plans(plan.configs, problems, plan.paths())
         if on_start is not None and topology.is_root:
-            on_start(engine.info)
-        stack.enter_context(engine)
-        engine.open_runs(resume=plan.resume, overwrite=plan.overwrite, accept_versions=plan.accept_versions)
-        engine.prepare()
+            on_start(info_of(topology, populations))
+        opening = Opening(plan.resume, plan.overwrite, plan.accept_versions)
+        engine = stack.enter_context(open_engine(topology, guard, watch, populations, opening))
         try:
             yield from engine.run()
         except GeneratorExit:

@@ -106,30 +106,29 @@ class SentRequest:
 class FakeControl:
     """One rank of an in-memory communicator for notes."""
 
-    def __init__(self, rank: int, inboxes: list[list[object]], sent: list[bool]) -> None:
+    def __init__(self, rank: int, inboxes: list[list[int]], sent: list[int]) -> None:
         self.rank, self.size = rank, len(inboxes)
         self._inboxes, self._sent = inboxes, sent
 
     def Iprobe(self) -> bool:
         return bool(self._inboxes[self.rank])
 
-    def recv(self) -> object:
+    def recv(self) -> int:
         return self._inboxes[self.rank].pop(0)
 
-    def isend(self, obj: object, dest: int) -> SentRequest:
+    def isend(self, obj: int, dest: int) -> SentRequest:
         self._inboxes[dest].append(obj)
-        self._sent[self.rank] = True
         return SentRequest()
 
-    def allgather(self, sendobj: bool) -> list[bool]:
-        assert sendobj is self._sent[self.rank]
+    def allgather(self, sendobj: int) -> list[int]:
+        self._sent[self.rank] = sendobj
         return self._sent
 
 
 def fake_controls(size: int) -> list[FakeControl]:
     """Return the ranks of a communicator for notes."""
-    inboxes: list[list[object]] = [[] for _ in range(size)]
-    sent = [False] * size
+    inboxes: list[list[int]] = [[] for _ in range(size)]
+    sent = [0] * size
     return [FakeControl(rank, inboxes, sent) for rank in range(size)]
 
 

@@ -37,7 +37,7 @@ def worker(window: FakeWindow) -> Board:
 
 
 def publish(board: Board, *items: int, generation: int = 3) -> None:
-    board.publish(Batch(Kind.CHILDREN, generation, generation % 2, ENTRIES), np.array(items, np.int32))
+    board.publish(Batch(Kind.CHILDREN, generation, ENTRIES), np.array(items, np.int32))
 
 
 def claimed(board: Board, max_items: int = 1) -> Claim:
@@ -70,7 +70,7 @@ def test_items_are_claimed_in_the_published_order_in_blocks_of_at_most_the_numbe
 def test_claim_describes_its_batch(leader: Board, worker: Board) -> None:
     publish(leader, 5, generation=8)
     batch = claimed(worker).batch
-    assert (batch.kind, batch.generation, batch.buffer) == (Kind.CHILDREN, 8, 0)
+    assert (batch.kind, batch.generation) == (Kind.CHILDREN, 8)
     assert batch.entries.tolist() == ENTRIES.tolist()
     assert worker.generation == 8
 

@@ -111,7 +111,6 @@ def children(*shares: int, skip: list[int] | None = None, num_parts: int = 0) ->
     return Command(
         kind=Kind.CHILDREN,
         generation=5,
-        buffer=1,
         entries=ENTRIES,
         num_parts=num_parts,
         num_items=sum(shares) + len(skip or []),
@@ -121,7 +120,7 @@ def children(*shares: int, skip: list[int] | None = None, num_parts: int = 0) ->
 
 
 def end(num_parts: int = 0) -> Command:
-    return Command(kind=END, generation=6, buffer=0, entries=ENTRIES, num_parts=num_parts)
+    return Command(kind=END, generation=6, entries=ENTRIES, num_parts=num_parts)
 
 
 def taken(relay: Relay) -> list[int]:
@@ -157,12 +156,12 @@ def test_command_of_which_everything_is_known_returns_no_records() -> None:
     assert taken(nodes.root) == []
 
 
-def test_ranks_get_the_entries_and_the_buffer_of_the_command() -> None:
+def test_ranks_get_the_entries_of_the_command() -> None:
     nodes = Nodes(2)
     nodes.root.post(children(1, 1))
     nodes.progress()
     batch = nodes.claim(1).batch
-    assert (batch.kind, batch.generation, batch.buffer) == (Kind.CHILDREN, 5, 1)
+    assert (batch.kind, batch.generation) == (Kind.CHILDREN, 5)
     assert batch.entries.tolist() == ENTRIES.tolist()
 
 
@@ -285,7 +284,7 @@ def test_command_survives_its_way_through_bytes(command: Command) -> None:
     sender.write(command)
     receiver.bytes[:] = sender.bytes
     found = receiver.read()
-    assert (found.kind, found.generation, found.buffer) == (command.kind, command.generation, command.buffer)
+    assert (found.kind, found.generation) == (command.kind, command.generation)
     assert (found.num_parts, found.num_items) == (command.num_parts, command.num_items)
     assert found.entries.tolist() == command.entries.tolist()
     assert found.skip is not None

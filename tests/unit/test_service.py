@@ -8,33 +8,41 @@ from typing import Any, cast
 import pytest
 from doubles import FakeControl, FakeWindow, fake_controls
 
+from gamaml.errors import RunFileError
 from gamaml.job import launcher
 from gamaml.job.signals import INTERRUPTED, SignalWatch, Stopped
 from gamaml.parallel import service
 from gamaml.parallel.service import Duties, Service
-from gamaml.parallel.shutdown import Stage, StopNotes, num_pending, peers, stage
+from gamaml.parallel.shutdown import Stage, Stop, StopNotes, num_pending, peers, stage
 
 ROOT, OTHER = True, False
 
 STAGES = [
-    # seconds since the stop, rank 0, stage
-    (None, ROOT, Stage.RUNNING),
-    (None, OTHER, Stage.RUNNING),
-    (0.0, ROOT, Stage.CLOSING),
-    (1.5, ROOT, Stage.CLOSING),
-    (1.6, ROOT, Stage.BREAKING_OFF),
-    (3.5, OTHER, Stage.BREAKING_OFF),
-    (3.6, OTHER, Stage.OVERDUE),
-    (5.5, ROOT, Stage.OVERDUE),
-    (5.6, ROOT, Stage.ENDING),
-    (5.6, OTHER, Stage.OVERDUE),
-    (6.6, OTHER, Stage.ENDING),
+    # stop, seconds since it was known, rank 0, stage
+    (Stop.NONE, 1000.0, ROOT, Stage.RUNNING),
+    (Stop.NONE, 1000.0, OTHER, Stage.RUNNING),
+    (Stop.URGENT, 0.0, ROOT, Stage.CLOSING),
+    (Stop.URGENT, 1.5, ROOT, Stage.CLOSING),
+    (Stop.URGENT, 1.6, ROOT, Stage.BREAKING_OFF),
+    (Stop.URGENT, 3.5, OTHER, Stage.BREAKING_OFF),
+    (Stop.URGENT, 3.6, OTHER, Stage.OVERDUE),
+    (Stop.URGENT, 5.5, ROOT, Stage.OVERDUE),
+    (Stop.URGENT, 5.6, ROOT, Stage.ENDING),
+    (Stop.URGENT, 5.6, OTHER, Stage.OVERDUE),
+    (Stop.URGENT, 6.6, OTHER, Stage.ENDING),
+    (Stop.LEAVING, 1.5, ROOT, Stage.CLOSING),
+    (Stop.LEAVING, 1.6, OTHER, Stage.BREAKING_OFF),
+    (Stop.LEAVING, 3.6, ROOT, Stage.OVERDUE),
+    (Stop.LEAVING, 1000.0, ROOT, Stage.OVERDUE),
+    (Stop.LEAVING, 1000.0, OTHER, Stage.OVERDUE),
 ]
 
 
-@pytest.mark.parametrize(("seconds", "is_root", "expected"), STAGES)
-def test_stage_follows_from_the_seconds_since_the_stop(seconds: float | None, is_root: bool, expected: Stage) -> None:
-    assert stage(seconds, is_root=is_root) is expected
+@pytest.mark.parametrize(("stop", "seconds", "is_root", "expected"), STAGES)
+def test_stage_follows_from_the_stop_and_the_seconds_since(
+    stop: Stop, seconds: float, is_root: bool, expected: Stage
+) -> None:
+    assert stage(stop, seconds, is_root=is_root) is expected
 
 
 @pytest.mark.parametrize(("node", "expected"), [(0, [1, 2]), (1, [0]), (2, [0])])
@@ -45,16 +53,16 @@ def test_leaders_form_a_star_around_rank_0(node: int, expected: list[int]) -> No
 @pytest.mark.parametrize(
     ("node", "sent", "received", "expected"),
     [
-        (0, [False], False, 0),
-        (0, [True, True, True], False, 2),
-        (0, [True, True, True], True, 1),
-        (0, [True, False, True], True, 0),
-        (2, [True, True, True], False, 1),
-        (2, [True, True, True], True, 0),
-        (1, [False, True, True], False, 0),
+        (0, [0], 0, 0),
+        (0, [1, 1, 1], 0, 2),
+        (0, [1, 1, 1], 1, 1),
+        (0, [1, 0, 2], 1, 1),
+        (2, [1, 1, 1], 0, 1),
+        (2, [2, 1, 1], 1, 1),
+        (1, [0, 1, 1], 0, 0),
     ],
 )
-def test_notes_that_nobody_received_are_counted(node: int, sent: list[bool], received: bool, expected: int) -> None:
+def test_notes_that_nobody_received_are_counted(node: int, sent: list[int], received: int, expected: int) -> None:
     assert num_pending(node, sent, received) == expected
 
 
@@ -62,16 +70,34 @@ def test_notes_that_nobody_received_are_counted(node: int, sent: list[bool], rec
 def test_a_note_reaches_every_leader_and_none_is_left(first: int) -> None:
     controls = fake_controls(3)
     notes = [StopNotes(control) for control in controls]
-    notes[first].send()
+    known = [Stop.NONE] * 3
+    known[first] = Stop.LEAVING
+    notes[first].send(Stop.LEAVING)
     for _ in range(2):
-        for note in notes:
-            if note.arrived():
-                note.send()
-    notes[first].send()  # once is enough
-    assert all(note.arrived() for note in notes)
+        for node, note in enumerate(notes):
+            if note.receive() > known[node]:
+                known[node] = Stop.LEAVING
+                note.send(Stop.LEAVING)
+    assert known == [Stop.LEAVING] * 3
+    gathered(controls, notes)
     for note in notes:
         note.drain()
     assert not any(control.Iprobe() for control in controls)
+
+
+def gathered(controls: list[FakeControl], notes: list[StopNotes]) -> None:
+    """Let every rank contribute to the collective that begins `drain`, which no rank leaves before."""
+    for control, note in zip(controls, notes, strict=True):
+        control.allgather(getattr(note, "_num_sent"))  # noqa: B009 (the test looks inside)
+
+
+def test_the_greatest_of_several_notes_counts() -> None:
+    controls = fake_controls(2)
+    notes = [StopNotes(control) for control in controls]
+    notes[1].send(Stop.URGENT)
+    notes[1].send(Stop.LEAVING)
+    assert notes[0].receive() is Stop.URGENT
+    assert notes[0].receive() is Stop.NONE
 
 
 class FakeClock:
@@ -119,8 +145,9 @@ class FakeRelay:
 
 
 @dataclass
-class FakeMaster:
+class FakeRoot:
     calls: list[str] = field(default_factory=list[str])
+    error: Exception | None = None
 
     def advance(self, *, closing: bool) -> bool:
         self.calls.append("close" if closing else "advance")
@@ -150,12 +177,12 @@ class Rank:
 
     def __init__(self, topology: FakeTopology, flags: FakeWindow | None = None, hosts: list[str] | None = None) -> None:
         self.clock, self.watch, self.flags = FakeClock(), SignalWatch(None), flags or FakeWindow(64)
-        self.relay, self.master = FakeRelay(), FakeMaster()
+        self.relay, self.root = FakeRelay(), FakeRoot()
         self.heartbeat = FakeHeartbeat(hosts or [])
         duties = Duties(
             relays=cast(Any, [self.relay] if topology.is_leader else []),
             heartbeat=cast(Any, self.heartbeat if hosts else None),
-            master=self.master if topology.is_root else None,
+            root=self.root if topology.is_root else None,
         )
         self.service = Service(cast(Any, topology), self.flags, self.watch, duties, self.clock)
 
@@ -177,16 +204,16 @@ class Ended(BaseException):
 
 
 @pytest.fixture
-def codes(monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    """Exit codes with which ranks ended the job."""
-    codes: list[int] = []
+def ends(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, str]]:
+    """Exit code and last words of ranks that ended the job."""
+    ends: list[tuple[int, str]] = []
 
     def abort(world: object, code: int, text: str = "") -> None:
-        codes.append(code)
+        ends.append((code, text))
         raise Ended
 
     monkeypatch.setattr(service, "abort", abort)
-    return codes
+    return ends
 
 
 @pytest.fixture
@@ -203,16 +230,23 @@ def test_without_a_stop_everything_advances_for_ever() -> None:
     assert rank.tick()
     assert rank.tick(1000)
     assert rank.relay.orders == [(False, False), (False, False)]
-    assert rank.master.calls == ["advance", "advance"]
+    assert rank.root.calls == ["advance", "advance"]
     assert not rank.breaks_off
-    assert not rank.service.stopping
+    assert not rank.service.stop
 
 
-def test_rank_0_closes_breaks_off_gives_up_and_ends_the_job_in_this_order(codes: list[int]) -> None:
+def signal(rank: Rank, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let a rank get a checkpoint signal."""
+    monkeypatch.setattr(rank.watch, "requested", lambda: True)
+
+
+def test_rank_0_closes_breaks_off_gives_up_and_ends_the_job_in_this_order(
+    ends: list[tuple[int, str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
     rank = Rank(FakeTopology(size=2))
-    rank.service.request_stop()
+    signal(rank, monkeypatch)
     rank.tick()
-    assert rank.service.stopping
+    assert rank.service.stop
     assert not rank.breaks_off
     rank.tick(1.6)
     assert rank.breaks_off
@@ -220,41 +254,86 @@ def test_rank_0_closes_breaks_off_gives_up_and_ends_the_job_in_this_order(codes:
     with pytest.raises(Ended):
         rank.tick(5.6)
     assert rank.relay.orders == [(True, False), (True, False), (True, True), (True, True)]
-    assert rank.master.calls == ["close", "close", "close", "close", "close logs"]
-    assert codes == [INTERRUPTED]
+    assert rank.root.calls == ["close", "close", "close", "close", "close logs"]
+    assert ends == [(INTERRUPTED, "")]
 
 
-def test_other_ranks_end_the_job_a_second_later(codes: list[int]) -> None:
+def test_other_ranks_end_the_job_a_second_later(ends: list[tuple[int, str]], monkeypatch: pytest.MonkeyPatch) -> None:
     rank = Rank(FakeTopology(rank=1, size=2, is_leader=False))
-    rank.service.request_stop()
+    signal(rank, monkeypatch)
     rank.tick()
     rank.tick(5.6)
-    assert codes == []
+    assert ends == []
     with pytest.raises(Ended):
         rank.tick(6.6)
-    assert codes == [INTERRUPTED]
+    assert ends == [(INTERRUPTED, "")]
     assert rank.relay.orders == []
-    assert rank.master.calls == []
+    assert rank.root.calls == []
 
 
-def test_stop_of_one_rank_is_seen_on_its_node_by_the_flag() -> None:
+def test_caller_that_leaves_waits_for_every_rank() -> None:
+    rank = Rank(FakeTopology(size=2))
+    rank.service.request_stop()
+    rank.tick()
+    rank.tick(3.6)
+    rank.tick(1000)
+    assert rank.relay.orders == [(True, False), (True, True), (True, True)]
+    assert rank.breaks_off
+
+
+def test_error_on_rank_0_stops_the_job_and_waits_for_every_rank() -> None:
+    rank = Rank(FakeTopology(size=2))
+    rank.tick()
+    rank.root.error = RunFileError("the disk is full")
+    rank.tick()
+    rank.tick(1000)
+    assert rank.relay.orders == [(False, False), (True, False), (True, True)]
+
+
+def test_signal_to_a_job_that_is_leaving_makes_it_urgent(
+    ends: list[tuple[int, str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rank = Rank(FakeTopology(size=2))
+    rank.root.error = RunFileError("the disk is full")
+    rank.tick()
+    rank.tick(1000)
+    signal(rank, monkeypatch)
+    rank.tick(1000)
+    rank.tick(1005)
+    with pytest.raises(Ended):
+        rank.tick(1006)
+    assert ends == [(1, "gamaml: error: the disk is full")]
+
+
+def test_stop_of_one_rank_is_seen_on_its_node_and_so_is_its_urgency(monkeypatch: pytest.MonkeyPatch) -> None:
     flags = FakeWindow(64)
     topologies = [FakeTopology(rank=rank, size=3, is_leader=rank == 0) for rank in range(3)]
     ranks = [Rank(topology, flags) for topology in topologies]
     ranks[2].service.request_stop()
     for rank in (ranks[1], ranks[2], ranks[0], ranks[1]):
         rank.tick()
-    assert all(rank.service.stopping for rank in ranks)
+    assert [rank.service.stop for rank in ranks] == [Stop.LEAVING] * 3
+    signal(ranks[1], monkeypatch)
+    for rank in (ranks[1], ranks[2], ranks[0]):
+        rank.tick()
+    assert [rank.service.stop for rank in ranks] == [Stop.URGENT] * 3
 
 
 @pytest.mark.parametrize("first", [0, 1, 2])
-def test_stop_of_one_leader_is_seen_on_all_nodes_by_notes(first: int) -> None:
+def test_stop_of_one_leader_is_seen_on_all_nodes_and_so_is_its_urgency(
+    first: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
     ranks = [Rank(FakeTopology(rank=node, size=3, control=control)) for node, control in enumerate(fake_controls(3))]
     ranks[first].service.request_stop()
     for _ in range(3):
         for rank in ranks:
             rank.tick()
-    assert all(rank.service.stopping for rank in ranks)
+    assert [rank.service.stop for rank in ranks] == [Stop.LEAVING] * 3
+    signal(ranks[first], monkeypatch)
+    for _ in range(3):
+        for rank in ranks:
+            rank.tick()
+    assert [rank.service.stop for rank in ranks] == [Stop.URGENT] * 3
 
 
 def test_silent_node_stops_the_job_and_asks_for_another_start(
@@ -262,11 +341,11 @@ def test_silent_node_stops_the_job_and_asks_for_another_start(
 ) -> None:
     rank = Rank(FakeTopology(size=3, threaded=True), hosts=["here", "there", "yonder"])
     rank.tick()
-    assert not rank.service.stopping
+    assert not rank.service.stop
     rank.heartbeat.silent = [1, 2]
     rank.tick()
-    assert rank.service.stopping
-    assert rank.master.calls == ["advance", "ask for restart", "close"]
+    assert rank.service.stop
+    assert rank.root.calls == ["advance", "ask for restart", "close"]
     assert alarms == [9.0, 9.0]  # this process's and the launcher's
     assert capsys.readouterr().err == (
         "gamaml: error: node on there, yonder: expected a sign of life within 3 s, got none on here; its link, machine "
@@ -274,7 +353,7 @@ def test_silent_node_stops_the_job_and_asks_for_another_start(
         "again with --resume\n"
     )
     rank.tick()
-    assert rank.heartbeat.ticks == 2  # a stopping job listens no more
+    assert rank.heartbeat.ticks == 2  # a job that ends within seconds listens no more
 
 
 def test_leader_that_finds_rank_0_silent_leaves_the_launcher_to_others(alarms: list[float]) -> None:
@@ -282,7 +361,7 @@ def test_leader_that_finds_rank_0_silent_leaves_the_launcher_to_others(alarms: l
     rank = Rank(FakeTopology(rank=1, size=2, threaded=True, control=control), hosts=["there", "here"])
     rank.heartbeat.silent = [0]
     rank.tick()
-    assert rank.service.stopping
+    assert rank.service.stop
     assert alarms == [9.0]
 
 
@@ -295,20 +374,20 @@ def test_beats_need_the_thread() -> None:
 @pytest.mark.parametrize("threaded", [False, True])
 def test_leaving_waits_for_the_relays_and_for_the_other_ranks(threaded: bool) -> None:
     rank = Rank(FakeTopology(threaded=threaded))
-    calls = rank.master.calls
+    calls = rank.root.calls
 
     def end_after_three(*, closing: bool) -> bool:
         calls.append("advance")
         rank.relay.ended = len(calls) >= 3
         return True
 
-    rank.master.advance = end_after_three  # type: ignore[method-assign]
+    rank.root.advance = end_after_three  # type: ignore[method-assign]
     rank.service.start()
     rank.service.leave()
     assert len(calls) >= 3
 
 
-def test_leaving_does_not_break_the_main_thread_off(codes: list[int]) -> None:
+def test_leaving_does_not_break_the_main_thread_off() -> None:
     rank = Rank(FakeTopology())
     rank.relay.ended = True
     rank.service.leave()
@@ -318,13 +397,16 @@ def test_leaving_does_not_break_the_main_thread_off(codes: list[int]) -> None:
     assert not rank.breaks_off
 
 
-def test_bug_in_the_service_ends_the_job(codes: list[int]) -> None:
+def test_bug_in_the_service_ends_the_job_and_is_shown(ends: list[tuple[int, str]]) -> None:
     rank = Rank(FakeTopology())
 
     def fail(*, closing: bool) -> bool:
         raise ZeroDivisionError
 
-    rank.master.advance = fail  # type: ignore[method-assign]
+    rank.root.advance = fail  # type: ignore[method-assign]
     with pytest.raises(Ended):
         rank.service.leave()
-    assert codes == [1]
+    ((code, text),) = ends
+    assert code == 1
+    assert text.startswith("Traceback")
+    assert "ZeroDivisionError" in text

@@ -71,13 +71,11 @@ class Batch:
     Attributes:
         kind: what its items are.
         generation: generation that the work belongs to.
-        buffer: which of the node's two buffers holds the generation's vectors, or receives them in an UPDATE.
         entries: the entries that made the generation's vectors, or the candidates of REEVALUATIONS.
     """
 
     kind: Kind
     generation: int
-    buffer: int
     entries: Entries
 
 
@@ -133,12 +131,12 @@ class Board:
         """
         self._published += 1
         self._claimed = None
-        self._descriptor[:4] = (batch.kind, batch.generation, batch.buffer, len(batch.entries))
+        self._descriptor[:3] = (batch.kind, batch.generation, len(batch.entries))
         self._entries[: len(batch.entries)] = batch.entries
         # Claims count down, so that the claim word alone says whether anything is left.
         self._items[: len(items)] = items[::-1]
         self._records["flags"][: len(items)] = 0
-        self._descriptor[4] = len(items)
+        self._descriptor[3] = len(items)
         self._finished_before = self._window.load(self._position + _FINISHED)
         self._window.sync()
         self._window.store(self._position + _CLAIM, _word(self._published, len(items)))
@@ -153,13 +151,13 @@ class Board:
         while self._claimed is None:
             word = self._window.load(claim)
             if self._window.compare_and_swap(claim, word, word & ~_COUNT_MASK):
-                self._claimed = int(self._descriptor[4]) - (word & _COUNT_MASK)
+                self._claimed = int(self._descriptor[3]) - (word & _COUNT_MASK)
         return self._claimed
 
     def collect(self) -> Records:
         """Return a copy of the published batch's finished records, in any order."""
         ready: list[int] = []
-        slot, number = 0, int(self._descriptor[4])
+        slot, number = 0, int(self._descriptor[3])
         while slot < number:
             word = self._window.load(self._ready + 8 * slot)
             count = word & _COUNT_MASK if word >> _COUNT_BITS == self._published else 0
@@ -171,7 +169,7 @@ class Board:
     def collect_complete(self) -> Records:
         """Return a copy of all records of the published batch, which is complete."""
         self._window.sync()
-        return self._records[: int(self._descriptor[4])].copy()
+        return self._records[: int(self._descriptor[3])].copy()
 
     def end(self) -> None:
         """Announce to the node's ranks that this population is over."""
@@ -204,8 +202,8 @@ class Board:
             return None
         # From here to `hand_over` the batch cannot end, so its description stays.
         self._window.sync()
-        kind, generation, buffer, num_entries = (int(value) for value in self._descriptor[:4])
-        batch = Batch(Kind(kind), generation, buffer, self._entries[:num_entries].copy())
+        kind, generation, num_entries = (int(value) for value in self._descriptor[:3])
+        batch = Batch(Kind(kind), generation, self._entries[:num_entries].copy())
         start, stop = left - taken, left
         return Claim(word >> _COUNT_BITS, batch, start, stop, self._items[start:stop][::-1].copy())
 

@@ -22,10 +22,9 @@ class Command:
     Attributes:
         kind: CHILDREN, REEVALUATIONS, or END.
         generation: generation of the work.
-        buffer: the buffer that holds the generation's vectors.
         entries: the entries that made the generation's vectors, or the candidates of REEVALUATIONS.
-        num_parts: parts in which `entries` and the other buffer are first made into vectors in `buffer`; 0 if the
-            vectors are already there.
+        num_parts: parts in which every node first computes the generation's vectors from those before; 0 if it has
+            them already.
         num_items: items of the batch, over all nodes.
         skip: int32[...], items with known results, which are not evaluated again.
         shares: items per node, in relay order.
@@ -33,7 +32,6 @@ class Command:
 
     kind: int
     generation: int
-    buffer: int
     entries: Entries
     num_parts: int = 0
     num_items: int = 0
@@ -57,7 +55,7 @@ class CommandBuffer:
     """
 
     def __init__(self, sizes: BoardSizes, num_nodes: int) -> None:
-        header = [(name, "<i4") for name in ("kind", "generation", "buffer", "parts", "items", "entries")]
+        header = [(name, "<i4") for name in ("kind", "generation", "parts", "items", "entries")]
         shares, skip = ("shares", "<i4", (num_nodes,)), ("skip", "u1", (-(-sizes.capacity // 8),))
         array = np.zeros(1, np.dtype([*header, shares, skip, ("table", sizes.entry_dtype, (sizes.num_entries,))]))
         self._fields = array[0]
@@ -66,7 +64,7 @@ class CommandBuffer:
     def write(self, command: Command) -> None:
         """Store a command."""
         fields = self._fields
-        fields["kind"], fields["generation"], fields["buffer"] = command.kind, command.generation, command.buffer
+        fields["kind"], fields["generation"] = command.kind, command.generation
         fields["parts"], fields["items"], fields["entries"] = command.num_parts, command.num_items, len(command.entries)
         fields["shares"] = command.shares or 0
         bits = np.zeros(8 * fields["skip"].size, np.uint8)
@@ -78,13 +76,12 @@ class CommandBuffer:
     def read(self) -> Command:
         """Return the stored command; its arrays are copies."""
         fields = self._fields
-        kind, generation, buffer, num_parts, num_items, num_entries = (
-            int(fields[name]) for name in ("kind", "generation", "buffer", "parts", "items", "entries")
+        kind, generation, num_parts, num_items, num_entries = (
+            int(fields[name]) for name in ("kind", "generation", "parts", "items", "entries")
         )
         return Command(
             kind=kind,
             generation=generation,
-            buffer=buffer,
             entries=fields["table"][:num_entries].copy(),
             num_parts=num_parts,
             num_items=num_items,

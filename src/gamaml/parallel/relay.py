@@ -223,7 +223,7 @@ class Relay:
 
     def _publish(self, kind: Kind, items: npt.NDArray[np.int32]) -> None:
         command = self._command
-        self._board.publish(Batch(kind, command.generation, command.buffer, command.entries), items)
+        self._board.publish(Batch(kind, command.generation, command.entries), items)
         self._expected = len(items)
 
     def _gather(self, records: Records) -> None:

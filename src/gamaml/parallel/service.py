@@ -17,12 +17,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NoReturn, Protocol
 
-from gamaml.errors import GamamlError
 from gamaml.job import launcher
 from gamaml.job.signals import INTERRUPTED, SignalWatch
 from gamaml.parallel.board import Window
 from gamaml.parallel.relay import Relay
-from gamaml.parallel.shutdown import Stage, StopNotes, stage
+from gamaml.parallel.shutdown import Stage, Stop, StopNotes, stage
 
 if TYPE_CHECKING:
     from mpi4py import MPI
@@ -78,8 +77,13 @@ def abort(world: MPI.Comm, code: int, text: str = "") -> NoReturn:
     os._exit(code)
 
 
-class Master(Protocol):
-    """Rank 0's populations, as the service thread sees them."""
+class Root(Protocol):
+    """Rank 0's populations, as the service thread sees them. No method raises an error that is nobody's bug."""
+
+    @property
+    def error(self) -> Exception | None:
+        """The error because of which the job stops, raised on every rank once all have left."""
+        ...
 
     def advance(self, *, closing: bool) -> bool:
         """Advance all populations once without waiting; return whether anything happened.
@@ -105,20 +109,24 @@ class Duties:
     Attributes:
         relays: a leader's relays, one per population.
         heartbeat: on a leader of several, notices nodes that fell silent; it needs the thread.
-        master: rank 0's populations.
+        root: rank 0's populations.
     """
 
     relays: Sequence[Relay] = ()
     heartbeat: Heartbeat | None = None
-    master: Master | None = None
+    root: Root | None = None
 
 
 class Service:
     """Progress beside the main thread.
 
+    Attributes:
+        stop: the stop that this rank knows of.
+        threaded: whether the service has a thread.
+
     Args:
         topology: the job.
-        flags: window of the node whose first word is the node's stop flag.
+        flags: window of the node whose first words say to the node's ranks that the job stops.
         watch: signals of this process.
         duties: what this rank advances.
         clock: gives seconds.
@@ -138,8 +146,8 @@ class Service:
         self._duties = duties
         self._clock = clock
         self._notes = StopNotes(topology.control) if topology.is_leader else None
-        self._stop_requested = False
-        self._stopped_at: float | None = None
+        self._asked = self.stop = Stop.NONE
+        self._stopped_at = 0.0
         self._main_left = False
         self._parent = os.getppid()
         self._barrier: MPI.Request | None = None
@@ -160,13 +168,8 @@ class Service:
             self._thread.start()
 
     def request_stop(self) -> None:
-        """Ask all ranks to checkpoint and leave."""
-        self._stop_requested = True
-
-    @property
-    def stopping(self) -> bool:
-        """Whether this rank knows of a stop."""
-        return self._stopped_at is not None
+        """Ask all ranks to save their work and leave."""
+        self._asked = max(self._asked, Stop.LEAVING)
 
     def tick(self) -> bool:
         """Advance everything once without waiting; return whether anything happened."""
@@ -175,22 +178,17 @@ class Service:
             os._exit(1)
         self._notice_silence()
         self._notice_stop()
-        reached = stage(
-            self._clock() - self._stopped_at if self._stopped_at is not None else None, is_root=self._topology.is_root
-        )
+        reached = stage(self.stop, self._clock() - self._stopped_at, is_root=self._topology.is_root)
         closing, overdue = reached >= Stage.CLOSING, reached >= Stage.OVERDUE
         happened = False
         for relay in self._duties.relays:
             happened |= relay.progress(closing=closing, overdue=overdue)
-        master = self._duties.master
-        if master is not None:
-            happened |= master.advance(closing=closing)
+        if self._duties.root is not None:
+            happened |= self._duties.root.advance(closing=closing)
         if reached >= Stage.BREAKING_OFF and not self._main_left:
             self._watch.give_up()
         if reached is Stage.ENDING:
-            if master is not None:
-                master.close_logs()
-            abort(self._topology.world, INTERRUPTED)
+            self._end_job()
         return happened
 
     def leave(self) -> None:
@@ -214,8 +212,6 @@ class Service:
                     time.sleep(_LEADER_SLEEP)
                 else:
                     backoff.sleep()
-        except GamamlError as error:
-            abort(self._topology.world, 1, f"gamaml: error: {error}")
         except Exception:
             abort(self._topology.world, 1, traceback.format_exc())
 
@@ -227,22 +223,27 @@ class Service:
         return self._barrier.Test()
 
     def _notice_stop(self) -> None:
-        if self._stopped_at is not None:
-            return
-        wanted = self._stop_requested or self._watch.requested() or self._flags.load(0) == 1
+        found = self._asked
+        if self._duties.root is not None and self._duties.root.error is not None:
+            found = max(found, Stop.LEAVING)
+        if self._watch.requested():
+            found = Stop.URGENT
+        for stop in (Stop.LEAVING, Stop.URGENT):
+            if self._flags.load(_word(stop)) == 1:
+                found = max(found, stop)
         if self._notes is not None:
-            wanted |= self._notes.arrived()
-        if not wanted:
+            found = max(found, self._notes.receive())
+        if found <= self.stop:
             return
-        self._flags.store(0, 1)
+        self._flags.store(_word(found), 1)
         if self._notes is not None:
-            self._notes.send()
-        self._stopped_at = self._clock()
+            self._notes.send(found)
+        self.stop, self._stopped_at = found, self._clock()
 
     def _notice_silence(self) -> None:
         """Stop the job if nodes are silent: it ends as if these did not leave in time."""
         heartbeat = self._duties.heartbeat
-        if heartbeat is None or not self.threaded or self._stopped_at is not None:
+        if heartbeat is None or not self.threaded or self.stop is Stop.URGENT:
             return
         silent = heartbeat.tick()
         if not silent:
@@ -254,9 +255,23 @@ class Service:
             f"for that long ({launcher.HEARTBEAT}); start again with --resume\n"
         )
         sys.stderr.flush()
-        self._stop_requested = True
+        self._asked = Stop.URGENT
         # Whatever MPI may wait for in the meantime, the kernel's alarm ends this process, and the launcher's end comes.
         signal.setitimer(signal.ITIMER_REAL, _ALARM_SECONDS)
-        if self._duties.master is not None:
-            self._duties.master.ask_for_restart()
+        if self._duties.root is not None:
+            self._duties.root.ask_for_restart()
             launcher.end_launcher(_ALARM_SECONDS)
+
+    def _end_job(self) -> NoReturn:
+        """End a job whose ranks do not leave in time."""
+        root = self._duties.root
+        if root is not None:
+            root.close_logs()
+            if root.error is not None:
+                abort(self._topology.world, 1, f"gamaml: error: {root.error}")
+        abort(self._topology.world, INTERRUPTED)
+
+
+def _word(stop: Stop) -> int:
+    """Return the place of the word that announces a stop to the node; one for each, since none is ever taken back."""
+    return 8 * stop

@@ -1,4 +1,7 @@
-"""How a job stops: what each rank does how long after it learnt of the stop, and the notes that spread the word."""
+"""How a job stops: what each rank does how long after it learnt of the stop, and how the word spreads.
+
+A stop reaches the ranks of a node by words in the node's window, and the other nodes by notes between the leaders.
+"""
 
 from __future__ import annotations
 
@@ -13,11 +16,24 @@ GRACE_SECONDS = 3.5
 """After a stop, leaders gather what there is; an evaluation deaf to being broken off (one XLA call) is given up."""
 
 LEAVE_SECONDS = 5.5
-"""After a stop, rank 0 waits no longer for ranks that have not left: the job ends with INTERRUPTED."""
+"""After an urgent stop, rank 0 waits no longer for ranks that have not left, and ends the job."""
 
 OTHERS_LEAVE_SECONDS = 6.5
-"""After a stop, the other ranks end themselves too: Hydra answers an abort on one node with SIGTERM on the others,
-which they take for another request to checkpoint."""
+"""After an urgent stop, the other ranks end themselves too: Hydra answers an abort on one node with SIGTERM on the
+others, which they take for another request to checkpoint."""
+
+
+class Stop(enum.IntEnum):
+    """Why a job stops; a later one replaces an earlier one."""
+
+    NONE = 0
+    """It does not."""
+
+    LEAVING = 1
+    """The caller left its loop, or a population failed: every rank is waited for."""
+
+    URGENT = 2
+    """A signal asks for it or a node is silent: the job must be gone within seconds."""
 
 
 class Stage(enum.IntEnum):
@@ -39,16 +55,17 @@ class Stage(enum.IntEnum):
     """This rank ends the job."""
 
 
-def stage(seconds: float | None, *, is_root: bool) -> Stage:
+def stage(stop: Stop, seconds: float, *, is_root: bool) -> Stage:
     """Return the stage of a stop.
 
     Args:
-        seconds: seconds since this rank learnt of the stop, None if it knows of none.
+        stop: the stop that this rank knows of.
+        seconds: seconds since it learnt of that.
         is_root: whether this is rank 0.
     """
-    if seconds is None:
+    if stop is Stop.NONE:
         return Stage.RUNNING
-    if seconds > (LEAVE_SECONDS if is_root else OTHERS_LEAVE_SECONDS):
+    if stop is Stop.URGENT and seconds > (LEAVE_SECONDS if is_root else OTHERS_LEAVE_SECONDS):
         return Stage.ENDING
     if seconds > GRACE_SECONDS:
         return Stage.OVERDUE
@@ -62,13 +79,13 @@ def peers(node: int, num_nodes: int) -> list[int]:
     return list(range(1, num_nodes)) if node == 0 else [0]
 
 
-def num_pending(node: int, sent: Sequence[bool], received: bool) -> int:
+def num_pending(node: int, sent: Sequence[int], received: int) -> int:
     """Return how many notes are still on their way to a leader.
 
     Args:
         node: the leader's node.
-        sent: whether each node sent its notes.
-        received: whether this leader received one already.
+        sent: how many notes each node sent to each of its peers.
+        received: how many this leader has received.
     """
     return sum(sent[peer] for peer in peers(node, len(sent))) - received
 
@@ -90,7 +107,7 @@ class Control(Protocol):
         """Return whether a note can be received."""
         ...
 
-    def recv(self) -> object:
+    def recv(self) -> Any:  # any object, as mpi4py types it
         """Receive a note."""
         ...
 
@@ -112,25 +129,25 @@ class StopNotes:
 
     def __init__(self, comm: Control) -> None:
         self._comm = comm
-        self._sent = self._received = False
+        self._num_sent = self._num_received = 0
 
-    def arrived(self) -> bool:
-        """Return whether another leader has sent a note, now or before."""
-        if not self._received and self._comm.size > 1 and self._comm.Iprobe():
-            self._comm.recv()
-            self._received = True
-        return self._received
+    def receive(self) -> Stop:
+        """Return the greatest stop among the notes that have arrived."""
+        found = Stop.NONE
+        while self._comm.size > 1 and self._comm.Iprobe():
+            found = max(found, Stop(self._comm.recv()))
+            self._num_received += 1
+        return found
 
-    def send(self) -> None:
-        """Send the notes, once."""
-        if not self._sent and self._comm.size > 1:
-            for peer in peers(self._comm.rank, self._comm.size):
-                # A few bytes, sent eagerly: the request completes at once.
-                self._comm.isend(None, peer).wait()
-            self._sent = True
+    def send(self, stop: Stop) -> None:
+        """Send a note to every peer."""
+        for peer in peers(self._comm.rank, self._comm.size):
+            # A few bytes, sent eagerly: the request completes at once.
+            self._comm.isend(int(stop), peer).wait()
+        self._num_sent += 1
 
     def drain(self) -> None:
-        """Receive the notes that nobody has asked for. Collective over `comm`."""
-        sent = self._comm.allgather(self._sent)
-        for _ in range(num_pending(self._comm.rank, sent, self._received)):
+        """Receive the notes that are still on their way. Collective over `comm`."""
+        sent = self._comm.allgather(self._num_sent)
+        for _ in range(num_pending(self._comm.rank, sent, self._num_received)):
             self._comm.recv()

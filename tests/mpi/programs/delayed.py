@@ -55,12 +55,12 @@ def main() -> None:
 
 def lead(window: SharedWindow, board: Board) -> None:
     items = np.arange(ITEMS, dtype=np.int32)
-    board.publish(Batch(Kind.CHILDREN, 0, 0, new_entries(0)), items)
+    board.publish(Batch(Kind.CHILDREN, 0, new_entries(0)), items)
     while window.load(READ) == 0:
         time.sleep(1e-4)
     drain(board)
     assert board.num_finished() == ITEMS
-    board.publish(Batch(Kind.CHILDREN, 1, 0, new_entries(0)), items)
+    board.publish(Batch(Kind.CHILDREN, 1, new_entries(0)), items)
     window.store(REOPENED, 1)
 
 

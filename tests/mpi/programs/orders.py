@@ -65,14 +65,13 @@ def drive(population: int, relay: Relay, generations: list[int], topology: Topol
         expected = [tag(population, generation, int(index)) for index in results["index"]]
         assert list(results["steps"]) == expected, (population, generation, results)
     if generation + 1 == BATCHES:
-        relay.post(Command(END, generation, 0, new_entries(0)))
+        relay.post(Command(END, generation, new_entries(0)))
         return
     generations[population] += 1
     relay.post(
         Command(
             Kind.CHILDREN,
             generations[population],
-            0,
             new_entries(0),
             num_items=ITEMS,
             shares=split(ITEMS, [population + 1 + node for node in range(topology.num_nodes)]),

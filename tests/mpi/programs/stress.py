@@ -43,7 +43,7 @@ def main() -> None:
                         break
                     awaited, closed = size_of(opened), False
                     items = np.arange(100, 100 + awaited, dtype=np.int32)
-                    board.publish(Batch(Kind.CHILDREN, opened, 0, new_entries(0)), items)
+                    board.publish(Batch(Kind.CHILDREN, opened, new_entries(0)), items)
                     opened += 1
                 elif topology.is_leader and opened % 3 == 0 and not closed and random.random() < 0.05:
                     awaited, closed = board.close(), True
