@@ -90,11 +90,11 @@ class Drivers:
 
     def close_logs(self) -> None:
         """Wait for the commits, and close the run files as they are; for a job that ends before it has left."""
-        self._close(lambda driver: driver.check_commit())
+        self._close(PopulationDriver.check_commit)
 
     def finish(self) -> None:
         """Commit the rest, and close the run files; once every last command was carried out."""
-        self._close(lambda driver: driver.settle())
+        self._close(PopulationDriver.settle)
 
     def results(self) -> list[TrainResult]:
         """Return how each population ended, without parameters.
@@ -104,17 +104,7 @@ class Drivers:
         """
         if self.error is not None:
             raise self.error
-        return [
-            TrainResult(
-                path=log.path,
-                num_generations=driver.num_generations,
-                total_steps=driver.tally.total_steps,
-                incumbent_fitness=driver.tally.incumbent_fitness,
-                interrupted=driver.interrupted,
-                exhausted=driver.exhausted,
-            )
-            for driver, log in ((each.driver, each.log) for each in self._driven)
-        ]
+        return [each.driver.result() for each in self._driven]
 
     def _close(self, settle: Callable[[PopulationDriver], None]) -> None:
         for each in self._driven:

@@ -15,7 +15,7 @@ from typing import Protocol
 
 from gamaml.engine.commit_thread import Commits
 from gamaml.engine.decisions import Action, Facts, Phase, next_action
-from gamaml.engine.info import GenerationInfo
+from gamaml.engine.info import GenerationInfo, TrainResult
 from gamaml.engine.node_rates import NodeRates
 from gamaml.engine.open_generation import OpenGeneration
 from gamaml.engine.plan import Plan
@@ -144,14 +144,20 @@ class PopulationDriver:
         return self._open.state.generation
 
     @property
-    def exhausted(self) -> bool:
-        """Whether two restarts in a row, this job the second, were interrupted without a new record."""
-        return self.interrupted and self.tally.new_records == 0 and self.tally.restarted_in_vain
-
-    @property
     def fruitless(self) -> bool:
         """Whether two restarts in a row, this job the second, would leave no new record if it ended right now."""
         return not self.ended and self.num_generations == self.tally.generations_before and self.tally.restarted_in_vain
+
+    def result(self) -> TrainResult:
+        """Return how the population ended, without parameters."""
+        return TrainResult(
+            path=self._plan.path,
+            num_generations=self.num_generations,
+            total_steps=self.tally.total_steps,
+            incumbent_fitness=self.tally.incumbent_fitness,
+            interrupted=self.interrupted,
+            exhausted=self.interrupted and self.tally.new_records == 0 and self.tally.restarted_in_vain,
+        )
 
     def withdraw(self) -> None:
         """Select no more, and do not wait for the caller, who takes no more generations."""
@@ -212,7 +218,7 @@ class PopulationDriver:
             self._commits.save_snapshot(self.num_generations)
 
     def _act(self, action: Action, records: Records | None) -> None:
-        if action is Action.MERGE and records is not None:
+        if records is not None:
             self._merge(records)
         elif action is Action.GIVE_WORK:
             self._give_work()
