@@ -1,4 +1,4 @@
-"""The thread that commits while the ranks go on, and what one population has it commit.
+"""The thread that commits while the ranks go on, and the commits of one population.
 
 Not a ThreadPoolExecutor: that one takes no work once the interpreter shuts down, which is when a loop that a script
 left by `sys.exit` is wound up and saved.

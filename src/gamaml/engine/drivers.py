@@ -29,7 +29,7 @@ class Driven:
 
 
 class Drivers:
-    """Rank 0's populations. An error that is nobody's bug stops them all, and is raised by `results`.
+    """Rank 0's populations. An error that is no bug stops them all, and is raised by `results`.
 
     Attributes:
         error: the first such error.

@@ -1,4 +1,4 @@
-"""Evaluations on one rank: their randomness, their records, and their address when they fail."""
+"""Evaluations on one rank: their randomness, their records, and their address if they fail."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class Address:
 
     @property
     def replay(self) -> str:
-        """The command that repeats exactly this evaluation on one core."""
+        """The command that repeats exactly this evaluation, on one core."""
         what = f"--index {self.index}" if self.episode is None else f"--contender {self.index} --episode {self.episode}"
         return f"gamaml replay {shlex.quote(str(self.run))} --generation {self.generation} {what}"
 
@@ -53,9 +53,9 @@ class ChildKeys:
     """The randomness of all children of one generation.
 
     Args:
-        seed: the population's.
-        generation: their generation.
-        children: their entries, which say which of them share tasks and episodes.
+        seed: the population's seed.
+        generation: the generation.
+        children: the children's entries, which say who shares tasks and episodes.
     """
 
     def __init__(self, seed: int, generation: int, children: Entries) -> None:
@@ -77,12 +77,12 @@ def reevaluation_key(seed: int, generation: int, episode: int) -> EvaluationKey:
 
 
 def batch_size(problem: Problem) -> int:
-    """Return how many evaluations the problem wants at once; 1 for a problem without `evaluate_batch`."""
+    """Return how many evaluations the problem takes at once; 1 for a problem without `evaluate_batch`."""
     return int(getattr(problem, "batch_size", 1))
 
 
 def measured_constants(problem: Problem) -> dict[str, list[float]]:
-    """Return what a problem's `measure_constants`, if it has one, says about a new run, as lists."""
+    """Return the constants that a problem measures for a new run, as lists; none without `measure_constants`."""
     measure = getattr(problem, "measure_constants", None)
     return {} if measure is None else {name: array.tolist() for name, array in measure().items()}
 
@@ -104,12 +104,12 @@ def evaluate(
     rank: int,
     host: str,
 ) -> Records:
-    """Evaluate as many candidates as the problem wants at once, or fewer.
+    """Evaluate as many candidates as the problem takes at once, or fewer.
 
     Args:
         problem: the fitness function.
-        params: float32[batch_size(problem), num_params], a candidate per row; rows that are left over are overwritten.
-        keys: the randomness of each, at most as many as rows.
+        params: float32[batch_size(problem), num_params], a candidate per row; spare rows are overwritten.
+        keys: the randomness of each candidate; at most one per row.
         items: int32[len(keys)], the records' indices.
         address: the address of an item, named in errors.
         rank: world rank, recorded and named in errors.
@@ -128,13 +128,13 @@ def evaluate(
         if size == 1:
             evaluations: Sequence[Evaluation] = [problem.evaluate(params[0], keys[0])]
         else:
-            # One shape whatever is left, because a program of another shape rounds differently.
+            # Always one shape, since a program of another shape rounds differently.
             params[number:] = params[number - 1]
             padded = [*keys, *[keys[-1]] * (size - number)]
             evaluations = cast(BatchProblem, problem).evaluate_batch(params, padded)[:number]
         seconds = (time.perf_counter() - start) / number
         fill_records(records, items, evaluations, problem.scalars, seconds=seconds, rank=rank)
-    except (Exception, SystemExit) as error:  # code of others may call sys.exit
+    except (Exception, SystemExit) as error:  # a user's problem may call sys.exit
         first = address(int(items[0]))
         others = f" or one of the {number - 1} evaluated with it" if number > 1 else ""
         raise EvaluationError(

@@ -1,4 +1,4 @@
-"""What training yields after every generation and returns at its end."""
+"""The objects that training yields after every generation, and returns at its end."""
 
 from __future__ import annotations
 

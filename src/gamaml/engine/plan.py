@@ -14,7 +14,7 @@ from gamaml.types import Problem
 
 @dataclass(frozen=True)
 class Plan:
-    """What one population is made of.
+    """One population's config, problem, run file and sizes.
 
     Attributes:
         index: its index in the job.

@@ -12,10 +12,10 @@ from gamaml.parallel.board import Board
 
 @dataclass(frozen=True)
 class Population:
-    """What a rank needs of one population.
+    """One population, as every rank holds it.
 
     Attributes:
-        plan: what it is made of.
+        plan: its config, problem, run file and sizes.
         buffers: its vectors on this node.
         board: its work on this node.
         worker: this rank's hands.

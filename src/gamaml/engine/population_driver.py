@@ -1,4 +1,4 @@
-"""One population's course on rank 0: which command follows which results, and what is committed when.
+"""One population's course on rank 0: commands, results and commits, in their order.
 
 Children -> re-evaluations -> selection -> the next children at once, while a thread commits. A selection waits for the
 previous commit, and for the caller's loop body that follows the previous generation.
@@ -48,7 +48,7 @@ class Leaders(Protocol):
 
 @dataclass
 class Tally:
-    """What a run has come to, and how this job began.
+    """Counts of a run so far, and of its beginning in this job.
 
     Attributes:
         incumbent_fitness: fitness of the incumbent, NaN before the first selection.
@@ -89,12 +89,12 @@ class PopulationDriver:
 
     Attributes:
         info: the last finished generation, until the caller has taken it and its loop body is over.
-        tally: what the run has come to.
+        tally: the run's counts.
         interrupted: whether the population ended before its stop criterion.
 
     Args:
         plan: the population.
-        history: what the run had done when it was opened.
+        history: the run up to its opening.
         leaders: its relay, on rank 0.
         commits: its commits.
         rates: the nodes' speeds, which decide their shares.
@@ -320,7 +320,7 @@ class PopulationDriver:
 
     def _info(self, summary: Summary) -> GenerationInfo:
         seconds = self._clock() - self.tally.started
-        told = {name: value for name, value in vars(summary).items() if name != "contender"}
+        shared = {name: value for name, value in vars(summary).items() if name != "contender"}
         return GenerationInfo(
             population=self._plan.index,
             name=self._plan.path.stem,
@@ -334,5 +334,5 @@ class PopulationDriver:
                 elapsed=seconds,
             ),
             metric=self._plan.problem.metric,
-            **told,
+            **shared,
         )

@@ -1,4 +1,4 @@
-"""What the launcher says, in environment variables and processes. Imports no MPI, so login nodes can use it too."""
+"""Facts from the launcher: its environment variables and its process. Imports no MPI, so login nodes can ask too."""
 
 from __future__ import annotations
 

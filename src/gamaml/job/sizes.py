@@ -1,4 +1,4 @@
-"""What a population takes on every node, from its config alone. Imports no MPI, so that a login node can ask too."""
+"""The memory that a population takes on every node, from its config alone. Imports no MPI, so login nodes can ask."""
 
 from __future__ import annotations
 
@@ -15,7 +15,19 @@ from gamaml.types import Problem
 
 
 class Layout:
-    """Sizes and shapes that follow from one population's config and problem."""
+    """Sizes and shapes that follow from one population's config and problem.
+
+    Attributes:
+        strategy: the config's strategy.
+        initial: its state before generation 0.
+        board: sizes of the population's boards.
+        vectors_shape: shape of a node's two buffers of vectors.
+        vectors_nbytes: bytes of both.
+
+    Args:
+        config: the config.
+        problem: its fitness function.
+    """
 
     def __init__(self, config: Config, problem: Problem) -> None:
         self.strategy = chosen_strategy.make(config)
@@ -33,7 +45,7 @@ class Layout:
 
 
 def job_info(noise_size: int, layouts: Sequence[Layout], *, num_ranks: int, num_nodes: int) -> JobInfo:
-    """Return what a job takes.
+    """Return the memory that a job takes.
 
     Args:
         noise_size: float32 entries of the noise table.

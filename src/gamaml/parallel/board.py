@@ -55,7 +55,7 @@ class Window(Protocol):
 
 
 class Kind(enum.IntEnum):
-    """What the items of a batch are."""
+    """The kind of a batch's items."""
 
     UPDATE = 0
     """Parts of the generation's vectors, computed from those of the generation before."""

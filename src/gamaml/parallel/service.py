@@ -78,7 +78,7 @@ def abort(world: MPI.Comm, code: int, text: str = "") -> NoReturn:
 
 
 class Root(Protocol):
-    """Rank 0's populations, as the service thread sees them. No method raises an error that is nobody's bug."""
+    """Rank 0's populations, as the service thread sees them. Only bugs are raised from its methods."""
 
     @property
     def error(self) -> Exception | None:
