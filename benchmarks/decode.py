@@ -24,18 +24,12 @@ from pathlib import Path
 import numpy as np
 
 from gamaml.config import GAConfig
-from gamaml.evolution import genetic_algorithm as ga
-from gamaml.evolution.candidates import (
-    LINEAGE_DTYPE,
-    ROOT,
-    Candidate,
-    Genome,
-    Lineage,
-    State,
-    candidate_at,
-)
-from gamaml.evolution.decode import decode, decode_genome
+from gamaml.evolution.decode import Sources, decode
+from gamaml.evolution.entries import INITIAL_STD, ROOT, Entries, new_entries
+from gamaml.evolution.genetic_algorithm import GeneticAlgorithm, proposals
 from gamaml.evolution.noise_table import NoiseTable
+from gamaml.evolution.rebuild import Course, rebuild
+from gamaml.evolution.strategy import Space
 from gamaml.parallel import noise_window as table
 from gamaml.parallel.topology import Topology
 from gamaml.parallel.windows import SharedWindow
@@ -99,25 +93,24 @@ def measure(
 ) -> dict[str, float]:
     """Return the median seconds of a child at each generation, and of the C loop; taken in turn."""
     problem, out, other = Policy(num_params), np.empty(num_params, np.float32), np.empty(num_params, np.float32)
-    settings = GAConfig(num_parents=NUM_PARENTS, mutation_std=STD)
-    lineage = np.zeros(NUM_PARENTS, LINEAGE_DTYPE)
+    settings = GAConfig(population_size=repeats, num_parents=NUM_PARENTS, mutation_std=STD)
     num_offsets = noise.entries.size - num_params + 1
+    sources, space = Sources.whole(noise, problem, parents), Space(num_params, num_offsets)
     random = np.random.default_rng(1)
     taken: dict[str, list[float]] = {str(generation): [] for generation in (*GENERATIONS, "C")}
-    states = [State(1, num_offsets, generation, lineage) for generation in GENERATIONS]
-    children = {state.generation: ga.proposals(state, settings, repeats) for state in states}
+    children = {generation: proposals(settings, 1, generation, NUM_PARENTS, space) for generation in GENERATIONS}
     for index in range(repeats):
         for generation, proposed in children.items():
 
-            def child(proposed: Lineage = proposed, index: int = index) -> None:
-                decode(candidate_at(proposed, index), parents, noise, problem, out)
+            def child(proposed: Entries = proposed, index: int = index) -> None:
+                decode(proposed[index], sources, out)
 
             taken[str(generation)].append(seconds_of(child))
         parent = parents[int(random.integers(NUM_PARENTS))]
         block = noise.block(int(random.integers(num_offsets)), num_params)
         taken["C"].append(seconds_of(lambda parent=parent, block=block: loop(parent, block, STD, other)))
-    last = candidate_at(children[GENERATIONS[-1]], repeats - 1)
-    loop(parents[last.slot], noise.block(last.offset, num_params), last.std, other)
+    last = children[GENERATIONS[-1]][-1]
+    loop(parents[last["base"]], noise.block(int(last["offset"]), num_params), float(last["factor"]), other)
     assert np.array_equal(out, other), "the C loop computes something else"
     return {name: statistics.median(seconds) for name, seconds in taken.items()}
 
@@ -127,9 +120,12 @@ def print_root(num_params: int, noise: NoiseTable, lengths: list[int]) -> None:
     random = np.random.default_rng(2)
     for length in lengths:
         offsets = random.integers(noise.entries.size - num_params, size=length)
-        mutations = (Candidate(place, int(offset), STD) for place, offset in enumerate(offsets))
-        genome = Genome((Candidate(ROOT, 0, 1.0), *mutations), (length,))
-        seconds = seconds_of(lambda genome=genome: decode_genome(genome, noise, Policy(num_params)))
+        history = new_entries(length + 1)
+        history["offset"][1:], history["factor"] = offsets, STD
+        history["base"][0], history["offset"][0], history["factor"][0] = ROOT, 0, INITIAL_STD
+        chosen = GeneticAlgorithm(GAConfig(num_parents=1))
+        course = Course(chosen.start(1, Space(num_params, 1)), np.split(history, len(history)))
+        seconds = seconds_of(lambda chosen=chosen, course=course: rebuild(chosen, course, noise, Policy(num_params)))
         print(f"  from the root, {length:>6,} mutations: {1e3 * seconds:10.1f} ms")
 
 

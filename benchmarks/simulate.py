@@ -221,9 +221,11 @@ def same_episodes(options: argparse.Namespace, seed: int) -> Population:
 
     def draw(generation: int, children: bool) -> list[float]:
         if children:
-            keys = [child_key(config, generation, index) for index in range(options.population_size)]
+            keys = [
+                child_key(config.seed, generation, task=0, episode=index) for index in range(options.population_size)
+            ]
         else:
-            keys = CANDIDATES * [reevaluation_key(config, generation, episode) for episode in range(EPISODES)]
+            keys = CANDIDATES * [reevaluation_key(config.seed, generation, episode) for episode in range(EPISODES)]
         return [options.mean * LENGTHS[options.lengths](streams.generator(key.episode)) for key in keys]
 
     return Population(draw)

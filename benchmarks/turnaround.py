@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 
 import gamaml
-from gamaml.evolution import genetic_algorithm as ga
+from gamaml.evolution.genetic_algorithm import GeneticAlgorithm
 from gamaml.parallel.command import Command
 from gamaml.parallel.relay import Relay
 from gamaml.runlog.journal import FrameType, read_frames
@@ -68,7 +68,7 @@ class Stopwatch:
         self.seconds: list[float] = []
         self._arrived = 0.0
         self._chosen = False
-        self._take_results, self._choose, self._post = Relay.take_results, ga.choose, Relay.post
+        self._take_results, self._choose, self._post = Relay.take_results, GeneticAlgorithm.next, Relay.post
 
     def install(self) -> None:
         """Put the stopwatch around the relay and the selection."""
@@ -90,10 +90,10 @@ class Stopwatch:
                 self.seconds.append(time.perf_counter() - self._arrived)
                 self._chosen = False
 
-        ga.choose = choose
         # A checker takes plain assignments for mistakes.
         setattr(Relay, "take_results", take_results)  # noqa: B010
         setattr(Relay, "post", post)  # noqa: B010
+        setattr(GeneticAlgorithm, "next", choose)  # noqa: B010
 
 
 def resident_nbytes() -> int:

@@ -139,8 +139,8 @@ def drawn_steps(config: gamaml.Config, options: argparse.Namespace) -> int:
     """Return the steps of all episodes that a population has to play, computed anew from their keys."""
     total = 0
     for generation in range(options.generations):
-        keys = [child_key(config, generation, index) for index in range(options.population_size)]
-        again = [reevaluation_key(config, generation, episode) for episode in range(EPISODES)]
+        keys = [child_key(config.seed, generation, task=0, episode=index) for index in range(options.population_size)]
+        again = [reevaluation_key(config.seed, generation, episode) for episode in range(EPISODES)]
         total += sum(steps_of(key.episode, options) for key in [*keys, *CANDIDATES * again])
     return total
 

@@ -1,4 +1,4 @@
-"""A meta-task of your own on Gymnasium: CartPole whose two buttons may be swapped, which only trying them tells."""
+"""A meta-task of your own on Gymnasium: CartPole whose two buttons may be swapped. A policy has to try them."""
 
 import gymnasium
 
@@ -11,7 +11,7 @@ class Swapped:
     horizon = 100
 
     def sample_many(self, generator, number):
-        """Return the tasks of one evaluation: each button's meaning in turn."""
+        """Return the tasks of one evaluation: usual and swapped in turn."""
         return [index % 2 for index in range(number)]
 
     def make_env(self, task):
@@ -23,6 +23,5 @@ if __name__ == "__main__":
     inner = {"rounds": 3, "num_tasks": 2, "episodes": 10, "step_size": 0.5, "step_size_gene": "layer"}
     ga = {"population_size": 40, "num_parents": 5, "mutation_std": 0.1, "elite": {"candidates": 3, "episodes": 4}}
     config = {"inner": inner, "ga": ga, "stop": {"generations": 20}, "noise": {"size": 2**20}}
-    gamaml.train(
-        config, task=Swapped(), overwrite=True, on_generation=lambda info: print(info.incumbent_returns.round(1))
-    )
+    for info in gamaml.generations(config, task=Swapped(), overwrite=True):
+        print(info.incumbent_returns.round(1))

@@ -29,6 +29,5 @@ if __name__ == "__main__":
     inner = {"rounds": 3, "num_tasks": 32, "step_size": 0.05, "step_size_gene": "layer"}
     ga = {"population_size": 64, "num_parents": 8, "elite": {"candidates": 4, "episodes": 4}}
     config = {"inner": inner, "ga": ga, "stop": {"generations": 30}, "noise": {"size": 2**20}}
-    gamaml.train(
-        config, task=Lines(), overwrite=True, on_generation=lambda info: print(info.incumbent_returns.round(3))
-    )
+    for info in gamaml.generations(config, task=Lines(), overwrite=True):
+        print(info.incumbent_returns.round(3))

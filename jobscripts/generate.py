@@ -8,7 +8,7 @@ from __future__ import annotations
 import shlex
 from pathlib import Path
 
-from gamaml.commands import submit
+from gamaml.commands import submission
 from gamaml.commands.sweep import Sweep
 
 FOLDER = Path("jobscripts")
@@ -30,7 +30,7 @@ def scripts() -> dict[str, str]:
 
 
 def _script(command: str, sweep: Sweep, time: str, name: str | None = None) -> str:
-    request = submit.Request(
+    request = submission.Request(
         command=tuple(shlex.split(command)),
         sweep=sweep,
         nodes=2,
@@ -39,7 +39,7 @@ def _script(command: str, sweep: Sweep, time: str, name: str | None = None) -> s
         out=Path("runs"),
         name=name,
     )
-    return submit.plan(request).script
+    return submission.plan(request).script
 
 
 if __name__ == "__main__":

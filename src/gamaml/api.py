@@ -3,22 +3,18 @@
 from __future__ import annotations
 
 import atexit
-import dataclasses
 import importlib
 import os
-import re
-import sys
 import weakref
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from gamaml import config as cfg
 from gamaml.config import Config
 from gamaml.engine.info import GenerationInfo, TrainResult
+from gamaml.engine.train_request import TrainRequest, populations
 from gamaml.errors import ConfigError, GamamlError
 from gamaml.job.job_info import JobInfo
 from gamaml.types import Problem
@@ -30,25 +26,21 @@ if TYPE_CHECKING:
 
 
 def load(path: Path | str) -> Run:
-    """Open a run file, also of a run that is still going on or was killed.
+    """Open a run file, that of a running or a killed run included.
 
     Args:
         path: the .h5 file.
 
     Returns:
-        Its records, curves, genomes and parameters as arrays.
+        The run's records, curves, genomes and parameters as arrays.
 
     Raises:
-        RunFileError: it is not a run file, or newer than this version reads.
+        RunFileError: the file is not there, is no run file, is damaged, or is newer than this version reads.
+        ConfigError: the path does not end in .h5.
     """
     from gamaml import runlog
 
     return runlog.load(Path(path))
-
-
-def run_name(config: Config) -> str:
-    """Return the default name of a config's run: the last word of the task's name or the env's id, and the seed."""
-    return f"{re.split('[.:/]', config.subject)[-1].lower()}-seed{config.seed}"
 
 
 def generations(
@@ -85,15 +77,18 @@ def generations(
 
     Raises:
         ConfigError: before anything is started or written.
-        RunFileError: a run exists, is locked, damaged, or of another experiment.
+        RunFileError: a run exists, is locked, damaged, or belongs to another experiment; or it cannot be written.
         ResourceError: a node has too little memory.
         LaunchError: the ranks do not form one MPI job.
+        SelectionError: a generation without a finite fitness.
         EvaluationError: an evaluation raised (one rank; with several, the error is printed and the job aborted).
     """
-    plan = _Plan(_as_configs(configs, task, seeds), task, Path(out), names, resume, overwrite, accept_versions)
-    # What is registered last runs first at exit, and h5py, once imported, closes all files there.
+    request = TrainRequest(
+        populations(configs, task, seeds), task, Path(out), names, resume, overwrite, accept_versions
+    )
+    # First, since exit handlers run in reverse order, and that of h5py closes all files.
     importlib.import_module("gamaml.runlog")
-    generator = _generations(plan, comm, [])
+    generator = _generations(request, comm, [])
     # A generator that is still held when the script ends must end the other ranks before MPI is finalised.
     atexit.register(_close, weakref.ref(generator))
     return generator
@@ -116,15 +111,15 @@ def train(
     """Evolve to the end. Collective over `comm`.
 
     Args:
-        configs: as in `generations`, like the other arguments up to `comm`.
-        seeds: run each config once per seed.
-        task: an instance of your own task class.
-        out: folder of the run files.
-        names: one name per population.
+        configs: one config, or several to run side by side; a mapping has the form of the TOML file.
+        seeds: run each config once per seed, in place of its own seed.
+        task: an instance of your own task class, instead of the name in `configs`; the same for all populations.
+        out: folder of the run files, `out/NAME.h5`.
+        names: one name per population; by default task and seed.
         resume: start absent runs, continue partial ones, leave finished ones.
         overwrite: replace existing runs.
-        accept_versions: go on although the versions of libraries changed.
-        comm: communicator to work on.
+        accept_versions: with `resume`, go on although the versions of libraries changed.
+        comm: communicator to work on; MPI's COMM_WORLD by default.
         on_start: called on rank 0 before memory is allocated.
         on_generation: called on rank 0 after every generation.
 
@@ -132,54 +127,21 @@ def train(
         The result of each population, the same on every rank; not in a list if `configs` is one config, without seeds.
 
     Raises:
-        GamamlError: as `generations`.
+        ConfigError: before anything is started or written.
+        RunFileError: a run exists, is locked, damaged, or belongs to another experiment; or it cannot be written.
+        ResourceError: a node has too little memory.
+        LaunchError: the ranks do not form one MPI job.
+        SelectionError: a generation without a finite fitness.
+        EvaluationError: an evaluation raised (one rank; with several, the error is printed and the job aborted).
     """
     results: list[TrainResult] = []
-    plan = _Plan(_as_configs(configs, task, seeds), task, Path(out), names, resume, overwrite, accept_versions)
-    for info in _generations(plan, comm, results, on_start):
+    request = TrainRequest(
+        populations(configs, task, seeds), task, Path(out), names, resume, overwrite, accept_versions
+    )
+    for info in _generations(request, comm, results, on_start):
         if on_generation is not None:
             on_generation(info)
     return results[0] if isinstance(configs, Config | Mapping) and seeds is None else results
-
-
-def _describe(task: object) -> dict[str, Any]:
-    """Return the [task] section that makes the instance again: class and, of a dataclass, its fields.
-
-    A class of the running script gets the script's name, under which a later `gamaml replay` can import it.
-    """
-    module = type(task).__module__
-    script = getattr(sys.modules["__main__"], "__file__", None)
-    if module == "__main__" and script is not None:
-        module = Path(script).stem
-    settings = dataclasses.asdict(task) if dataclasses.is_dataclass(task) and not isinstance(task, type) else {}
-    return {"name": f"{module}:{type(task).__qualname__}", **settings}
-
-
-@dataclass(frozen=True)
-class _Plan:
-    configs: list[Config]
-    task: object | None
-    out: Path
-    names: Sequence[str] | None
-    resume: bool
-    overwrite: bool
-    accept_versions: bool
-
-    def __post_init__(self) -> None:
-        names = self.run_names()
-        if len(names) != len(self.configs):
-            raise ConfigError(f"names: expected {len(self.configs)}, one per population, got {len(names)}")
-        double = next((name for name in names if names.count(name) > 1), None)
-        if double is not None:
-            raise ConfigError(f"names: expected different run names, got {double!r} twice; give other seeds or names")
-        if len({config.noise for config in self.configs}) > 1:
-            raise ConfigError("noise: expected the same table for all populations of a job; set noise.* alike")
-
-    def run_names(self) -> list[str]:
-        return list(self.names) if self.names is not None else [run_name(config) for config in self.configs]
-
-    def paths(self) -> list[Path]:
-        return [self.out / f"{name}.h5" for name in self.run_names()]
 
 
 def _close(reference: weakref.ref[Generator[GenerationInfo, None, None]]) -> None:
@@ -188,50 +150,29 @@ def _close(reference: weakref.ref[Generator[GenerationInfo, None, None]]) -> Non
         generator.close()
 
 
-def _as_configs(
-    configs: Config | Mapping[str, Any] | Sequence[Config | Mapping[str, Any]],
-    task: object | None,
-    seeds: Iterable[int] | None,
-) -> list[Config]:
-    """Return one config per population; `task` stands in for the name where the configs have none."""
-    listed = [configs] if isinstance(configs, Config | Mapping) else list(configs)
-    if not listed:
-        raise ConfigError("configs: expected at least one, got none")
-    built: list[Config] = []
-    for entry in listed:
-        if isinstance(entry, Mapping) and task is not None:
-            entry = {**entry, "task": _describe(task)}
-        built.append(cfg.from_mapping(entry) if isinstance(entry, Mapping) else entry)
-    if seeds is None:
-        return built
-    chosen = list(seeds)
-    if not chosen:
-        raise ConfigError("seeds: expected at least one, got none")
-    return [dataclasses.replace(config, seed=seed) for config in built for seed in chosen]
-
-
 def _generations(
-    plan: _Plan,
+    request: TrainRequest,
     comm: MPI.Intracomm | None,
     results: list[TrainResult],
     on_start: Callable[[JobInfo], None] | None = None,
 ) -> Generator[GenerationInfo, None, None]:
-    """Run the plan; fills `results` on every rank at the end."""
+    """Run the request; fills `results` on every rank at the end."""
     from gamaml.job import launcher
     from gamaml.job import mpi_library as library
-    from gamaml.job.signals import INTERRUPTED, SignalWatch
+    from gamaml.job.exit_codes import INTERRUPTED
+    from gamaml.job.signals import SignalWatch
 
     alone = comm is None and launcher.size_from_environment() == 1
     with ExitStack() as stack:
         # First, since loading libraries and starting MPI can take long on a busy file system.
         watch = stack.enter_context(SignalWatch(partial(os._exit, INTERRUPTED) if alone else None))
         try:
-            problems = _check(plan)
+            problems = _check(request)
         except Exception as error:
             refuse(error, comm)
 
         library.load()
-        from gamaml.engine.opening import Opening, info_of, open_engine
+        from gamaml.engine.opening import info_of, open_engine
         from gamaml.engine.plan import plans
         from gamaml.parallel.guard import Guard
         from gamaml.parallel.service import abort
@@ -239,14 +180,13 @@ def _generations(
 
         topology = stack.enter_context(Topology(comm))
         guard = stack.enter_context(Guard(topology))
-        topology.agree(_refusal(plan, topology.size))
+        topology.agree(_refusal(request, topology.size))
         topology.exit_if_any(watch.requested(), INTERRUPTED)
         watch.end_job_by(partial(abort, topology.abort_comm, INTERRUPTED))
-        populations = plans(plan.configs, problems, plan.paths())
+        populations = plans(request.configs, problems, request.paths())
         if on_start is not None and topology.is_root:
             on_start(info_of(topology, populations))
-        opening = Opening(plan.resume, plan.overwrite, plan.accept_versions)
-        engine = stack.enter_context(open_engine(topology, guard, watch, populations, opening))
+        engine = stack.enter_context(open_engine(topology, guard, watch, populations, request))
         try:
             yield from engine.run()
         except GeneratorExit:
@@ -256,8 +196,8 @@ def _generations(
         results += engine.results()
 
 
-def _refusal(plan: _Plan, num_ranks: int) -> ConfigError | None:
-    if num_ranks == 1 or all(config.maml is None for config in plan.configs):
+def _refusal(request: TrainRequest, num_ranks: int) -> ConfigError | None:
+    if num_ranks == 1 or all(config.maml is None for config in request.configs):
         return None
     return ConfigError(
         f'strategy="maml": expected one rank, since its updates follow one from the other, got {num_ranks}; start it '
@@ -285,13 +225,13 @@ def refuse(error: Exception, comm: MPI.Intracomm | None = None) -> NoReturn:
         raise error
 
 
-def _check(plan: _Plan) -> list[Problem]:
-    """Return the plan's problems, after refusing whatever can be refused without MPI."""
+def _check(request: TrainRequest) -> list[Problem]:
+    """Return the request's problems, after refusing whatever can be refused without MPI."""
     from gamaml import problems, runlog
     from gamaml.job import launcher
 
     launcher.heartbeat_seconds()
-    problems = [problems.make_problem(config, plan.task) for config in plan.configs]
-    for path in plan.paths():
-        runlog.check(path, resume=plan.resume, overwrite=plan.overwrite)
+    problems = [problems.make_problem(config, request.task) for config in request.configs]
+    for path in request.paths():
+        runlog.check(path, resume=request.resume, overwrite=request.overwrite)
     return problems

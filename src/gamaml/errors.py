@@ -3,9 +3,9 @@
 GamamlError
 ├── ConfigError      a mistake in a config, an argument or a file name; nothing was started or written (exit code 2)
 ├── RunFileError     a run file or journal that cannot be used: locked, newer, damaged, or of another experiment
-├── ResourceError    the machine has too little shared memory or disk for what was asked
+├── ResourceError    the machine has too little shared memory or disk for the job
 ├── SchedulerError   the batch system is absent, silent, or refused a job
-├── LaunchError      the ranks were not started as one MPI job, or the MPI cannot do what is needed
+├── LaunchError      the ranks were not started as one MPI job, or the MPI library lacks something essential
 ├── SelectionError   a generation left nothing to go on from, such as no child with a finite fitness
 ├── OverdueError     an environment took longer than it may, which depends on the machine, so it is never marked
 └── EvaluationError  a candidate's evaluation raised; names rank, host, population, generation, child and seed
@@ -31,7 +31,7 @@ class RunFileError(GamamlError):
 
 
 class ResourceError(GamamlError):
-    """Too little memory, shared memory or disk for what was asked."""
+    """Too little memory, shared memory or disk for the job."""
 
 
 class SchedulerError(GamamlError):
@@ -74,9 +74,28 @@ def check_file_name(subject: str, path: Path, suffixes: Sequence[str]) -> None:
         raise ConfigError(f"{subject} {str(path)!r}: expected an existing folder, got none; create it first")
 
 
+def check_index(name: str, value: int, length: int, why: str = "") -> None:
+    """Check an index into the data of a run.
+
+    Args:
+        name: how the index is called in errors.
+        value: the index.
+        length: number of entries.
+        why: the reason for that number, said in the error.
+
+    Raises:
+        ConfigError: there is no such entry.
+    """
+    if not 0 <= value < length:
+        there = f"0 to {length - 1}" if length else "none to exist yet"
+        reason = f" ({why})" if why else ""
+        raise ConfigError(f"{name}={value}: expected {there}{reason}, got {value}; choose another")
+
+
 def did_you_mean(name: str, known: Iterable[str]) -> str:
     """Return the hint that ends an "unknown name" message: the nearest name, and all that exist."""
     names = sorted(known)
-    near = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
-    hint = f"did you mean {near[0]!r}? " if near else ""
+    by_lower_case = {known.lower(): known for known in names}
+    near = difflib.get_close_matches(name.lower(), by_lower_case, n=1, cutoff=0.5)
+    hint = f"did you mean {by_lower_case[near[0]]!r}? " if near else ""
     return f"{hint}known: {', '.join(names) if names else 'none'}"

@@ -18,7 +18,7 @@ from programs.toys import Sphere, SphereInBatches
 from runs import PROGRAMS, SINGLE, digest, journalled, run, settings, started, words
 
 from gamaml import runlog
-from gamaml.commands import replay
+from gamaml.engine.repetition import replay
 from gamaml.evolution.records import NOT_SCIENCE
 from gamaml.runlog.journal import FrameType, read_frames
 
@@ -130,7 +130,7 @@ def test_children_in_blocks_and_in_batches_are_those_one_by_one(
     for name in set(one_by_one.records.dtype.names or ()) - set(NOT_SCIENCE):
         assert one_by_one.records[name].tobytes() == in_batches.records[name].tobytes(), name
         assert one_by_one.reevaluations[name].tobytes() == in_batches.reevaluations[name].tobytes(), name
-    replayed = replay.replay(in_batches, generation=3, index=7, problem=SphereInBatches())
+    replayed = replay(in_batches, generation=3, index=7, problem=SphereInBatches())
     assert replayed.differences == ()
 
 
@@ -141,8 +141,8 @@ def test_children_of_several_parents_are_the_same_everywhere(
     run(mpi, layout, "sphere.toml", tmp_path, *RECOMBINED)
     assert digest(tmp_path) == reference["recombined"] != reference["slow sphere"]
     loaded = runlog.load(tmp_path / "run.h5")
-    assert replay.replay(loaded, generation=7, index=5, problem=Sphere()).differences == ()
-    assert replay.replay(loaded, generation=11, candidate=1, episode=2, problem=Sphere()).differences == ()
+    assert replay(loaded, generation=7, index=5, problem=Sphere()).differences == ()
+    assert replay(loaded, generation=11, contender=1, episode=2, problem=Sphere()).differences == ()
 
 
 @pytest.mark.parametrize(("layout", "how"), [(Layout((3,)), "large es"), (UNEVEN, "large es"), (UNEVEN, "random")])
@@ -154,8 +154,8 @@ def test_every_strategy_gives_the_digest_of_one_rank(
     assert digest(tmp_path) == reference[how]
     loaded = runlog.load(tmp_path / "run.h5")
     problem = Sphere(num_params=loaded.header.num_params)
-    assert replay.replay(loaded, generation=7, index=5, problem=problem).differences == ()
-    assert replay.replay(loaded, generation=11, candidate=0, episode=2, problem=problem).differences == ()
+    assert replay(loaded, generation=7, index=5, problem=problem).differences == ()
+    assert replay(loaded, generation=11, contender=0, episode=2, problem=problem).differences == ()
 
 
 def test_the_stored_centre_of_es_has_the_bits_of_the_one_computed_again(mpi: Mpi, tmp_path: Path) -> None:
@@ -264,7 +264,7 @@ def test_gradient_maml_killed_and_interrupted_equals_the_uninterrupted_run(
     assert parts.incumbent_parameters().tobytes() == whole.incumbent_parameters().tobytes()
     assert parts.snapshots[-1].generation == 250
     for generation in (3, 120, 249):
-        assert replay.replay(parts, generation=generation).differences == ()
+        assert replay(parts, generation=generation).differences == ()
 
 
 def test_gradient_maml_stores_what_took_long(mpich: Mpi, tmp_path: Path) -> None:

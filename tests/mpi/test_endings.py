@@ -150,7 +150,7 @@ def test_error_of_one_rank_ends_the_job_and_names_the_child(
     finished = run(mpi, THREE, "sphere.toml", tmp_path, *broken, exit_code=None)
     assert finished.returncode not in (0, 75)
     line = next(line for line in finished.stderr.splitlines() if words_said in line)
-    found = re.search(rf"rank {rank} on .*: run run, generation (\d+), (child|candidate) ", line)
+    found = re.search(rf"rank {rank} on .*: run run, generation (\d+), (child|contender) ", line)
     assert found
     # Nobody else tried again what failed here, so its generation was never finished.
     assert runlog.load(tmp_path / "run.h5").num_generations <= int(found[1])

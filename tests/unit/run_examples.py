@@ -11,13 +11,10 @@ import numpy as np
 
 from gamaml import config as cfg
 from gamaml.config import Config
-from gamaml.evolution.candidates import (
-    ROOT,
-    Candidate,
-    Genome,
-    Lineage,
-    lineage_of,
-)
+from gamaml.evolution import chosen_strategy
+from gamaml.evolution.entries import Entries
+from gamaml.evolution.genome import Genome, Step
+from gamaml.evolution.rebuild import Course
 from gamaml.evolution.records import DONE
 from gamaml.runlog import Generation, Header, RunLog
 
@@ -66,30 +63,37 @@ def example_header(config: Config | None = None, **changes: Any) -> Header:
 
 def chain(root: int, *mutations: tuple[int, float]) -> Genome:
     """Return the genome of a candidate whose ancestors have one parent each."""
-    steps = [Candidate(place, offset, std) for place, (offset, std) in enumerate(mutations)]
-    return Genome((Candidate(ROOT, root, cfg.INITIAL_STD), *steps), (len(steps),))
+    return Genome((Step((), root, 1.0), *(Step((place,), *mutation) for place, mutation in enumerate(mutations))))
 
 
-def example_generation(lineage: Sequence[Lineage], header: Header | None = None) -> Generation:
-    """Return the generation that follows on `lineage`: 10 steps per child, 1 per re-evaluation, 2 seconds."""
+def example_generation(history: Sequence[Entries], header: Header | None = None) -> Generation:
+    """Return the generation that follows on `history`: 10 steps per child, 1 per re-evaluation, 2 seconds."""
     header = example_header() if header is None else header
-    chosen, g = header.strategy, len(lineage)
-    state = chosen.initial(header.config.seed, header.config.noise.size - header.num_params + 1)
-    if g:
-        state = dataclasses.replace(state, generation=g, parents=lineage[-1])
+    chosen, sizes, g = header.strategy, header.strategy.sizes, len(history)
+    space = chosen_strategy.space_of(header.config, header.num_params)
+    state = Course(chosen.start(header.config.seed, space), history).state
     rng = np.random.default_rng(g)
-    records = _records(header, chosen.population_size, 10, rng)
-    selection = chosen.shortlist(state, records)
-    candidates = lineage_of(selection.contenders, chosen.lineage_dtype)
-    reevaluations = _records(header, len(candidates) * chosen.num_episodes, 1, rng)
-    after, incumbent_fitness = selection.finish(reevaluations)
-    return Generation(g, records, candidates, reevaluations, after.parents, chosen.std(g), incumbent_fitness, seconds=2.0)
+    records = _records(header, sizes.population_size, 10, rng)
+    contenders = chosen.contenders(state, records)
+    reevaluations = _records(header, len(contenders) * sizes.num_episodes, 1, rng)
+    outcome = chosen.next(state, records, reevaluations)
+    return Generation(
+        generation=g,
+        records=records,
+        contenders=contenders,
+        reevaluations=reevaluations,
+        entries=outcome.state.entries,
+        contender=outcome.contender,
+        std=outcome.std,
+        incumbent_fitness=outcome.fitness,
+        seconds=2.0,
+    )
 
 
 def example_generations(number: int, header: Header | None = None) -> list[Generation]:
     generations: list[Generation] = []
     for _ in range(number):
-        generations.append(example_generation([generation.parents for generation in generations], header))
+        generations.append(example_generation([generation.entries for generation in generations], header))
     return generations
 
 

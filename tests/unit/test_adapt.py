@@ -16,15 +16,10 @@ from run_examples import NUM_PARAMS, example_header, write_example
 import gamaml
 from gamaml import cli, runlog
 from gamaml import config as cfg
-from gamaml.commands.adapt import (
-    Adaptation,
-    adapt,
-    bootstrap,
-    compare,
-    difference,
-    plot,
-    text,
-)
+from gamaml.commands import adaptation_picture, pictures
+from gamaml.commands.adapt import text
+from gamaml.engine.adaptation import Adaptation, adapt, compare_adaptation, difference
+from gamaml.engine.intervals import bootstrap
 from gamaml.errors import ConfigError
 from gamaml.runlog import Run
 from gamaml.types import Evaluation
@@ -73,7 +68,7 @@ def write(path: Path, name: str = "Shift", *, rounds: int = 2, number: int = 2, 
 
 def result(values: Any, trained: int = 1, **changes: Any) -> Adaptation:
     values = np.array(values, np.float64)
-    made = Adaptation("one", "elite", "return", tuple(range(values.shape[1])), trained, values, 7, None, ())
+    made = Adaptation("one", "incumbent", "return", tuple(range(values.shape[1])), trained, values, 7, None, ())
     return dataclasses.replace(made, **changes)
 
 
@@ -96,7 +91,7 @@ def test_a_task_is_the_same_whatever_their_number(tmp_path: Path) -> None:
 def test_all_runs_meet_the_same_tasks_with_their_elites(tmp_path: Path) -> None:
     runs = [write(tmp_path / f"{seed}.h5", "Own", rounds=1, seed=seed) for seed in (1, 2)]
     found = [adapt(run, tasks=4) for run in runs]
-    assert [each.who for each in found] == ["elite", "elite"]
+    assert [each.who for each in found] == ["incumbent", "incumbent"]
     assert [set(each.values[:, 0]) for each in found] == [{run.incumbent_parameters()[0]} for run in runs]
     np.testing.assert_array_equal(found[0].values[:, 1], found[1].values[:, 1])
     assert len(set(found[0].values[:, 1])) == 4
@@ -105,11 +100,11 @@ def test_all_runs_meet_the_same_tasks_with_their_elites(tmp_path: Path) -> None:
 def test_parents_mean_is_the_mean_of_all_parents(tmp_path: Path) -> None:
     run = write(tmp_path / "a.h5", "Own", rounds=1, number=1)
     records = run.records[0]
-    elite = run.incumbent_parameters()
-    # The first generation's parents are the elite and its best other children.
+    incumbent = run.incumbent_parameters()
+    # The first generation's parents are the incumbent and its best other children.
     children = [run.parameters(0, int(index)) for index in np.argsort(-records["fitness"])]
-    others = [child for child in children if not np.array_equal(child, elite)][:2]
-    mean = np.mean([elite, *others], axis=0, dtype=np.float64)
+    others = [child for child in children if not np.array_equal(child, incumbent)][:2]
+    mean = np.mean([incumbent, *others], axis=0, dtype=np.float64)
     np.testing.assert_allclose(run.parents_mean(), mean, rtol=1e-5)
     found = adapt(run, tasks=2, parents_mean=True)
     assert (found.who, found.values[0, 0]) == ("mean of the parents", run.parents_mean()[0])
@@ -119,7 +114,10 @@ def test_what_an_earlier_generation_found_can_be_asked_for(tmp_path: Path) -> No
     run = write(tmp_path / "a.h5", "Own", rounds=1, number=3)
     for generation in range(3):
         found = adapt(run, tasks=2, generation=generation)
-        assert (found.who, found.values[0, 0]) == (f"elite of generation {generation}", run.parameters(generation)[0])
+        assert (found.who, found.values[0, 0]) == (
+            f"incumbent of generation {generation}",
+            run.parameters(generation)[0],
+        )
         found = adapt(run, tasks=2, generation=generation, parents_mean=True)
         assert found.values[0, 0] == run.parents_mean(generation)[0]
     assert run.parents_mean(2)[0] == run.parents_mean()[0] != run.parents_mean(1)[0]
@@ -156,7 +154,7 @@ def test_a_run_without_rounds_can_be_given_some_by_its_fixed_step_size(tmp_path:
 def test_a_problem_of_ones_own_shows_the_rounds_that_it_has(tmp_path: Path) -> None:
     run = write(tmp_path / "a.h5", "Own", rounds=1)
     assert adapt(run, tasks=2).rounds == (0, 1)
-    with pytest.raises(ConfigError, match="--rounds 2: expected at most 1, which this Problem has"):
+    with pytest.raises(ConfigError, match="--rounds 2: expected at most the 1 of this Problem, got 2"):
         adapt(run, rounds=[2])
 
 
@@ -172,8 +170,8 @@ def test_overrides_change_the_evaluation_and_not_what_is_evaluated(tmp_path: Pat
         ({"tasks": 1}, "tasks=1: expected at least 2, since an interval needs several"),
         ({"rounds": []}, "expected numbers from 0 on; choose e.g. 0-2"),
         ({"rounds": [-1]}, "expected numbers from 0 on; choose e.g. 0-2"),
-        ({"overrides": ["inner.rounds=3"]}, "expected other names, got inner.rounds; say it by --rounds"),
-        ({"overrides": ["inner.num_tasks=3"]}, "expected other names, got inner.num_tasks; say it by --tasks"),
+        ({"overrides": ["inner.rounds=3"]}, "expected other names, got inner.rounds; use --rounds"),
+        ({"overrides": ["inner.num_tasks=3"]}, "expected other names, got inner.num_tasks; use --tasks"),
         ({"overrides": ["inner.step_size_gene=global"]}, "expected a policy of 10 parameters, got 11"),
     ],
 )
@@ -206,13 +204,13 @@ def test_bootstrap_of_equal_values_is_a_point_and_of_diverged_ones_nothing() -> 
 def test_comparison_is_task_by_task(tmp_path: Path) -> None:
     run = write(tmp_path / "a.h5")
     shutil.copy(tmp_path / "a.h5", tmp_path / "b.h5")
-    one, other = compare(run, gamaml.load(tmp_path / "b.h5"), tasks=4)
+    one, other = compare_adaptation(run, gamaml.load(tmp_path / "b.h5"), tasks=4)
     assert difference(one, other).tolist() == [[0.0] * 3] * 4
     assert "0 [0, 0]" in text(one, other).splitlines()[-1]
 
 
 def test_comparison_shows_as_many_rounds_as_one_of_both_was_trained_for(tmp_path: Path) -> None:
-    one, other = compare(write(tmp_path / "a.h5"), write(tmp_path / "b.h5", rounds=1), tasks=2)
+    one, other = compare_adaptation(write(tmp_path / "a.h5"), write(tmp_path / "b.h5", rounds=1), tasks=2)
     assert one.rounds == other.rounds == (0, 1, 2)
     assert "* more rounds than were trained for (a 2, b 1)" in text(one, other)
 
@@ -220,7 +218,7 @@ def test_comparison_shows_as_many_rounds_as_one_of_both_was_trained_for(tmp_path
 def test_runs_of_other_tasks_are_not_compared(tmp_path: Path) -> None:
     other = write(tmp_path / "b.h5", task={"name": "test_adapt:Shift", "bound": 2.0})
     with pytest.raises(ConfigError, match="expected runs of the same tasks, got settings {} and settings {'bound'"):
-        compare(write(tmp_path / "a.h5"), other, tasks=2)
+        compare_adaptation(write(tmp_path / "a.h5"), other, tasks=2)
     with pytest.raises(ConfigError, match="expected the same rounds and number of tasks"):
         difference(result([[1, 2], [3, 4]]), result([[1], [2]]))
 
@@ -228,14 +226,14 @@ def test_runs_of_other_tasks_are_not_compared(tmp_path: Path) -> None:
 def test_table_shows_mean_interval_and_median_and_marks_rounds_beyond_the_training() -> None:
     lines = text(result([[1, 2, 3], [3, 2, np.inf]], optimal_return=6.66)).splitlines()
     assert lines[:2] == [
-        "one: elite, 7 environment steps",
+        "one: incumbent, 7 environment steps",
         "return on 2 held-out tasks or episodes: mean [95 % bootstrap interval], higher is better",
     ]
     rows = [line.split() for line in lines[3:7]]
     assert rows == [
         ["rounds", "one", "median", "not", "finite"],
-        ["0", "2", "[1,", "3]", "2", "0"],
-        ["1", "2", "[2,", "2]", "2", "0"],
+        ["0", "2.000", "[1.000,", "3.000]", "2.000", "0"],
+        ["1", "2.000", "[2.000,", "2.000]", "2.000", "0"],
         ["2*", "inf", "inf", "1"],
     ]
     assert lines[7:] == ["* more rounds than were trained for (one 1)", "best possible mean: 6.6600, exactly computed"]
@@ -250,8 +248,6 @@ def test_median_takes_what_is_no_number_for_the_worst() -> None:
 def test_plot_is_dashed_beyond_the_training_and_cut_where_that_diverges(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from gamaml.commands import pictures
-
     drawn: list[Any] = []
     made = pictures.figure
 
@@ -262,9 +258,9 @@ def test_plot_is_dashed_beyond_the_training_and_cut_where_that_diverges(
     monkeypatch.setattr(pictures, "figure", figure)
     calm = result([[0, 1, 2], [1, 2, 3]], optimal_return=6.66)
     wild = result([[0, 1, 2e9], [1, 2, np.nan]])
-    assert plot(calm, path=tmp_path / "a.png").read_bytes().startswith(b"\x89PNG\r\n\x1a\n")
-    plot(calm, wild, path=tmp_path / "b.png")
-    plot(result([[1], [2]], trained=0), path=tmp_path / "c.png")
+    assert adaptation_picture.draw(calm, path=tmp_path / "a.png").read_bytes().startswith(b"\x89PNG\r\n\x1a\n")
+    adaptation_picture.draw(calm, wild, path=tmp_path / "b.png")
+    adaptation_picture.draw(result([[1], [2]], trained=0), path=tmp_path / "c.png")
     axes = [each[1] for each in drawn]
     styles = [line.get_linestyle() for line in axes[0].lines if len(line.get_xdata()) > 1]
     assert "--" in styles and "-" in styles
@@ -274,8 +270,8 @@ def test_plot_is_dashed_beyond_the_training_and_cut_where_that_diverges(
     assert "rounds beyond the training leave the axis" in axes[1].get_title(loc="left")
     assert axes[1].get_ylim()[1] < 10
     assert "dashed" not in axes[2].get_xlabel()
-    with pytest.raises(ConfigError, match="ends with .png"):
-        plot(calm, path=tmp_path / "a.pdf")
+    with pytest.raises(ConfigError, match="ends in .png"):
+        adaptation_picture.draw(calm, path=tmp_path / "a.pdf")
 
 
 def test_the_command_prints_table_and_picture(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -286,7 +282,7 @@ def test_the_command_prints_table_and_picture(tmp_path: Path, capsys: pytest.Cap
     arguments = ["adapt", str(path), "--tasks", "3", "--rounds", "0,3", "--against", str(tmp_path / "b.h5")]
     assert cli.main([*arguments, "--parents-mean", "--set", "inner.step_size=0.25", "--plot", str(picture)]) == 0
     out = capsys.readouterr().out
-    expected = compare(
+    expected = compare_adaptation(
         runlog.load(path),
         runlog.load(tmp_path / "b.h5"),
         tasks=3,

@@ -128,24 +128,27 @@ def test_every_generation_re_evaluation_and_child_has_luck_of_its_own(task: str)
     def fitness(keys: list[Any]) -> list[float]:
         return [made.evaluate(params, key).fitness for key in keys]
 
-    children = fitness([child_key(config, 0, index) for index in range(12)])
-    generations = fitness([child_key(config, generation, 0) for generation in range(12)])
-    again = fitness([reevaluation_key(config, 0, episode) for episode in range(12)])
+    children = fitness([child_key(config.seed, 0, task=index, episode=index) for index in range(12)])
+    generations = fitness([child_key(config.seed, generation, task=0, episode=0) for generation in range(12)])
+    again = fitness([reevaluation_key(config.seed, 0, episode) for episode in range(12)])
     for found in (children, generations, again):
         assert len(set(found)) > 6
-    assert fitness([child_key(config, 0, index) for index in range(12)]) == children
+    assert fitness([child_key(config.seed, 0, task=index, episode=index) for index in range(12)]) == children
 
 
 def test_children_who_share_tasks_share_their_luck() -> None:
     config, made = problem()
     params = made.initial(np.random.Generator(np.random.SFC64(3)).standard_normal(made.num_params, np.float32))
-    assert len({made.evaluate(params, child_key(config, 0, index)).fitness for index in range(5)}) == 1
+    assert (
+        len({made.evaluate(params, child_key(config.seed, 0, task=0, episode=index)).fitness for index in range(5)})
+        == 1
+    )
     assert made.optimal_return == pytest.approx(6.66, abs=5e-5)
 
 
 def test_a_policy_that_learns_nothing_gets_half_of_the_pulls() -> None:
     config, made = problem(num_tasks=4000)
-    found = made.evaluate(np.zeros(made.num_params, np.float32), child_key(config, 0, 0))
+    found = made.evaluate(np.zeros(made.num_params, np.float32), child_key(config.seed, 0, task=0, episode=0))
     assert found.steps == 40_000
     assert found.fitness == pytest.approx(5, abs=3 * math.sqrt(10 * 11 / 12 / 4000) * 1.1)
 

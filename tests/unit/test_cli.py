@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -8,7 +7,7 @@ from typing import Any
 import pytest
 
 import gamaml
-from gamaml import cli
+from gamaml import api, cli
 from gamaml.engine.info import TrainResult
 from gamaml.errors import ConfigError, EvaluationError, LaunchError, RunFileError
 
@@ -46,7 +45,7 @@ def stub(monkeypatch: pytest.MonkeyPatch) -> Stub:
                 raise outcome
             return outcome
 
-        monkeypatch.setattr(sys.modules["gamaml.api"], "train", train)
+        monkeypatch.setattr(api, "train", train)
         return calls
 
     return replace
@@ -102,7 +101,7 @@ def test_a_finished_run_exits_0_and_says_where_it_is(stub: Stub, capsys: pytest.
     stub([RESULT])
     assert cli.main(["run", "nav.toml"]) == 0
     said = capsys.readouterr().out
-    assert said == "runs/nav-seed4.h5: done after 3 generations, 600 steps, elite fitness -1.5\n"
+    assert said == "runs/nav-seed4.h5: done after 3 generations, 600 steps, incumbent fitness -1.5\n"
 
 
 def test_an_interrupted_run_exits_75_and_says_how_to_go_on(stub: Stub, capsys: pytest.CaptureFixture[str]) -> None:
@@ -178,11 +177,13 @@ BAD_ARGUMENTS = {
     ),
     "name_with_a_folder": (
         ["run", "nav.toml", "--name", "a/b"],
-        "--name 'a/b': expected a file name without folders, got that; use --out for the folder",
+        "--name 'a/b': expected a file name without a folder or a leading dot, got 'a/b'; choose another, "
+        "and use --out for the folder",
     ),
     "empty_name": (
         ["run", "nav.toml", "--name", ""],
-        "--name '': expected a file name without folders, got that; use --out for the folder",
+        "--name '': expected a file name without a folder or a leading dot, got ''; choose another, "
+        "and use --out for the folder",
     ),
     "name_for_two": (
         ["run", "nav.toml", "--seeds", "1,2", "--name", "a"],
@@ -195,7 +196,7 @@ BAD_ARGUMENTS = {
     ),
     "config_twice": (
         ["run", "nav.toml", "nav.toml"],
-        "names: expected different run names, got 'nav-seed4' twice; give other seeds or names",
+        "names: expected different run names, got 'nav-seed4' twice; give other seeds, names or configs",
     ),
     "seeds_are_no_numbers": (
         ["run", "nav.toml", "--seeds", "1-x"],
@@ -222,7 +223,7 @@ BAD_ARGUMENTS = {
         "run file 'absent.h5': expected a file NAME.h5, got none there; check the path",
     ),
     "replay_of_nothing": (
-        ["replay", "absent.h5", "--elite"],
+        ["replay", "absent.h5", "--incumbent"],
         "run file 'absent.h5': expected a file NAME.h5, got none there; check the path",
     ),
     "adapt_of_nothing": (
@@ -247,11 +248,11 @@ BAD_ARGUMENTS = {
     ),
     "replay_of_nobody": (
         ["replay", "nav.toml"],
-        "one of the arguments --index --candidate --elite is required; see gamaml replay --help",
+        "one of the arguments --index --contender --incumbent is required; see gamaml replay --help",
     ),
     "replay_of_no_generation": (
         ["replay", "nav.toml", "--index", "3"],
-        "--generation: expected with --index and --candidate, got none; add e.g. --generation 12",
+        "--generation: expected with --index and --contender, got none; add e.g. --generation 12",
     ),
     "index_is_no_number": (
         ["replay", "nav.toml", "--index", "x"],

@@ -14,8 +14,9 @@ from run_examples import example_header, write_example
 
 from gamaml import cli, problems, runlog
 from gamaml import config as cfg
-from gamaml.commands.export import export, text
+from gamaml.commands.export import text
 from gamaml.config import Config
+from gamaml.engine.policy_file import export
 from gamaml.policies import cnn
 from gamaml.policies.mlp import Forward
 from gamaml.runlog import Run
@@ -136,7 +137,7 @@ def test_the_command_lists_the_arrays_and_the_size_of_the_genome(
     pytest.importorskip("gymnasium", reason="needs gymnasium")
     run = run_of({"id": "CartPole-v1"}, {"hidden": []}, tmp_path / "run.h5")
     file = tmp_path / "policy.npz"
-    assert cli.main(["export", str(run.path), "--elite", str(file)]) == 0
+    assert cli.main(["export", str(run.path), "--incumbent", str(file)]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert lines[:2] == ["  w0  float32[4, 2]", "  b0  float32[2]"]
     size, genome = file.stat().st_size, run.genome().nbytes
@@ -148,16 +149,16 @@ def test_the_command_lists_the_arrays_and_the_size_of_the_genome(
     ("arguments", "message"),
     [
         (
-            ["--elite", "policy.npy"],
+            ["--incumbent", "policy.npy"],
             "file 'policy.npy': expected a name that ends in .npz, got 'policy.npy'; rename it",
         ),
         (
-            ["--elite", "absent/policy.npz"],
+            ["--incumbent", "absent/policy.npz"],
             "file 'absent/policy.npz': expected an existing folder, got none; create it",
         ),
-        (["--index", "1", "policy.npz"], "--generation: expected with --index and --candidate, got none"),
+        (["--index", "1", "policy.npz"], "--generation: expected with --index and --contender, got none"),
         (["--index", "9", "--generation", "0", "policy.npz"], "index=9: expected 0 to 5"),
-        (["policy.npz"], "one of the arguments --index --candidate --elite is required"),
+        (["policy.npz"], "one of the arguments --index --contender --incumbent is required"),
     ],
 )
 def test_mistakes_are_told_in_one_line(

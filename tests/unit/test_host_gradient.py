@@ -21,9 +21,12 @@ from gamaml.config import Config
 from gamaml.engine.evaluation import child_key
 from gamaml.envs.spaces import Spaces
 from gamaml.errors import ConfigError
-from gamaml.evolution import strategy
+from gamaml.evolution import chosen_strategy
+from gamaml.evolution.decode import Sources
 from gamaml.evolution.gradient_maml import GradientMAML
 from gamaml.evolution.noise_table import LazyNoise
+from gamaml.evolution.rebuild import Course, rebuild
+from gamaml.evolution.strategy import Part, Space
 from gamaml.inner.learners import LOSSES
 from gamaml.inner.loop import adapted_loss, policy_loss, rl_learner, update
 from gamaml.inner.optimisers import OPTIMISERS
@@ -55,7 +58,7 @@ def config(**sections: Any) -> Config:
 
 
 def key_of(settings: Config) -> EvaluationKey:
-    return child_key(settings, 0, 0)
+    return child_key(settings.seed, 0, task=0, episode=0)
 
 
 def floats(*values: float) -> Float32Array:
@@ -289,15 +292,16 @@ def test_updates_that_diverge_have_no_gradient() -> None:
 def test_60_updates_raise_the_return_after_adaptation() -> None:
     inner = {"rounds": 1, "num_tasks": 4, "episodes": 10, "step_size": 0.1}
     settings = config(policy={"hidden": [8], "std": 0.3}, inner=inner, maml={"step_size": 0.02})
-    chosen, problem = strategy.make(settings), problems.make_problem(settings, Walks())
+    chosen, problem = chosen_strategy.make(settings), problems.make_problem(settings, Walks())
     assert isinstance(chosen, GradientMAML)
-    noise, state = LazyNoise(size=100_000, seed=5), chosen.initial(settings.seed, 1000)
-    vectors = chosen.vectors(state, [], noise, problem, 0, problem.num_params)
+    noise, state = LazyNoise(size=100_000, seed=5), chosen.start(settings.seed, Space(problem.num_params, 1000))
+    vectors = np.stack([*rebuild(chosen, Course(state, []), noise, problem).values()])
     found = list[float]()
     for generation in range(1, 61):
-        found.append(problem.evaluate(vectors[0], child_key(settings, generation - 1, 0)).fitness)
+        found.append(problem.evaluate(vectors[0], child_key(settings.seed, generation - 1, task=0, episode=0)).fitness)
         before, vectors = vectors, np.empty_like(vectors)
-        chosen.compute(0, generation, state.parents, before, vectors, noise, problem)
+        state = state.followed_by(chosen.children(state))
+        chosen.update(state, Sources.whole(noise, problem, before), Part(range(3), vectors))
     assert np.mean(found[-10:]) > 0.6 * np.mean(found[:10])  # both below 0
 
 

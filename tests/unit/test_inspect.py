@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 from run_examples import example_config, example_generations, example_header, write_example
 
-from gamaml.commands import inspect
+from gamaml.commands import run_pictures, run_table
+from gamaml.commands.text import number
 from gamaml.errors import ConfigError
 from gamaml.runlog import CurrentFile, RunLog, load, sidecar
 
@@ -27,7 +28,7 @@ def kill(log: RunLog) -> None:
 
 def test_table_tells_what_the_run_is(path: Path) -> None:
     write_example(path, 3, finished=True)
-    lines = inspect.table(load(path)).splitlines()
+    lines = run_table.text(load(path)).splitlines()
     assert lines[0] == "run: 3 generations, finished"
     assert "  task         navigation" in lines
     assert "  GA           population 6, 3 parents, std 0.05" in lines
@@ -39,7 +40,7 @@ def test_table_tells_what_the_run_is(path: Path) -> None:
 def test_run_that_does_not_repeat_itself_says_so(tmp_path: Path) -> None:
     for name, reproducible in (("careful", True), ("careless", False)):
         RunLog.open(tmp_path / f"{name}.h5", example_header(reproducible=reproducible)).close()
-        table = inspect.table(load(tmp_path / f"{name}.h5"))
+        table = run_table.text(load(tmp_path / f"{name}.h5"))
         assert ("  reproducible  no: its environment gives other numbers" in table) != reproducible
 
 
@@ -47,23 +48,23 @@ def test_table_compares_the_elites_genome_with_its_parameters(path: Path) -> Non
     write_example(path, 3)
     run = load(path)
     mutations = run.genome().num_mutations
-    expected = f"10 (40 bytes); the elite's genome: {8 + 12 * mutations} bytes, {mutations} mutations"
-    assert expected in inspect.table(run)
+    expected = f"10 (40 bytes); the incumbent's genome: {8 + 12 * mutations} bytes, {mutations} mutations"
+    assert expected in run_table.text(run)
 
 
 def test_table_has_a_row_per_generation_with_the_columns_promised(path: Path) -> None:
     write_example(path, 2)
     run = load(path)
-    head, *rows = inspect.table(run).split("\n\n")[1].splitlines()
+    head, *rows = run_table.text(run).split("\n\n")[1].splitlines()
     assert head.split("  ")[0] == "generation"
-    names = ["best", "mean", "elite", "elite return before -> after", "total steps", "failed"]
+    names = ["best", "mean", "incumbent", "incumbent return before -> after", "total steps", "failed"]
     assert [name.strip() for name in head.split("  ")[1:] if name.strip()] == names
     summary = run.summary[1]
     before, after = summary["incumbent_returns"][[0, -1]]
     assert rows[1].split() == [
         "1",
-        *(f"{summary[name]:.4g}" for name in ("fitness_best", "fitness_mean", "incumbent_fitness")),
-        *(f"{before:.4g}", "->", f"{after:.4g}"),
+        *(number(summary[name]) for name in ("fitness_best", "fitness_mean", "incumbent_fitness")),
+        *(number(before), "->", number(after)),
         "136",
         "0",
     ]
@@ -71,7 +72,7 @@ def test_table_has_a_row_per_generation_with_the_columns_promised(path: Path) ->
 
 def test_long_run_shows_its_first_and_last_and_about_20_generations(path: Path) -> None:
     write_example(path, 100)
-    rows = inspect.table(load(path)).split("\n\n")[1].splitlines()[1:]
+    rows = run_table.text(load(path)).split("\n\n")[1].splitlines()[1:]
     shown = [int(row.split()[0]) for row in rows]
     assert (shown[0], shown[-1], len(shown)) == (0, 99, 22)
     assert max(np.diff(shown)) <= 6
@@ -81,12 +82,12 @@ def test_run_without_a_generation_or_rounds_has_a_table(path: Path) -> None:
     header = example_header(example_config(elite={"candidates": 0}), num_rounds=0)
     with RunLog.open(path, header) as log:
         log.commit(example_generations(1, header)[0])
-    text = inspect.table(load(path))
+    text = run_table.text(load(path))
     assert "none (plain deep GA)" in text
     assert "->" not in text
     with RunLog.open(path, header, overwrite=True):
         pass
-    assert inspect.table(load(path)).startswith("run: 0 generations, not finished; continue it with --resume")
+    assert run_table.text(load(path)).startswith("run: 0 generations, not finished; continue it with --resume")
 
 
 @pytest.mark.parametrize(
@@ -94,20 +95,20 @@ def test_run_without_a_generation_or_rounds_has_a_table(path: Path) -> None:
 )
 def test_best_possible_return_is_told_and_drawn(path: Path, optimum: float, words: str) -> None:
     write_example(path, 2, header=example_header(optimal_return=optimum))
-    assert f"  best possible  {words}" in inspect.table(load(path)).splitlines()
-    labels = [line.get_label() for line in inspect._learning_curve(load(path)).axes[0].lines]
+    assert f"  best possible  {words}" in run_table.text(load(path)).splitlines()
+    labels = [line.get_label() for line in run_pictures.learning_curve(load(path)).axes[0].lines]
     assert ("best possible, 6.6600" in labels) == np.isfinite(optimum)
 
 
 def test_run_whose_task_knows_of_no_best_return_tells_none(path: Path) -> None:
     write_example(path, 2)
-    assert "best possible" not in inspect.table(load(path))
+    assert "best possible" not in run_table.text(load(path))
 
 
 def test_changed_versions_are_told(path: Path) -> None:
     write_example(path, 2)
     RunLog.open(path, example_header(versions={"numpy": "3"}), resume=True, accept_versions=True).close()
-    assert "other versions from  generation 2" in inspect.table(load(path))
+    assert "other versions from  generation 2" in run_table.text(load(path))
 
 
 def test_unclean_end_tells_what_ranks_were_evaluating_and_how_to_replay_it(path: Path) -> None:
@@ -117,11 +118,11 @@ def test_unclean_end_tells_what_ranks_were_evaluating_and_how_to_replay_it(path:
     CurrentFile(sidecar(path), 0, 2, 2).write(7, "idle")
     CurrentFile(sidecar(path), 0, 3, 3).write(7, "child", 8, count=16)
     kill(log)
-    text = inspect.table(load(path))
+    text = run_table.text(load(path))
     assert text.startswith("run: 0 generations, ended without closing its file; continue it with --resume")
     assert "being evaluated when it ended:\n  rank 0, process " in text
     assert f"    gamaml replay {path} --generation 7 --index 4\n" in text
-    assert f"    gamaml replay {path} --generation 7 --candidate 1 --episode 3\n" in text
+    assert f"    gamaml replay {path} --generation 7 --contender 1 --episode 3\n" in text
     assert "child 8, seed 1, and 15 more with it\n" in text
     assert text.endswith("  1 of 4 ranks were idle")
 
@@ -129,17 +130,17 @@ def test_unclean_end_tells_what_ranks_were_evaluating_and_how_to_replay_it(path:
 def test_live_run_says_who_writes_it(path: Path) -> None:
     with RunLog.open(path, example_header(), job_id="12"):
         CurrentFile(sidecar(path), 0, 0, 0).write(0, "child", 4)
-        text = inspect.table(load(path))
+        text = run_table.text(load(path))
     assert "being written by process" in text.splitlines()[0]
     assert text.splitlines()[0].endswith("job 12")
     assert "being evaluated now:" in text
     assert "gamaml replay" not in text
 
 
-@pytest.mark.parametrize("number", [1, 2, 30])
-def test_plot_draws_two_pictures(path: Path, number: int) -> None:
-    write_example(path, number)
-    pictures = inspect.plot(load(path), path.with_name("a.png"))
+@pytest.mark.parametrize("length", [1, 2, 30])
+def test_plot_draws_two_pictures(path: Path, length: int) -> None:
+    write_example(path, length)
+    pictures = run_pictures.draw(load(path), path.with_name("a.png"))
     assert [picture.name for picture in pictures] == ["a.png", "a-rounds.png"]
     assert all(picture.read_bytes().startswith(PNG) for picture in pictures)
 
@@ -155,23 +156,23 @@ def test_plot_of_failed_and_diverged_children_is_drawn_and_says_what_is_cut_off(
                 generation.records["fitness"] = np.nan
             log.commit(dataclasses.replace(generation, incumbent_fitness=0.1 * generation.generation))
     run = load(path)
-    inspect.plot(run, path.with_name("a.png"))
-    figure = inspect._learning_curve(run)
+    run_pictures.draw(run, path.with_name("a.png"))
+    figure = run_pictures.learning_curve(run)
     assert figure.axes[0].get_title(loc="left") == "run: fitness (1 of 4 generations reach below the axis)"
     assert figure.axes[0].get_ylim()[0] > -100
 
 
 @pytest.mark.parametrize(
     ("picture", "message"),
-    [("a.pdf", "ends with .png, got 'a.pdf'"), ("no/such/folder/a.png", "expected an existing folder")],
+    [("a.pdf", "ends in .png, got 'a.pdf'"), ("no/such/folder/a.png", "expected an existing folder")],
 )
 def test_picture_that_cannot_be_written_is_refused(path: Path, picture: str, message: str) -> None:
     write_example(path, 1)
     with pytest.raises(ConfigError, match=message):
-        inspect.plot(load(path), path.parent / picture)
+        run_pictures.draw(load(path), path.parent / picture)
 
 
 def test_run_without_a_generation_cannot_be_drawn(path: Path) -> None:
     write_example(path, 0)
     with pytest.raises(ConfigError, match="expected at least one finished generation, got none"):
-        inspect.plot(load(path), path.with_name("a.png"))
+        run_pictures.draw(load(path), path.with_name("a.png"))

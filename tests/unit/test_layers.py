@@ -18,12 +18,12 @@ ORDER = (
     ("errors", "types"),
     ("config",),
     ("evolution",),
+    ("job",),
     ("envs", "policies"),
     ("rollouts",),
     ("inner",),
     ("problems",),
     ("tasks",),
-    ("job",),
     ("parallel",),
     ("runlog",),
     ("engine",),
@@ -53,7 +53,7 @@ ALLOWED = {
     "rich": ("commands.progress",),
     "jax": ("inner", "rollouts", "policies", "tasks"),
     "ale_py": ("envs",),
-    "argparse": ("cli",),
+    "argparse": ("cli", "commands"),
 }
 """The only folders and modules that import these libraries."""
 
@@ -101,6 +101,21 @@ def reads(node: ast.AST, module: str, *attributes: str) -> Iterator[int]:
                 yield found.lineno
 
 
+def defined(tree: ast.Module) -> set[str]:
+    """Return the names that a package has: imported, assigned, defined and listed in `__all__`."""
+    names: set[str] = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ImportFrom):
+            names |= {alias.asname or alias.name for alias in node.names}
+        elif isinstance(node, ast.FunctionDef | ast.ClassDef):
+            names.add(node.name)
+        elif isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name):
+            names.add(node.targets[0].id)
+            if node.targets[0].id == "__all__":
+                names |= set(ast.literal_eval(node.value))
+    return names
+
+
 MODULES = modules()
 TREES = {name: ast.parse(path.read_text()) for name, path in MODULES.items()}
 
@@ -124,6 +139,12 @@ def test_contributing_shows_this_order() -> None:
 def test_no_two_modules_share_a_name() -> None:
     names = Counter(name.rpartition(".")[2] for name in MODULES)
     assert [name for name, number in names.items() if number > 1 and name != "__init__"] == []
+
+
+@pytest.mark.parametrize("package", [SOURCE, *(path for path in SOURCE.iterdir() if (path / "__init__.py").exists())])
+def test_no_package_has_a_name_that_hides_its_module(package: Path) -> None:
+    children = {path.stem for path in package.iterdir() if path.suffix == ".py" or (path / "__init__.py").exists()}
+    assert defined(ast.parse((package / "__init__.py").read_text())) & children == set()
 
 
 @pytest.mark.parametrize("module", MODULES)
@@ -174,15 +195,15 @@ def test_environment_variables_are_read_at_the_edges_only() -> None:
     users = {top(name) for name, tree in TREES.items() if list(reads(tree, "os", "environ", "getenv", "putenv"))}
     # JAX takes its number of threads and its platform from the environment, so `inner` has to set them there; `envs`
     # gives another interpreter what it inherits of the environment.
-    assert users <= {"cli", "job", "parallel", "inner", "envs"}
+    assert users <= {"commands", "job", "parallel", "inner", "envs"}
 
 
-def test_only_the_command_line_prints() -> None:
+def test_only_the_console_prints() -> None:
     def prints(tree: ast.AST) -> bool:
         names = (node.func for node in ast.walk(tree) if isinstance(node, ast.Call))
         return any(isinstance(name, ast.Name) and name.id == "print" for name in names)
 
-    assert {name for name, tree in TREES.items() if prints(tree)} == {"cli"}
+    assert {name for name, tree in TREES.items() if prints(tree)} == {"commands.console"}
 
 
 @pytest.mark.parametrize("module", MODULES)

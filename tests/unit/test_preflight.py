@@ -7,7 +7,8 @@ from collections.abc import Sequence
 
 import pytest
 
-from gamaml.commands.preflight import Check, judge_agreement, judge_places, table
+from gamaml.commands.job_checks import Check, judge_agreement, judge_places
+from gamaml.commands.preflight import text
 from gamaml.parallel.probe import RankFacts
 
 RANK = RankFacts(
@@ -101,11 +102,11 @@ def test_other_noise_clock_or_threads_are_found() -> None:
     facts = two_hosts(noise=(7, 7, 7, 8), clock=(1000.0, 1000.1, 1000.0, 997.0), threads=(True, True, True, False))
     found = findings(judge_agreement(facts))
     assert "got 00000007 on a, 00000008 on b" in found["noise"]
-    assert "got 3.1 s between b and a; tell the administrators (NTP)" in found["clocks"]
+    assert "got 3.1 s between b and a; ask the administrators (NTP)" in found["clocks"]
     assert "expected MPI_THREAD_MULTIPLE" in found["threads"]
 
 
 def test_table_has_one_line_per_check_and_one_for_all() -> None:
     checks = [Check("a", "well"), Check("bcd", "bad; do this", finding=True)]
-    assert table(checks) == "ok     a    well\nFOUND  bcd  bad; do this\npreflight: 1 finding; see docs/running.md"
-    assert table(checks[:1]).endswith("\npreflight: this job can run")
+    assert text(checks) == "ok     a    well\nFOUND  bcd  bad; do this\npreflight: 1 finding; see docs/running.md"
+    assert text(checks[:1]).endswith("\npreflight: this job can run")

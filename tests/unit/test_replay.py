@@ -13,19 +13,14 @@ import pytest
 
 from gamaml import cli, problems, runlog
 from gamaml import config as cfg
-from gamaml.commands.replay import replay, text
+from gamaml.commands.replay import text
 from gamaml.config import Config
+from gamaml.engine import repetition
 from gamaml.engine.evaluation import Address, child_key, evaluate, reevaluation_key
-from gamaml.evolution import genetic_algorithm as ga
-from gamaml.evolution.candidates import (
-    Candidate,
-    State,
-    candidate_at,
-    candidates_of,
-    genome_of,
-    lineage_of,
-)
-from gamaml.evolution.decode import decode, decode_genome
+from gamaml.engine.repetition import replay
+from gamaml.evolution import chosen_strategy
+from gamaml.evolution.decode import Sources
+from gamaml.evolution.entries import without_children
 from gamaml.evolution.noise_table import LazyNoise
 from gamaml.evolution.records import record_dtype
 from gamaml.job.versions import library_versions, machine_description
@@ -89,9 +84,9 @@ class Loop:
         self.config, self.path = config, path
         self.problem: Problem = problems.make_problem(config)
         self.noise = LazyNoise(size=config.noise.size, seed=config.noise.seed)
-        num_offsets = config.noise.size - self.problem.num_params + 1
-        self.state: State = ga.initial_state(config.seed, num_offsets, config.ga.recombine)
-        self.parents: Float32Array = np.empty((0, self.problem.num_params), np.float32)
+        self.strategy = chosen_strategy.make(config)
+        self.state = self.strategy.start(config.seed, chosen_strategy.space_of(config, self.problem.num_params))
+        self.vectors: Float32Array = np.empty((0, self.problem.num_params), np.float32)
 
     def header(self) -> Header:
         problem = self.problem
@@ -108,42 +103,43 @@ class Loop:
             reproducible=getattr(problem, "reproducible", True),
         )
 
-    def params(self, candidate: Candidate) -> Float32Array:
+    def params(self, entry: np.void) -> Float32Array:
         out = np.empty(self.problem.num_params, np.float32)
-        return decode(candidate, self.parents, self.noise, self.problem, out)
+        self.strategy.decode(entry, Sources.whole(self.noise, self.problem, self.vectors), out)
+        return out
 
-    def record(self, candidate: Candidate, key: EvaluationKey, item: int) -> Records:
+    def record(self, entry: np.void, key: EvaluationKey, item: int) -> Records:
         address = Address(self.path, self.config.seed, self.state.generation, item)
-        params, items = self.params(candidate)[np.newaxis], np.array([item], np.int32)
+        params, items = self.params(entry)[np.newaxis], np.array([item], np.int32)
         found = evaluate(self.problem, params, [key], items=items, address=lambda _: address, rank=7, host="elsewhere")
         return found[0, ...]
 
     def generation(self) -> Generation:
-        config, state = self.config, self.state
+        seed, state, sizes = self.config.seed, self.state, self.strategy.sizes
         dtype = record_dtype(self.problem.num_rounds, self.problem.scalars)
-        records = np.zeros(config.ga.population_size, dtype)
-        for index in range(len(records)):
-            child = ga.propose(state, config.ga, index)
-            records[index] = self.record(child, child_key(config, state.generation, index), index)
-        contenders = ga.candidates(state, records, config.ga)
-        episodes = config.ga.elite.episodes
-        again = np.zeros(len(contenders) * episodes, dtype)
+        records = np.zeros(sizes.population_size, dtype)
+        for index, child in enumerate(self.strategy.children(state)):
+            # Tasks are not shared: each child meets its own.
+            key = child_key(seed, state.generation, task=index, episode=index)
+            records[index] = self.record(child, key, index)
+        contenders = self.strategy.contenders(state, records)
+        again = np.zeros(len(contenders) * sizes.num_episodes, dtype)
         for item in range(len(again)):
-            key = reevaluation_key(config, state.generation, item % episodes)
-            again[item] = self.record(contenders[item // episodes], key, item)
-        after, fitness = ga.select(state, records, again, config.ga)
-        chosen = [self.params(parent) for parent in candidates_of(after.parents)]
+            key = reevaluation_key(seed, state.generation, item % sizes.num_episodes)
+            again[item] = self.record(contenders[item // sizes.num_episodes], key, item)
+        outcome = self.strategy.next(state, records, again)
         generation = Generation(
             generation=state.generation,
             records=records,
-            candidates=lineage_of(contenders, state.parents.dtype),
+            contenders=contenders,
             reevaluations=again,
-            parents=after.parents,
-            mutation_std=cfg.mutation_std(config.ga, state.generation),
-            incumbent_fitness=fitness,
+            entries=outcome.state.entries,
+            contender=outcome.contender,
+            std=outcome.std,
+            incumbent_fitness=outcome.fitness,
             seconds=1.0,
         )
-        self.state, self.parents = after, np.stack(chosen)
+        self.state, self.vectors = outcome.state, np.stack([self.params(entry) for entry in outcome.state.entries])
         return generation
 
 
@@ -172,11 +168,11 @@ def test_every_child_and_every_re_evaluation_has_the_logged_bits(make_run: RunMa
     for generation in range(2):
         for index in range(6):
             assert replay(run, generation=generation, index=index).differences == ()
-        for candidate in range(3):
+        for contender in range(3):
             for episode in range(2):
-                result = replay(run, generation=generation, candidate=candidate, episode=episode)
+                result = replay(run, generation=generation, contender=contender, episode=episode)
                 assert result.logged is not None
-                assert result.logged["index"] == 2 * candidate + episode
+                assert result.logged["index"] == 2 * contender + episode
                 assert result.differences == ()
 
 
@@ -185,23 +181,23 @@ def test_children_of_several_parents_have_the_logged_bits(make_run: RunMaker) ->
     assert run.genome(1, 0).num_mutations == 1
     assert len(run.genome(1, 0).steps) == 3
     assert all(replay(run, generation=1, index=index).differences == () for index in range(6))
-    assert all(replay(run, generation=1, candidate=candidate).differences == () for candidate in range(3))
+    assert all(replay(run, generation=1, contender=contender).differences == () for contender in range(3))
 
 
 def test_the_mean_of_the_parents_is_that_of_their_parameters(make_run: RunMaker) -> None:
     run = runlog.load(make_run("ga.recombine=2"))
-    genomes = [genome_of(candidate_at(parents, 0), list(run.lineage[:1])) for parents in run.lineage[1][:, np.newaxis]]
-    noise, problem = LazyNoise(run.config.noise.size, run.config.noise.seed), problems.make_problem(run.config)
-    rows = [decode_genome(genome, noise, problem) for genome in genomes]
-    assert rows[0].tobytes() == run.incumbent_parameters().tobytes()
+    children = [entry.tobytes() for entry in without_children(run.strategy.children(run.state(1)))]
+    elite, others = run.incumbent_parameters(), run.entries[1][1:]
+    rows = [elite, *(run.parameters(1, children.index(parent.tobytes())) for parent in others)]
     np.testing.assert_allclose(run.parents_mean(), np.mean(rows, axis=0), rtol=1e-6)
 
 
-def test_the_elite_is_found_among_the_candidates(make_run: RunMaker) -> None:
+def test_the_elite_is_found_among_the_contenders(make_run: RunMaker) -> None:
     run = runlog.load(make_run())
     result = replay(run, episode=1)
     assert result.address.generation == 1
-    assert run.candidates[1, result.address.index] == run.lineage[1, 0]
+    assert run.contenders[1, result.address.index] == run.entries[1, 0]
+    assert run.summary["contender"][1] == result.address.index
     assert result.differences == ()
 
 
@@ -226,16 +222,16 @@ def test_the_open_generation_is_what_the_run_would_have_gone_on_with(make_run: R
     run = runlog.load(path)
     for index in range(6):
         assert replay(run, generation=2, index=index).record["fitness"] == third.records["fitness"][index]
-    for candidate in range(3):
-        again = replay(run, generation=2, candidate=candidate, episode=1)
-        assert again.record["fitness"] == third.reevaluations["fitness"][2 * candidate + 1]
+    for contender in range(3):
+        again = replay(run, generation=2, contender=contender, episode=1)
+        assert again.record["fitness"] == third.reevaluations["fitness"][2 * contender + 1]
 
 
-def test_a_candidate_of_generation_0_is_found_before_anything_was_committed(make_run: RunMaker) -> None:
+def test_a_contender_of_generation_0_is_found_before_anything_was_committed(make_run: RunMaker) -> None:
     path = make_run()
     loop = Loop(cfg.from_mapping(CONFIG), Path("runs/empty.h5"))
     RunLog.open(loop.path, loop.header()).close()
-    result = replay(runlog.load(loop.path), generation=0, candidate=2)
+    result = replay(runlog.load(loop.path), generation=0, contender=2)
     assert result.record["fitness"] == runlog.load(path).reevaluations[0, 4]["fitness"]
 
 
@@ -281,9 +277,7 @@ def test_a_difference_is_explained_by_what_changed_since_the_run(
 ) -> None:
     run = runlog.load(make_run())
     problem = problems.make_problem(run.config)
-    monkeypatch.setattr(
-        sys.modules["gamaml.commands.replay"], "library_versions", lambda more: {"numpy": "0.1", "new": "1"}
-    )
+    monkeypatch.setattr(repetition, "library_versions", lambda more: {"numpy": "0.1", "new": "1"})
     run.records[0, 1]["returns"] = 0
     result = replay(run, generation=0, index=1, problem=problem)
     assert result.differences == ("returns",)
@@ -314,22 +308,22 @@ NOBODY = {
         "generation=3: expected 0 to 2 (the last of them is the open one), got 3; choose another",
     ),
     "generation_negative": (["--generation", "-1", "--index", "0"], "generation=-1: expected 0 to 2 "),
-    "index_too_high": (["--generation", "1", "--index", "6"], "index=6: expected 0 to 5; "),
-    "candidate_too_high": (
-        ["--generation", "1", "--candidate", "3"],
-        "candidate=3: expected 0 to 2 (set by ga.elite.candidates), got 3; choose another",
+    "index_too_high": (["--generation", "1", "--index", "6"], "index=6: expected 0 to 5, got 6; choose another"),
+    "contender_too_high": (
+        ["--generation", "1", "--contender", "3"],
+        "contender=3: expected 0 to 2 (the most that strategy 'ga' re-evaluates), got 3; choose another",
     ),
     "episode_too_high": (
-        ["--elite", "--episode", "2"],
-        "episode=2: expected 0 to 1 (set by ga.elite.episodes), got 2; choose another",
+        ["--incumbent", "--episode", "2"],
+        "episode=2: expected 0 to 1 (re-evaluations of each), got 2; choose another",
     ),
     "episode_of_a_child": (
         ["--generation", "1", "--index", "0", "--episode", "0"],
         "episode=0: expected with a re-evaluated candidate, got child 0; leave it out",
     ),
     "elite_of_the_open_generation": (
-        ["--generation", "2", "--elite"],
-        "generation=2: expected 0 to 1 (an elite needs a finished generation), got 2; choose another",
+        ["--generation", "2", "--incumbent"],
+        "generation=2: expected 0 to 1 (an incumbent needs a finished generation), got 2; choose another",
     ),
 }
 
@@ -348,7 +342,7 @@ def test_an_evaluation_that_does_not_exist_is_refused(
 
 @pytest.mark.parametrize(
     "arguments",
-    [["replay", "--elite"], ["inspect"], ["inspect", "--digest"], ["inspect", "--plot", "curve.png"]],
+    [["replay", "--incumbent"], ["inspect"], ["inspect", "--digest"], ["inspect", "--plot", "curve.png"]],
     ids=["replay", "inspect", "digest", "plot"],
 )
 def test_reading_a_run_starts_neither_mpi_nor_jax(arguments: list[str], make_run: RunMaker, tmp_path: Path) -> None:

@@ -30,7 +30,7 @@ from run_examples import (
 from gamaml import runlog
 from gamaml.config import Config, StopConfig
 from gamaml.errors import ConfigError, RunFileError
-from gamaml.evolution.candidates import Snapshot
+from gamaml.evolution.rebuild import Snapshot
 from gamaml.evolution.records import DONE, FAILED
 from gamaml.runlog import PADDING, CurrentFile, RunLog, load, read_current, summarise
 from gamaml.runlog.header import from_json, to_json
@@ -47,7 +47,7 @@ def files(folder: Path) -> dict[str, bytes]:
 
 
 def summary_of_two() -> Any:
-    """Two children of fitness 1 and 3, a failed one; the elite is candidate 1 of 2, with 2 episodes each."""
+    """Two children of fitness 1 and 3, a failed one; the incumbent is contender 1 of 2, with 2 episodes each."""
     config = example_config(population_size=3, num_parents=2, elite={"candidates": 2, "episodes": 2})
     generation = example_generation([], example_header(config))
     records, again = generation.records, generation.reevaluations
@@ -56,7 +56,7 @@ def summary_of_two() -> Any:
     records["returns"] = [[0, 0, 2], [9, 9, 9], [2, 4, 6]]
     again["fitness"] = [1, 1, 2, 4]
     again["returns"] = [[0, 0, 0], [0, 0, 0], [1, 2, 3], [3, 4, 5]]
-    return dataclasses.replace(generation, parents=generation.candidates[[1, 0]], incumbent_fitness=3.0)
+    return dataclasses.replace(generation, entries=generation.contenders[[1, 0]], contender=1, incumbent_fitness=3.0)
 
 
 # What a generation's summary says
@@ -76,19 +76,18 @@ def test_incumbent_returns_are_the_mean_of_its_reevaluations() -> None:
 def test_incumbent_returns_without_reevaluations_are_the_best_childs() -> None:
     generation = summary_of_two()
     alone = dataclasses.replace(
-        generation, candidates=generation.candidates[:0], reevaluations=generation.reevaluations[:0]
+        generation, contenders=generation.contenders[:0], reevaluations=generation.reevaluations[:0], contender=None
     )
     assert summarise(alone).incumbent_returns.tolist() == [2.0, 4.0, 6.0]
 
 
-def test_elite_whose_reevaluations_failed_was_chosen_as_the_best_child() -> None:
-    generation = summary_of_two()
-    generation.reevaluations["fitness"] = np.nan
+def test_an_incumbent_that_is_no_contender_is_the_best_child() -> None:
+    generation = dataclasses.replace(summary_of_two(), contender=None)
     assert summarise(generation).incumbent_returns.tolist() == [2.0, 4.0, 6.0]
 
 
 def test_summary_without_a_finite_child_is_nan() -> None:
-    generation = summary_of_two()
+    generation = dataclasses.replace(summary_of_two(), contender=None)
     generation.records["fitness"] = np.inf
     generation.reevaluations["fitness"] = np.nan
     summary = summarise(generation)
@@ -108,8 +107,8 @@ def test_loaded_run_holds_what_was_committed(path: Path) -> None:
         g = generation.generation
         np.testing.assert_array_equal(run.records[g], generation.records)
         np.testing.assert_array_equal(run.reevaluations[g], generation.reevaluations)
-        np.testing.assert_array_equal(run.candidates[g], generation.candidates)
-        np.testing.assert_array_equal(run.lineage[g], generation.parents)
+        np.testing.assert_array_equal(run.contenders[g], generation.contenders)
+        np.testing.assert_array_equal(run.entries[g], generation.entries)
         assert run.summary[g] == summarise(generation).row()
 
 
@@ -134,14 +133,14 @@ def test_curves_accumulate_steps(path: Path) -> None:
     assert curves["incumbent_returns"].shape == (3, 3)
 
 
-def test_fewer_candidates_and_parents_than_allowed_are_padded(path: Path) -> None:
+def test_fewer_contenders_and_entries_than_allowed_are_padded(path: Path) -> None:
     generation = summary_of_two()
     header = example_header(example_config(population_size=3, num_parents=3, elite={"candidates": 3, "episodes": 2}))
     with RunLog.open(path, header) as log:
         log.commit(generation)
     run = load(path)
-    assert run.candidates["slot"].tolist() == [[-1, -1, PADDING]]
-    assert run.lineage["slot"].tolist() == [[-1, -1, PADDING]]
+    assert run.contenders["base"].tolist() == [[-1, -1, PADDING]]
+    assert run.entries["base"].tolist() == [[-1, -1, PADDING]]
     assert (run.reevaluations["flags"] & DONE).tolist() == [[DONE] * 4 + [0] * 2]
 
 
@@ -149,7 +148,7 @@ def test_run_without_elites_has_empty_tables(path: Path) -> None:
     header = example_header(example_config(elite={"candidates": 0}))
     write_example(path, 2, header=header)
     run = load(path)
-    assert (run.candidates.shape, run.reevaluations.shape, run.records.shape) == ((2, 0), (2, 0), (2, 6))
+    assert (run.contenders.shape, run.reevaluations.shape, run.records.shape) == ((2, 0), (2, 0), (2, 6))
 
 
 def test_journal_alone_gives_the_same_run(path: Path) -> None:
@@ -194,30 +193,33 @@ def test_missing_run_is_refused_in_words(path: Path) -> None:
         load(path)
 
 
-def test_newer_run_file_is_refused_and_not_read_from_the_journal(path: Path) -> None:
+@pytest.mark.parametrize(("version", "words"), [(99, "a newer gamaml; update gamaml"), (2, "an older, never released")])
+def test_run_file_of_another_schema_is_refused_and_not_read_from_the_journal(
+    path: Path, version: int, words: str
+) -> None:
     write_example(path, 1)
     with h5py.File(path, "r+") as file:
-        file.attrs["schema_version"] = 99
-    with pytest.raises(RunFileError, match="expected schema_version at most 2, got 99.*update gamaml"):
+        file.attrs["schema_version"] = version
+    with pytest.raises(RunFileError, match=f"expected schema_version 3, got {version}, written by {words}"):
         load(path)
 
 
 # Genomes
 
 
-def test_genomes_of_elites_children_and_candidates_agree_with_the_lineage(path: Path) -> None:
+def test_genomes_of_elites_children_and_contenders_agree_with_the_entries(path: Path) -> None:
     write_example(path, 3)
     run = load(path)
-    first, second = run.lineage[0], run.lineage[1]
+    first, second = run.entries[0], run.entries[1]
     assert run.genome(0) == chain(int(first["offset"][0]))
     roots = [int(offset) for offset in first["offset"]]
-    for slot, parent in enumerate(second):
+    for row, parent in enumerate(second):
         if parent["offset"] >= 0:
-            mutation = (int(parent["offset"]), float(parent["std"]))
+            mutation = (int(parent["offset"]), float(parent["factor"]))
             genomes = [run.genome(1, index) for index in range(6)]
-            assert chain(roots[parent["slot"]], mutation) in genomes, slot
+            assert chain(roots[parent["base"]], mutation) in genomes, row
     assert run.genome() == run.genome(2)
-    assert run.genome(2) in [run.genome(2, candidate=c) for c in range(2)]
+    assert run.genome(2) in [run.genome(2, contender=c) for c in range(2)]
 
 
 def test_children_of_the_open_generation_are_known(path: Path) -> None:
@@ -237,7 +239,7 @@ def test_children_of_the_open_generation_are_known(path: Path) -> None:
         ({"generation": 3, "index": 0}, "generation=3: expected 0 to 2"),
         ({"generation": -1}, "generation=-1: expected 0 to 1"),
         ({"generation": 0, "index": 6}, "index=6: expected 0 to 5"),
-        ({"generation": 0, "candidate": 2}, "candidate=2: expected 0 to 1"),
+        ({"generation": 0, "contender": 2}, "contender=2: expected 0 to 1"),
     ],
 )
 def test_what_does_not_exist_is_refused(path: Path, arguments: dict[str, int], message: str) -> None:
@@ -296,11 +298,13 @@ def test_a_run_of_mutations_stores_no_vectors(path: Path) -> None:
     assert load(path).snapshots == []
 
 
-def test_the_lineage_of_es_holds_the_centre_and_a_weight_per_pair(path: Path) -> None:
+def test_the_entries_of_es_are_a_weight_per_pair(path: Path) -> None:
     write_es(path)
     run = load(path)
-    assert (run.lineage.shape, run.candidates.shape, run.reevaluations.shape) == ((4, 1 + 3), (4, 1), (4, 4))
-    np.testing.assert_array_equal(run.summary["incumbent_fitness"], run.reevaluations["fitness"].mean(axis=1, dtype=float))
+    assert (run.entries.shape, run.contenders.shape, run.reevaluations.shape) == ((4, 3), (4, 1), (4, 4))
+    np.testing.assert_array_equal(
+        run.summary["incumbent_fitness"], run.reevaluations["fitness"].mean(axis=1, dtype=float)
+    )
     with pytest.raises(ConfigError, match="^genome: expected a run whose candidates are lists of mutations"):
         run.genome()
 
@@ -317,7 +321,7 @@ def test_digest_ignores_machine_versions_time_and_stop_criteria(tmp_path: Path) 
             generation.records["seconds"] = 99
             generation.records["rank"] = 7
             log.commit(dataclasses.replace(generation, seconds=99.0))
-    assert runlog.digest(load(tmp_path / "a.h5")) == runlog.digest(load(tmp_path / "b.h5"))
+    assert load(tmp_path / "a.h5").digest() == load(tmp_path / "b.h5").digest()
 
 
 @pytest.mark.parametrize("field", ["records", "reevaluations"])
@@ -407,8 +411,8 @@ def test_resumed_run_knows_its_past(path: Path) -> None:
     assert (history.num_generations, history.total_steps, history.finished) == (3, 204, False)
     assert history.incumbent_fitness == generations[-1].incumbent_fitness
     assert len(history.children) == len(history.reevaluations) == 0
-    for parents, generation in zip(history.lineage, generations, strict=True):
-        np.testing.assert_array_equal(parents, generation.parents)
+    for parents, generation in zip(history.entries, generations, strict=True):
+        np.testing.assert_array_equal(parents, generation.entries)
 
 
 def test_new_run_has_no_past(path: Path) -> None:
@@ -486,7 +490,7 @@ def test_wrong_generation_or_sizes_are_refused_before_anything_is_written(path: 
         for wrong in (
             one,
             dataclasses.replace(zero, records=zero.records[:5]),
-            dataclasses.replace(zero, parents=zero.parents[:0]),
+            dataclasses.replace(zero, entries=zero.entries[:0]),
             dataclasses.replace(zero, records=zero.records[["index", "flags"]]),
         ):
             with pytest.raises(ValueError, match="commit: expected"):
@@ -676,11 +680,11 @@ def tell(event, number):
 def commit_for_ever(path):
     tell("started", os.getpid())
     log = RunLog.open(path, example_header(), resume=True)
-    lineage = log.history.lineage
+    lineage = log.history.entries
     while True:
         generation = example_generation(lineage)
         log.commit(generation)
-        lineage.append(generation.parents)
+        lineage.append(generation.entries)
         tell("committed", len(lineage))
 
 # A child is forked for every path, so that only the first one pays for the imports.

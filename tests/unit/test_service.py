@@ -10,7 +10,8 @@ from doubles import FakeControl, FakeWindow, fake_controls
 
 from gamaml.errors import RunFileError
 from gamaml.job import launcher
-from gamaml.job.signals import INTERRUPTED, SignalWatch, Stopped
+from gamaml.job.exit_codes import INTERRUPTED
+from gamaml.job.signals import SignalWatch, Stopped
 from gamaml.parallel import service
 from gamaml.parallel.service import Duties, Service
 from gamaml.parallel.shutdown import Stage, Stop, StopNotes, num_pending, peers, stage

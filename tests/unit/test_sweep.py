@@ -81,10 +81,6 @@ def test_seeds_are_written_as_they_are_read(text: str) -> None:
     assert cfg.parse_seeds(spans(cfg.parse_seeds(text))) == cfg.parse_seeds(text)
 
 
-def test_runs_of_seeds_are_written_as_ranges() -> None:
-    assert spans([0, 1, 2, 7, 9, 10]) == "0-2,7,9-10"
-
-
 def test_enough_populations_interleave_to_keep_the_ranks_busy() -> None:
     big, small = env_config("CartPole-v1"), env_config("CartPole-v1")
     small = dataclasses.replace(small, ga=dataclasses.replace(small.ga, population_size=1000))

@@ -1,223 +1,95 @@
-"""How well what a run found adapts to tasks that no generation met: a table, a picture, and the arrays behind them."""
+"""`gamaml adapt`: how well what runs found adapts to tasks that they never met."""
 
 from __future__ import annotations
 
-import dataclasses
+import argparse
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any
 
 import numpy as np
 
 from gamaml import config as cfg
-from gamaml.commands import pictures
-from gamaml.commands import text as words
-from gamaml.commands.pictures import BLUE, ORANGE
-from gamaml.config import Config
-from gamaml.engine.evaluation import batch_size, use_constants
-from gamaml.errors import ConfigError
-from gamaml.evolution import streams
-from gamaml.evolution.streams import Purpose
-from gamaml.types import BatchProblem, Evaluation, EvaluationKey, Float32Array, Float64Array, Problem
-
-if TYPE_CHECKING:
-    from gamaml.runlog import Run
-
-_SEED = 0
-"""Of the held-out tasks, the same for all runs. Their purpose is another than training's, so no run met them."""
-
-_BATCH = 8
-"""Tasks per call of a compiled program."""
-
-_RESAMPLES = 10_000
-_RESAMPLES_AT_ONCE = 100
-_COVERAGE = 0.95
+from gamaml.commands.arguments import add_overrides, add_run_file, check_exists, check_picture
+from gamaml.commands.console import Commands, write
+from gamaml.commands.text import number, optimum, step_unit, table
+from gamaml.engine.adaptation import Adaptation, adapt, compare_adaptation, difference
+from gamaml.engine.intervals import bootstrap
+from gamaml.job.exit_codes import DONE
+from gamaml.types import Float64Array
 
 
-@dataclass(frozen=True)
-class Adaptation:
-    """What adaptation came to on held-out tasks; R rounds are shown.
-
-    Attributes:
-        name: the run's name.
-        who: what of the run was evaluated, in words.
-        metric: "return" (higher is better) or "loss" (lower is better).
-        rounds: the numbers of inner rounds shown, ascending.
-        trained_rounds: rounds that the run was trained for.
-        values: float64[num_tasks, R], the return (or loss) of each task after each of `rounds`.
-        steps: environment steps (supervised: samples) that it took.
-        optimal_return: the best possible mean, where the task knows it.
-        setting: what makes the tasks what they are; runs of equal settings met the same tasks.
-    """
-
-    name: str
-    who: str
-    metric: str
-    rounds: tuple[int, ...]
-    trained_rounds: int
-    values: Float64Array
-    steps: int
-    optimal_return: float | None
-    setting: tuple[str, ...]
-
-    @property
-    def num_tasks(self) -> int:
-        """Held-out tasks; of one environment, fresh episodes."""
-        return len(self.values)
-
-    @property
-    def mean(self) -> Float64Array:
-        """Mean over tasks, float64[R]; not finite where a task diverged."""
-        with np.errstate(invalid="ignore", over="ignore"):
-            return self.values.mean(axis=0)
-
-    @property
-    def median(self) -> Float64Array:
-        """Median over tasks, float64[R], which a few tasks that diverge do not move."""
-        worst = np.inf if self.metric == "loss" else -np.inf
-        return np.median(np.where(np.isnan(self.values), worst, self.values), axis=0)
-
-    @property
-    def interval(self) -> Float64Array:
-        """Ends of the mean's bootstrap interval, float64[2, R]; see `bootstrap`."""
-        return bootstrap(self.values)
-
-
-def adapt(
-    run: Run,
-    *,
-    tasks: int = 40,
-    rounds: Sequence[int] | None = None,
-    generation: int | None = None,
-    parents_mean: bool = False,
-    overrides: Sequence[str] = (),
-) -> Adaptation:
-    """Let what a run found adapt to tasks that no generation met.
-
-    One rank suffices: this is one candidate on some dozens of tasks, seconds beside the hours of a run.
-
-    Args:
-        run: from `gamaml.load`.
-        tasks: number of held-out tasks; of an environment that is always the same, fresh episodes.
-        rounds: numbers of inner rounds to show, 0 to those of the training by default. More are allowed.
-        generation: whose elite or parents, the last by default.
-        parents_mean: evaluate the mean of the parents' parameters instead of the elite.
-        overrides: changes of the run's config as on the command line, such as "inner.episodes=40".
-
-    Raises:
-        ConfigError: there is no such generation, or the task cannot be learned so.
-    """
-    # They load much that `import gamaml` should not.
-    from threadpoolctl import threadpool_limits  # pyright: ignore[reportMissingTypeStubs] - it has none
-
-    trained = run.header.num_rounds
-    shown = tuple(range(trained + 1)) if rounds is None else tuple(sorted(set(rounds)))
-    if tasks < 2:
-        raise ConfigError(f"tasks={tasks}: expected at least 2, since an interval needs several; choose e.g. 40")
-    if not shown or shown[0] < 0:
-        raise ConfigError(f"rounds={list(shown)}: expected numbers from 0 on; choose e.g. 0-{trained}")
-    if run.num_generations == 0:
-        raise ConfigError(f"run {run.path}: expected at least one finished generation, got none; wait for one")
-    config = _held_out(run, shown[-1], overrides)
-    problem = _problem(config)
-    _check(run, problem, shown[-1])
-    params = run.parents_mean(generation) if parents_mean else run.parameters(generation)
-    of = "" if generation is None else f" of generation {generation}"
-    use_constants(problem, run.header.constants)
-    # One thread, as in the run.
-    with threadpool_limits(1):
-        evaluations = _evaluate(problem, params, tasks)
-    return Adaptation(
-        name=run.header.name,
-        who=("mean of the parents" if parents_mean else "elite") + of,
-        metric=problem.metric,
-        rounds=shown,
-        trained_rounds=trained,
-        values=np.array([evaluation.returns for evaluation in evaluations], np.float64)[:, list(shown)],
-        steps=sum(evaluation.steps for evaluation in evaluations),
-        optimal_return=getattr(problem, "optimal_return", None),
-        setting=_setting(config),
+def add(commands: Commands) -> None:
+    """Add the command and its arguments."""
+    parser = commands.add_parser(
+        "adapt",
+        help="adapt what a run found to tasks that it never met",
+        description=(
+            "Adapt the incumbent of a run to held-out tasks, and show its return or loss after each inner round, with\n"
+            "95 % bootstrap confidence intervals over the tasks. One rank, no MPI."
+        ),
+        epilog=(
+            "examples:  gamaml adapt runs/navigation-seed1.h5 --tasks 500 --rounds 0-6 --plot adaptation.png\n"
+            "           gamaml adapt runs/navigation-seed1.h5 --against runs/navigation-seed2.h5\n"
+            "           gamaml adapt runs/frostbite-seed1.h5 --tasks 30        30 fresh episodes"
+        ),
     )
-
-
-def compare(
-    run: Run,
-    against: Run,
-    *,
-    tasks: int = 40,
-    rounds: Sequence[int] | None = None,
-    generation: int | None = None,
-    parents_mean: bool = False,
-    overrides: Sequence[str] = (),
-) -> tuple[Adaptation, Adaptation]:
-    """Let what two runs found adapt to the same tasks; `difference` and `text` take the two results.
-
-    Args:
-        run: from `gamaml.load`.
-        against: another, of the same task.
-        tasks: as in `adapt`, like the other arguments.
-        rounds: 0 to those of the training by default, to the greater number if they differ.
-        generation: of both runs.
-        parents_mean: of both runs.
-        overrides: of both runs.
-
-    Raises:
-        ConfigError: as `adapt` and `difference`.
-    """
-    if rounds is None:
-        rounds = range(max(run.header.num_rounds, against.header.num_rounds) + 1)
-    one, other = (
-        adapt(each, tasks=tasks, rounds=rounds, generation=generation, parents_mean=parents_mean, overrides=overrides)
-        for each in (run, against)
+    add_run_file(parser)
+    parser.add_argument(
+        "--tasks", metavar="N", type=int, default=40, help="held-out tasks, or fresh episodes (default: 40)"
     )
-    _check_alike(one, other)
-    return one, other
+    parser.add_argument(
+        "--rounds",
+        metavar="ROUNDS",
+        help="numbers of inner rounds to show, e.g. 0-10 or 0,1,5,10, also beyond those trained (default: those)",
+    )
+    parser.add_argument(
+        "--against", metavar="OTHER.h5", type=Path, help="another run, and the difference on the same tasks"
+    )
+    parser.add_argument(
+        "--generation", metavar="G", type=int, help="evaluate what this generation found, instead of the last"
+    )
+    parser.add_argument(
+        "--parents-mean",
+        action="store_true",
+        help="evaluate the mean of the parents, often the safer choice, instead of the incumbent",
+    )
+    add_overrides(parser, "change the config for this evaluation, as in gamaml run")
+    parser.add_argument("--plot", metavar="FILE.png", type=Path, help="also draw it")
+    parser.set_defaults(command=run)
 
 
-def bootstrap(values: Float64Array) -> Float64Array:
-    """Return the ends of 95 % confidence intervals of means over tasks.
+def run(args: argparse.Namespace) -> int:
+    """Adapt what one run or two found."""
+    check_picture(args.plot)
+    settings: dict[str, Any] = {
+        "tasks": args.tasks,
+        "rounds": None if args.rounds is None else cfg.parse_rounds(args.rounds),
+        "generation": args.generation,
+        "parents_mean": args.parents_mean,
+        "overrides": args.set,
+    }
+    paths = [args.run] if args.against is None else [args.run, args.against]
+    for path in paths:
+        check_exists(path)
 
-    The percentile bootstrap: tasks are drawn with replacement, 10,000 times, always by the same random numbers.
+    # Here, since they bring h5py, which `gamaml --help` does without.
+    from gamaml import runlog
+    from gamaml.commands import adaptation_picture
 
-    Args:
-        values: float64[num_tasks, R].
-
-    Returns:
-        float64[2, R], NaN where a value is not finite.
-
-    Source: Efron and Tibshirani 1993, An Introduction to the Bootstrap, section 13.3.
-    """
-    number, random = len(values), streams.generator(np.zeros(2, np.uint32))
-    finite = np.isfinite(values).all(axis=0)
-    # About the first value, so that large values leave the digits of their differences.
-    origin = np.where(finite, values[0], 0.0)
-    centred = np.where(finite, values - origin, 0.0)
-    means: list[Float64Array] = []
-    for _ in range(_RESAMPLES // _RESAMPLES_AT_ONCE):
-        counts = random.multinomial(number, np.full(number, 1 / number), size=_RESAMPLES_AT_ONCE)
-        means.append(counts @ centred / number)
-    tail = (1 - _COVERAGE) / 2
-    ends = np.quantile(np.concatenate(means), [tail, 1 - tail], axis=0) + origin
-    return np.where(finite, ends, np.nan)
-
-
-def difference(one: Adaptation, other: Adaptation) -> Float64Array:
-    """Return `one`'s values less `other`'s, task by task, float64[num_tasks, R].
-
-    Raises:
-        ConfigError: they did not meet the same tasks, or show other rounds.
-    """
-    _check_alike(one, other)
-    with np.errstate(invalid="ignore"):  # where both diverged, there is no difference
-        return one.values - other.values
+    runs = [runlog.load(path) for path in paths]
+    results = [adapt(*runs, **settings)] if args.against is None else compare_adaptation(*runs, **settings)
+    write(text(*results))
+    if args.plot is not None:
+        write(f"picture: {adaptation_picture.draw(*results, path=args.plot)}")
+    return DONE
 
 
 def text(result: Adaptation, against: Adaptation | None = None) -> str:
-    """Return a table; with `against`, of both runs and their difference, task by task."""
+    """Return a table of one run, or of two and their difference, task by task."""
     both = [result] if against is None else [result, against]
     better = "lower" if result.metric == "loss" else "higher"
-    lines = [f"{each.name}: {each.who}, {each.steps:,} {_unit(each)}" for each in both]
+    lines = [f"{each.name}: {each.who}, {each.steps:,} {step_unit(each.metric)}" for each in both]
     lines.append(
         f"{result.metric} on {result.num_tasks} held-out tasks or episodes: mean [95 % bootstrap interval], "
         f"{better} is better"
@@ -225,139 +97,22 @@ def text(result: Adaptation, against: Adaptation | None = None) -> str:
     rows = [["rounds"], *([str(number)] for number in result.rounds)]
     for each in both:
         _add(rows, each.name, each.mean, each.interval)
-        _add_column(rows, "median", [_number(value) for value in each.median])
+        _add_column(rows, "median", [number(value) for value in each.median])
     if against is not None:
         paired = difference(result, against)
         with np.errstate(invalid="ignore"):
             _add(rows, "difference", paired.mean(axis=0), bootstrap(paired))
     failed = sum(np.count_nonzero(~np.isfinite(each.values), axis=0) for each in both)
     if np.any(failed):
-        _add_column(rows, "not finite", [str(number) for number in np.atleast_1d(failed)])
+        _add_column(rows, "not finite", [str(count) for count in np.atleast_1d(failed)])
     _mark(rows, both)
-    lines += ["", *words.table(rows)]
-    lines += _notes(both)
-    return "\n".join(lines)
-
-
-def plot(result: Adaptation, against: Adaptation | None = None, *, path: Path | str) -> Path:
-    """Draw the mean after each round with its interval; dashed beyond the rounds of the training.
-
-    Args:
-        result: of one run.
-        against: of another.
-        path: FILE.png.
-
-    Raises:
-        ConfigError: the path does not end with .png, or its folder is missing.
-    """
-    path = pictures.checked(path)
-    figure, axes = pictures.figure()
-    both = [(result, BLUE, "o")] if against is None else [(result, BLUE, "o"), (against, ORANGE, "s")]
-    for place, (each, colour, marker) in enumerate(both):
-        _draw(axes, each, colour, marker, shift=0.08 * place)
-    cut = _cut_off(axes, [each for each, *_ in both])
-    beyond = result.rounds[-1] > min(each.trained_rounds for each, *_ in both)
-    dashed = "; dashed: more than trained for" if beyond else ""
-    pictures.draw_optimum(axes, result.optimal_return)
-    axes.set(
-        xlabel=f"inner rounds completed (0: before adaptation{dashed})", ylabel=f"{result.metric}, mean over tasks"
-    )
-    axes.xaxis.get_major_locator().set_params(integer=True)
-    axes.set_xlim(result.rounds[0] - 0.5, result.rounds[-1] + 0.5)
-    pictures.finish(figure, axes, f"{result.num_tasks} held-out tasks, 95 % intervals{cut}")
-    figure.savefig(path, dpi=150)
-    return path
-
-
-def _held_out(run: Run, rounds: int, overrides: Sequence[str]) -> Config:
-    """Return the run's config with one task per evaluation and as many rounds."""
-    for override in overrides:
-        for name, option in (("inner.rounds", "--rounds"), ("inner.num_tasks", "--tasks")):
-            if override.partition("=")[0].strip() == name:
-                raise ConfigError(f"--set {override}: expected other names, got {name}; say it by {option}")
-    trained = run.header.num_rounds
-    # One without a round would have no genes for step sizes, and one that had none has none now.
-    rounds = max(rounds, min(trained, 1))
-    # Whatever trained it, what is asked for here are evaluations, without gradients.
-    forced = ["strategy=ga", "inner.num_tasks=1", "inner.batch_size=1", f"inner.rounds={rounds}"]
-    if trained == 0 and rounds > 0:
-        forced.append("inner.step_size_gene=none")
-    # An environment by id is one task: what differs are its episodes.
-    one_episode = ["inner.episodes=1"] if run.config.env.id and rounds == 0 else []
-    return cfg.from_mapping(cfg.to_mapping(run.config), [*one_episode, *overrides, *forced])
-
-
-def _problem(config: Config) -> Problem:
-    from gamaml import problems
-    from gamaml.problems.jax_problem import InnerLoopProblem
-
-    problem = problems.make_problem(config)
-    if isinstance(problem, InnerLoopProblem):
-        inner = dataclasses.replace(config.inner, batch_size=_BATCH)
-        problem = problems.make_problem(dataclasses.replace(config, inner=inner))
-    return problem
-
-
-def _check(run: Run, problem: Problem, rounds: int) -> None:
-    if problem.num_params != run.header.num_params:
-        raise ConfigError(
-            f"run {run.path}: expected a policy of {run.header.num_params} parameters, got {problem.num_params}; "
-            "leave the policy and the genes as they were"
-        )
-    if rounds > problem.num_rounds:
-        raise ConfigError(
-            f"--rounds {rounds}: expected at most {problem.num_rounds}, which this Problem has; choose fewer"
-        )
-
-
-def _evaluate(problem: Problem, params: Float32Array, tasks: int) -> list[Evaluation]:
-    def key(index: int) -> EvaluationKey:
-        purposes = (Purpose.TEST_TASKS, Purpose.TEST_EPISODES)
-        return EvaluationKey(*(streams.key(_SEED, purpose, episode=index) for purpose in purposes))
-
-    keys, size = [key(index) for index in range(tasks)], batch_size(problem)
-    if size == 1:
-        return [problem.evaluate(params, key) for key in keys]
-    batched, rows, found = cast(BatchProblem, problem), np.tile(params, (size, 1)), list[Evaluation]()
-    for start in range(0, tasks, size):
-        part = keys[start : start + size]
-        padded = part + [part[-1]] * (size - len(part))
-        found += batched.evaluate_batch(rows, padded)[: len(part)]
-    return found
-
-
-def _check_alike(one: Adaptation, other: Adaptation) -> None:
-    if one.setting != other.setting:
-        changed = ", ".join(f"{a} and {b}" for a, b in zip(one.setting, other.setting, strict=True) if a != b)
-        raise ConfigError(
-            f"{one.name}, {other.name}: expected runs of the same tasks, got {changed}; compare others, or set it alike"
-        )
-    if one.rounds != other.rounds or one.num_tasks != other.num_tasks:
-        raise ConfigError(f"{one.name}, {other.name}: expected the same rounds and number of tasks; adapt both alike")
-
-
-def _setting(config: Config) -> tuple[str, ...]:
-    inner = config.inner
-    return (
-        f"task {config.subject}",
-        f"settings {dict(config.task.settings)}",
-        f"environment {dict(config.env.settings)} with max_steps={config.env.max_steps}",
-        f"inner.episodes={inner.episodes}",
-    )
-
-
-def _unit(result: Adaptation) -> str:
-    return "samples" if result.metric == "loss" else "environment steps"
-
-
-def _number(value: float) -> str:
-    return f"{value:.4g}"
+    return "\n".join([*lines, "", *table(rows), *_notes(both)])
 
 
 def _add(rows: list[list[str]], name: str, mean: Float64Array, interval: Float64Array) -> None:
     low, high = interval
     cells = zip(mean, low, high, strict=True)
-    column = [f"{_number(m)} [{_number(a)}, {_number(b)}]" if np.isfinite(a) else _number(m) for m, a, b in cells]
+    column = [f"{number(m)} [{number(a)}, {number(b)}]" if np.isfinite(a) else number(m) for m, a, b in cells]
     _add_column(rows, name, column)
 
 
@@ -369,8 +124,8 @@ def _add_column(rows: list[list[str]], name: str, cells: Sequence[str]) -> None:
 def _mark(rows: list[list[str]], both: Sequence[Adaptation]) -> None:
     """Mark the rounds that go beyond the training of one of the runs."""
     trained = min(each.trained_rounds for each in both)
-    for row, number in zip(rows[1:], both[0].rounds, strict=True):
-        row[0] += "*" if number > trained else " "
+    for row, rounds in zip(rows[1:], both[0].rounds, strict=True):
+        row[0] += "*" if rounds > trained else " "
     rows[0][0] += " "
 
 
@@ -381,59 +136,5 @@ def _notes(both: Sequence[Adaptation]) -> list[str]:
         lines.append(f"* more rounds than were trained for ({trained})")
     best = both[0].optimal_return
     if best is not None:
-        known = "not known, out of reach of exact computation" if np.isnan(best) else f"{best:.4f}, exactly computed"
-        lines.append(f"best possible mean: {known}")
+        lines.append(f"best possible mean: {optimum(best)}")
     return lines
-
-
-def _draw(axes: Any, each: Adaptation, colour: str, marker: str, shift: float) -> None:  # matplotlib Axes
-    rounds, mean = np.array(each.rounds) + shift, each.mean
-    low, high = each.interval
-    trained = sum(number <= each.trained_rounds for number in each.rounds)
-    axes.errorbar(
-        rounds[:trained],
-        mean[:trained],
-        [mean[:trained] - low[:trained], high[:trained] - mean[:trained]],
-        color=colour,
-        marker=marker,
-        linewidth=1.8,
-        capsize=3,
-        label=f"{each.name}, {each.who}",
-    )
-    if trained < len(rounds):
-        beyond = slice(max(trained - 1, 0), None)
-        errors = np.array([mean - low, high - mean])[:, beyond]
-        errors[:, : min(trained, 1)] = 0  # drawn already
-        axes.errorbar(
-            rounds[beyond],
-            mean[beyond],
-            errors,
-            color=colour,
-            linestyle="--",
-            marker=marker,
-            markerfacecolor="white",
-            markevery=slice(min(trained, 1), None),
-            linewidth=1.4,
-            capsize=3,
-        )
-
-
-def _cut_off(axes: Any, both: Sequence[Adaptation]) -> str:
-    """Cut the axis where rounds beyond the training diverge and would flatten the rest; return a note that says so."""
-    trained, beyond = list[Float64Array](), list[Float64Array]()
-    for each in both:
-        inside = np.array(each.rounds) <= each.trained_rounds
-        ends = np.vstack([each.interval, each.mean])
-        trained.append(ends[:, inside].ravel())
-        beyond.append(ends[:, ~inside].ravel())
-    shown = np.concatenate(trained)
-    shown = shown[np.isfinite(shown)]
-    others = np.concatenate(beyond)
-    if len(shown) == 0 or np.ptp(shown) == 0:
-        return ""
-    low, high = shown.min() - np.ptp(shown), shown.max() + np.ptp(shown)
-    # A NaN is outside, too.
-    if np.all((others >= low) & (others <= high)):
-        return ""
-    axes.set_ylim(low, high)
-    return "; rounds beyond the training leave the axis"

@@ -1,87 +1,51 @@
-"""A policy of a run as a file of plain arrays, for programs that know nothing of gamaml."""
+"""`gamaml export`: a policy's arrays as an .npz file."""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping
-from dataclasses import dataclass
+import argparse
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
-from gamaml import config as cfg
-from gamaml import problems
-from gamaml.errors import check_file_name
-from gamaml.evolution.genome import Genome
-from gamaml.runlog import Run
-
-SUFFIX = ".npz"
+from gamaml.commands.arguments import add_run_file, add_who, check_exists, check_who
+from gamaml.commands.console import Commands, write
+from gamaml.commands.text import named
+from gamaml.engine.policy_file import Exported, export
+from gamaml.job.exit_codes import DONE
 
 
-@dataclass(frozen=True)
-class Exported:
-    """What went into a file.
-
-    Attributes:
-        path: of the file.
-        arrays: name -> array, without the config.
-        num_params: length of the parameter vector.
-        genome: from which all of it was computed; None where the strategy has none.
-    """
-
-    path: Path
-    arrays: Mapping[str, Any]
-    num_params: int
-    genome: Genome | None
+def add(commands: Commands) -> None:
+    """Add the command and its arguments."""
+    parser = commands.add_parser(
+        "export",
+        help="write a policy's arrays to an .npz file",
+        description="Write a policy's arrays, by name and without pickle, for programs without gamaml. Starts no MPI.",
+        epilog="example:  gamaml export runs/ant-seed1.h5 --incumbent policy.npz",
+    )
+    add_run_file(parser)
+    parser.add_argument("file", metavar="FILE.npz", type=Path, help="the file to write")
+    add_who(parser)
+    parser.set_defaults(command=run)
 
 
-def export(
-    run: Run,
-    path: Path,
-    *,
-    generation: int | None = None,
-    index: int | None = None,
-    contender: int | None = None,
-) -> Exported:
-    """Write a policy's arrays to an .npz file, which `numpy.load` reads without pickle.
+def run(args: argparse.Namespace) -> int:
+    """Write a policy and list its arrays."""
+    check_exists(args.run)
+    check_who(args)
 
-    The arrays are those of the network by name (w0, b0, w1, ...); `step_sizes`, float32[arrays] or one per parameter,
-    `std`, `discount` and `gae_lambda`, where the inner loop or the policy has or evolves them; `observation_mean` and
-    `observation_std` where observations are normalised. A problem of the user's own without a method `arrays` gives
-    one, `parameters`. The entry `config` is the run's config as JSON text.
+    # Here, since it brings h5py, which `gamaml --help` does without.
+    from gamaml import runlog
 
-    Args:
-        run: from `gamaml.load`.
-        path: of the file, ending in .npz.
-        generation: the last committed one by default.
-        index: of a child; the elite by default.
-        contender: index of a re-evaluated contender, instead of a child.
-
-    Raises:
-        ConfigError: there is no such contender, or no such folder.
-    """
-    check_file_name("file", path, [SUFFIX])
-    genome = run.genome(generation, index, contender=contender) if run.strategy.sizes.has_genomes else None
-    problem: Any = problems.make_problem(run.config)  # `arrays` is optional
-    params = run.parameters(generation, index, contender=contender, problem=problem)
-    arrays: dict[str, Any] = dict(problem.arrays(params)) if hasattr(problem, "arrays") else {"parameters": params}
-    arrays.update({name: np.array(values, np.float32) for name, values in run.header.constants.items()})
-    config = json.dumps(cfg.to_mapping(run.config))
-    unfinished = path.with_name(f".{path.name}")
-    with unfinished.open("wb") as file:
-        np.savez(file, config=np.array(config), **arrays)
-    unfinished.replace(path)
-    return Exported(path, arrays, len(params), genome)
+    found = runlog.load(args.run)
+    exported = export(found, args.file, generation=args.generation, index=args.index, contender=args.contender)
+    write(text(exported))
+    return DONE
 
 
 def text(exported: Exported) -> str:
-    """Return what was written, in a line for each array."""
-    width = max(map(len, exported.arrays))
-    lines = [
-        f"  {name:<{width}}  {np.asarray(array).dtype}{list(np.shape(array))}"
-        for name, array in exported.arrays.items()
-    ]
+    """Return a line for each array that was written, and one for the file."""
+    arrays = {name: np.asarray(array) for name, array in exported.arrays.items()}
+    lines = named({name: f"{array.dtype}{list(array.shape)}" for name, array in arrays.items()})
     size = exported.path.stat().st_size
     source = "" if exported.genome is None else f", from a genome of {exported.genome.nbytes:,} bytes"
     lines.append(f"{exported.path}: {exported.num_params:,} parameters, {size:,} bytes{source}")

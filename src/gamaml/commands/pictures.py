@@ -1,4 +1,4 @@
-"""What all pictures share: palette, frame, and the check of their file name."""
+"""Palette, frame and file name of all pictures."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ import math
 from pathlib import Path
 from typing import Any
 
-from gamaml.errors import ConfigError
+from gamaml.errors import check_file_name
 
-# Okabe and Ito's palette, told apart by the colour-blind; line styles differ too, for print without colour.
+# Okabe and Ito's palette, which colour-blind readers can distinguish; line styles differ too, for print without colour.
 BLUE, ORANGE, GREEN = "#0072B2", "#E69F00", "#009E73"
 
 
@@ -16,13 +16,10 @@ def checked(path: Path | str) -> Path:
     """Return a picture's path.
 
     Raises:
-        ConfigError: it does not end with .png, or its folder is missing.
+        ConfigError: it does not end in .png, or its folder is missing.
     """
     path = Path(path)
-    if path.suffix != ".png":
-        raise ConfigError(f"picture {str(path)!r}: expected a name that ends with .png, got {path.name!r}; rename it")
-    if not path.parent.is_dir():
-        raise ConfigError(f"picture {str(path)!r}: expected an existing folder, got {path.parent}; create it")
+    check_file_name("picture", path, [".png"])
     return path
 
 

@@ -1,4 +1,4 @@
-"""What a run shows while it goes on: a live table on a terminal, a plain line per generation elsewhere."""
+"""The display of a run while it goes on: a live table on a terminal, a plain line per generation elsewhere."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Protocol, TextIO
 
-from gamaml.commands.text import count
+from gamaml.commands.text import change, count, duration, number, size
 from gamaml.config import Config
 from gamaml.engine.info import GenerationInfo
 from gamaml.job.job_info import JobInfo
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table
 
-_COLUMNS = ("run", "gen", "best", "mean", "elite", "before -> after", "evals/s", "eta")
+_COLUMNS = ("run", "gen", "best", "mean", "incumbent", "before -> after", "evals/s", "eta")
 _BAR_WIDTH = 10
 
 
@@ -26,7 +26,7 @@ class Display(AbstractContextManager["Display"], Protocol):
     """Shows generations as they finish; a context manager for as long as the run lasts."""
 
     def start(self, info: JobInfo) -> None:
-        """Show what the job takes."""
+        """Show the job's ranks, nodes and memory."""
         ...
 
     def show(self, info: GenerationInfo) -> None:
@@ -48,7 +48,7 @@ def display(
     Args:
         configs: one per population.
         names: one per population.
-        stream: where the run talks to.
+        stream: the stream that the display goes to.
         write_line: writes a plain line to it.
         terminal: whether it ends on a terminal, and this rank is the one that shows something.
         width: the terminal's columns, None if the stream can be asked.
@@ -57,7 +57,7 @@ def display(
     if terminal:
         from rich.console import Console
 
-        # Told, because rich would otherwise believe FORCE_COLOR rather than the stream.
+        # Forced, or rich would believe FORCE_COLOR rather than the stream.
         console = Console(file=stream, force_terminal=True, width=width or None)
         if not console.is_dumb_terminal:
             return LiveDisplay(goals, console)
@@ -102,7 +102,7 @@ class LiveDisplay(Display):
         self._goals = goals
         self._latest: dict[str, GenerationInfo] = {}
         self._console = console
-        # Not redirected: what is said on stderr before MPI aborts the job would never be drawn.
+        # Not redirected: a message on stderr just before MPI aborts the job would never be drawn.
         self._live = Live(
             get_renderable=self._table,
             console=console,
@@ -149,12 +149,12 @@ class LiveDisplay(Display):
 
 
 def job_line(info: JobInfo) -> str:
-    """Return what a job takes as one line."""
+    """Return a job's ranks, nodes and memory as one line."""
     sizes = Counter(info.population_nbytes)
-    populations = " + ".join(f"{count(number, 'population')} of {_size(nbytes)}" for nbytes, number in sizes.items())
+    populations = " + ".join(f"{count(times, 'population')} of {size(nbytes)}" for nbytes, times in sizes.items())
     return (
         f"{count(info.num_ranks, 'rank')} on {count(info.num_nodes, 'node')}; each node holds "
-        f"{_size(info.node_nbytes)}: noise table {_size(info.table_nbytes)} + {populations}"
+        f"{size(info.node_nbytes)}: noise table {size(info.table_nbytes)} + {populations}"
     )
 
 
@@ -165,51 +165,27 @@ def line(info: GenerationInfo, goal: int | None) -> str:
         info: the generation.
         goal: generations after which the population stops, None where the config does not say.
     """
-    generation, best, mean, elite, returns, rate, eta = _cells(info, goal)
+    generation, best, mean, incumbent, returns, rate, eta = _cells(info, goal)
     failed = f"  failed {info.num_failed}" if info.num_failed else ""
     return (
-        f"{info.name} gen {generation}  best {best}  mean {mean}  elite {elite}  {info.metric} {returns}"
+        f"{info.name} gen {generation}  best {best}  mean {mean}  incumbent {incumbent}  {info.metric} {returns}"
         f"{failed}  {rate} evals/s  eta {eta}"
     )
 
 
-def duration(seconds: float) -> str:
-    """Return seconds as `m:ss` or `h:mm:ss`, and "?" where they are not known."""
-    if not math.isfinite(seconds):
-        return "?"
-    minutes, rest = divmod(math.ceil(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
-
-
-def _size(nbytes: int) -> str:
-    return f"{nbytes / 2**20:.1f} MiB" if nbytes >= 2**20 else f"{nbytes / 2**10:.1f} KiB"
-
-
 def _cells(info: GenerationInfo, goal: int | None) -> tuple[str, ...]:
     """Return the entries of all columns but the name."""
-    returns = info.incumbent_returns
-    before = f"{_number(returns[0])} -> " if len(returns) > 1 else ""
     rate = info.num_evaluations / info.seconds if info.seconds > 0 else math.nan
     return (
         f"{info.generation + 1}{_of(goal)}",
-        _number(info.fitness_best),
-        _number(info.fitness_mean),
-        _number(info.incumbent_fitness),
-        f"{before}{_number(returns[-1])}",
-        _number(rate),
+        number(info.fitness_best),
+        number(info.fitness_mean),
+        number(info.incumbent_fitness),
+        change(info.incumbent_returns),
+        number(rate),
         duration(info.eta_seconds),
     )
 
 
 def _of(goal: int | None) -> str:
     return f"/{goal}" if goal is not None else ""
-
-
-def _number(value: float) -> str:
-    """Return about four significant digits, without an exponent in the range that people read."""
-    if value == 0 or not math.isfinite(value):
-        return f"{value:g}"
-    if not 1e-3 <= abs(value) < 1e7:
-        return f"{value:.3g}"
-    return f"{value:.{max(0, 3 - math.floor(math.log10(abs(value))))}f}"

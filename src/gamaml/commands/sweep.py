@@ -19,19 +19,20 @@ from gamaml.errors import ConfigError
 T = TypeVar("T")
 
 CHILDREN_PER_RANK = 16
-"""Children in flight per rank that keep ranks busy while populations wait for their last long episodes: simulated with
-lognormal lengths, 1000 children per population on 256 ranks are busy for 52 % with one population, 98 % with four."""
+"""Children in flight per rank that keep ranks busy while populations wait for their last long episodes. In a simulation
+with lognormal lengths and 1000 children per population, 256 ranks are busy 52 % of the time with one population, 98 %
+with four."""
 
 
 @dataclass(frozen=True)
 class Sweep:
-    """What one command asks for.
+    """The populations that one command asks for.
 
     Attributes:
         paths: config files.
         overrides: `dotted.name=value` strings for all of them.
-        envs: environments that take the place of each config's own; empty: the config's own.
-        seeds: seeds that take the place of each config's own; empty: the config's own.
+        envs: environments that replace each config's own, if there are any.
+        seeds: seeds that replace each config's own, if there are any.
     """
 
     paths: tuple[Path, ...]
@@ -85,7 +86,7 @@ def with_env(config: Config, env: str) -> Config:
 
     Args:
         config: with an [env] section.
-        env: an id such as "ALE/Amidar-v5", or the part of it that differs: "Amidar" in place of "ALE/Frostbite-v5".
+        env: an id such as "ALE/Amidar-v5", or the part that differs: "Amidar" if the config has "ALE/Frostbite-v5".
     """
     own = re.fullmatch(r"(.*[/:])?[^/:]*?(-v\d+)?", config.env.id)
     if not config.env.id or own is None:
@@ -96,7 +97,7 @@ def with_env(config: Config, env: str) -> Config:
 
 
 def populations_per_job(configs: Sequence[Config], num_ranks: int) -> int:
-    """Return how many populations of these configs have to interleave to keep so many ranks busy."""
+    """Return how many populations of these configs must interleave to keep so many ranks busy."""
     smallest = min(config.population_size for config in configs)
     return -(-CHILDREN_PER_RANK * num_ranks // smallest)
 
@@ -115,7 +116,7 @@ def pack(sweep: Sweep, per_job: int) -> list[Sweep]:
 
 
 def _split(items: tuple[T, ...], most: int) -> list[tuple[T, ...]]:
-    """Divide items into parts of at most `most`, whose sizes differ by one at most; of nothing, one empty part."""
+    """Divide items into parts of at most `most`, whose sizes differ by one at most; no items are one empty part."""
     number = max(1, -(-len(items) // most))
     bounds = [len(items) * part // number for part in range(number + 1)]
     return [items[start:stop] for start, stop in itertools.pairwise(bounds)]

@@ -68,6 +68,14 @@ class ChildKeys:
         return EvaluationKey(task=self._tasks[child["task"]], episode=self._episodes[child["episode"]])
 
 
+def child_key(seed: int, generation: int, *, task: int, episode: int) -> EvaluationKey:
+    """Return the randomness of a child that meets a task and an episode of its generation."""
+    return EvaluationKey(
+        task=streams.key(seed, Purpose.TASKS, generation, task),
+        episode=streams.key(seed, Purpose.EPISODES, generation, episode),
+    )
+
+
 def reevaluation_key(seed: int, generation: int, episode: int) -> EvaluationKey:
     """Return the randomness of a re-evaluation: fresh tasks and episodes, the same for all contenders."""
     return EvaluationKey(
@@ -92,6 +100,23 @@ def use_constants(problem: Problem, constants: Mapping[str, list[float]]) -> Non
     use = getattr(problem, "use_constants", None)
     if use is not None:
         use({name: np.array(values, np.float32) for name, values in constants.items()})
+
+
+def evaluate_rows(problem: Problem, params: Float32Array, keys: Sequence[EvaluationKey]) -> Sequence[Evaluation]:
+    """Evaluate one candidate per key, all at once.
+
+    Args:
+        problem: the fitness function.
+        params: float32[batch_size(problem), num_params], a candidate per row; rows beyond the keys are overwritten.
+        keys: the randomness of each, at most as many as rows.
+    """
+    number, size = len(keys), len(params)
+    if size == 1:
+        return [problem.evaluate(params[0], keys[0])]
+    # Always the full batch, because a program of another shape rounds differently.
+    params[number:] = params[number - 1]
+    padded = [*keys, *[keys[-1]] * (size - number)]
+    return cast(BatchProblem, problem).evaluate_batch(params, padded)[:number]
 
 
 def evaluate(
@@ -121,17 +146,11 @@ def evaluate(
     Raises:
         EvaluationError: the problem raised.
     """
-    number, size = len(keys), len(params)
+    number = len(keys)
     records = np.zeros(number, record_dtype(problem.num_rounds, problem.scalars))
     start = time.perf_counter()
     try:
-        if size == 1:
-            evaluations: Sequence[Evaluation] = [problem.evaluate(params[0], keys[0])]
-        else:
-            # Always one shape, since a program of another shape rounds differently.
-            params[number:] = params[number - 1]
-            padded = [*keys, *[keys[-1]] * (size - number)]
-            evaluations = cast(BatchProblem, problem).evaluate_batch(params, padded)[:number]
+        evaluations = evaluate_rows(problem, params, keys)
         seconds = (time.perf_counter() - start) / number
         fill_records(records, items, evaluations, problem.scalars, seconds=seconds, rank=rank)
     except (Exception, SystemExit) as error:  # a user's problem may call sys.exit

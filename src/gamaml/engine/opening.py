@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Generator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 
 import numpy as np
 from threadpoolctl import threadpool_limits  # pyright: ignore[reportMissingTypeStubs] (it ships none)
@@ -17,6 +17,7 @@ from gamaml.engine.node_rates import NodeRates
 from gamaml.engine.plan import Plan
 from gamaml.engine.population import Population
 from gamaml.engine.population_driver import PopulationDriver
+from gamaml.engine.train_request import TrainRequest
 from gamaml.engine.vector_buffers import VectorBuffers
 from gamaml.engine.worker import Place, Worker
 from gamaml.errors import GamamlError, ResourceError
@@ -41,21 +42,6 @@ _FLAGS_NBYTES = 64
 
 
 @dataclass(frozen=True)
-class Opening:
-    """How existing runs are treated.
-
-    Attributes:
-        resume: start absent runs, continue partial ones, leave finished ones.
-        overwrite: replace existing runs.
-        accept_versions: with `resume`, go on although the versions of libraries changed.
-    """
-
-    resume: bool
-    overwrite: bool
-    accept_versions: bool
-
-
-@dataclass(frozen=True)
 class _Memory:
     """A node's shared memory.
 
@@ -72,7 +58,7 @@ class _Memory:
 
 @contextmanager
 def open_engine(
-    topology: Topology, guard: Guard, watch: SignalWatch, plans: Sequence[Plan], opening: Opening
+    topology: Topology, guard: Guard, watch: SignalWatch, plans: Sequence[Plan], request: TrainRequest
 ) -> Generator[Engine, None, None]:
     """Allocate the windows, open the runs, bring every node's vectors to where they stand, and warm up.
 
@@ -83,7 +69,7 @@ def open_engine(
         guard: ends the job when this rank fails alone.
         watch: this process's signals.
         plans: one per population.
-        opening: how existing runs are treated.
+        request: says what happens to runs that exist already.
 
     Raises:
         ResourceError: a host cannot hold the windows (before any is allocated), or the nodes' tables differ.
@@ -95,7 +81,7 @@ def open_engine(
         topology.agree(_shortage(topology, plans))
         memory = _allocate(stack, topology, plans)
         buffers = _buffers(memory, plans)
-        logs, courses = _open_logs(stack, topology, plans, memory.noise, opening)
+        logs, courses = _open_logs(stack, topology, plans, memory.noise, request)
         _restore(topology, plans, courses, memory, buffers)
         populations = _populations(stack, topology, watch, memory, plans, buffers)
         _warm_up(topology, plans)
@@ -142,7 +128,7 @@ def _buffers(memory: _Memory, plans: Sequence[Plan]) -> list[VectorBuffers]:
 
 
 def _open_logs(
-    stack: ExitStack, topology: Topology, plans: Sequence[Plan], noise: NoiseTable, opening: Opening
+    stack: ExitStack, topology: Topology, plans: Sequence[Plan], noise: NoiseTable, request: TrainRequest
 ) -> tuple[list[RunLog], list[Course]]:
     """Open the run logs on rank 0, and give every rank's problems the constants of their runs.
 
@@ -153,7 +139,14 @@ def _open_logs(
 
     def open_all() -> list[tuple[Course, dict[str, list[float]]]]:
         for plan in plans:
-            log = RunLog.open(plan.path, _header(plan, noise), **asdict(opening), job_id=launcher.job_id())
+            log = RunLog.open(
+                plan.path,
+                _header(plan, noise),
+                resume=request.resume,
+                overwrite=request.overwrite,
+                accept_versions=request.accept_versions,
+                job_id=launcher.job_id(),
+            )
             stack.callback(log.close)
             logs.append(log)
         return [

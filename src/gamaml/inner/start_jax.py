@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from gamaml.errors import LaunchError
+from gamaml.job.host_facts import cpu_lines
 
 _ENVIRONMENT = {"NPROC": "1", "JAX_PLATFORMS": "cpu"}
 """NPROC is what XLA sizes its thread pool by; XLA's own thread flags were measured to have no effect."""
@@ -80,9 +81,8 @@ def _use_cache(jax_version: str) -> None:
 
 
 def _cpu_digest() -> str:
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-    except OSError:
+    lines = cpu_lines()
+    if not lines:
         return "unknown"
     described = sorted({line for line in lines if line.startswith(("flags", "Features", "model name"))})
     return hashlib.sha256("\n".join(described).encode()).hexdigest()[:12]

@@ -1,4 +1,4 @@
-"""What a job takes of its nodes."""
+"""The size of a job: ranks, nodes and memory."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class JobInfo:
-    """What a job is about to take, told before anything is allocated.
+    """The size of a job, known before anything is allocated.
 
     Attributes:
         num_ranks: MPI ranks.

@@ -11,6 +11,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from gamaml.job.host_facts import boot_id, hosts_of
+
 MIB = 1 << 20
 RESERVE = 4 * MIB
 """Shared memory left to MPI itself, of the bytes that are free after MPI_Init."""
@@ -49,7 +51,7 @@ def measure(host: str, nbytes: int, folder: str, root: Path = Path("/")) -> Dema
         root: the file system's root; tests pass a made-up one.
     """
     stat = os.statvfs(folder)
-    boot = _read(root / "proc/sys/kernel/random/boot_id") or host
+    boot = boot_id(root)
     limits = [free for free in (_available(root), *_cgroups_free(root)) if free is not None]
     return Demand(
         host=host,
@@ -74,7 +76,7 @@ def shortage(demands: Sequence[Demand]) -> str | None:
         free = min(demand.device_free for demand in group)
         if total > free:
             return (
-                f"shared memory on {_hosts(group)}: expected {_mib(total)} MiB free in {group[0].folder} for the "
+                f"shared memory on {hosts_of(group)}: expected {_mib(total)} MiB free in {group[0].folder} for the "
                 f"windows of {_nodes(group)}, got {_mib(free, down=True)} MiB; make noise.size smaller, run fewer "
                 f"populations, or enlarge it (containers: --shm-size)"
             )
@@ -84,7 +86,7 @@ def shortage(demands: Sequence[Demand]) -> str | None:
         free = min((demand.memory_free for demand in group if demand.memory_free is not None), default=total)
         if total > free:
             return (
-                f"memory on {_hosts(group)}: expected {_mib(total)} MiB for the windows of {_nodes(group)}, got "
+                f"memory on {hosts_of(group)}: expected {_mib(total)} MiB for the windows of {_nodes(group)}, got "
                 f"{_mib(free, down=True)} MiB under the memory limit of the host or its cgroup; make noise.size "
                 f"smaller, or ask for more memory (SLURM: --mem)"
             )
@@ -136,10 +138,6 @@ def _read(path: Path) -> str | None:
 
 def _mib(nbytes: int, down: bool = False) -> int:
     return nbytes // MIB if down else -(-nbytes // MIB)
-
-
-def _hosts(group: Sequence[Demand]) -> str:
-    return ", ".join(dict.fromkeys(demand.host for demand in group))
 
 
 def _nodes(group: Sequence[Demand]) -> str:

@@ -15,9 +15,6 @@ from types import FrameType, TracebackType
 
 CHECKPOINT_SIGNALS = (signal.SIGTERM, signal.SIGUSR1, signal.SIGINT)
 
-INTERRUPTED = 75
-"""Exit code of a job that a signal ended and that should be started again (EX_TEMPFAIL)."""
-
 
 class Stopped(BaseException):
     """Raised inside an evaluation that is given up; not an Exception, so that no evaluation swallows it."""

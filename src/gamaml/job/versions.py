@@ -1,4 +1,4 @@
-"""What a run was computed with: the libraries that can change its numbers, and the machine."""
+"""Library versions that can change a run's numbers, and the machine."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ import platform
 import socket
 from collections.abc import Iterable
 from importlib import metadata
-from pathlib import Path
+
+from gamaml.job.host_facts import cpu_lines
 
 _SCIENTIFIC = ("gamaml", "numpy", "jax", "jaxlib")
 
@@ -16,7 +17,7 @@ def library_versions(more: Iterable[str] = ()) -> dict[str, str]:
     """Return the versions of the libraries on which a run's numbers depend.
 
     Args:
-        more: distributions that this run uses besides; those that are not installed are left out.
+        more: further distributions that this run uses; those that are not installed are left out.
     """
     versions = {name: metadata.version(name) for name in _SCIENTIFIC}
     for name in more:
@@ -36,9 +37,5 @@ def machine_description() -> dict[str, str]:
 
 
 def _cpu_model() -> str:
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-    except OSError:
-        lines = []
-    models = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
+    models = (line.partition(":")[2].strip() for line in cpu_lines() if line.startswith("model name"))
     return next(models, platform.machine())

@@ -7,13 +7,13 @@ import statistics
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 from mpi4py import MPI
 
 from gamaml.evolution import noise_table as noise
 from gamaml.job import launcher
+from gamaml.job.host_facts import boot_id
 from gamaml.job.versions import library_versions, machine_description
 from gamaml.parallel.topology import Topology
 from gamaml.parallel.windows import SharedWindow
@@ -72,15 +72,11 @@ def gather_facts(topology: Topology, libraries: Iterable[str], noise_seed: int) 
     sees_node = _sees_node(topology)
     topology.wait_for_all()
     clock = time.time()
-    try:
-        boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
-    except OSError:
-        boot = topology.host
     facts = RankFacts(
         rank=topology.rank,
         node=topology.node_index,
         host=topology.host,
-        machine=boot,
+        machine=boot_id(),
         launched_with=launcher.local_size_from_environment(),
         launched_on=launcher.node_from_environment(),
         cores=tuple(sorted(os.sched_getaffinity(0))),

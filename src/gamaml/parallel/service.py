@@ -18,7 +18,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, NoReturn, Protocol
 
 from gamaml.job import launcher
-from gamaml.job.signals import INTERRUPTED, SignalWatch
+from gamaml.job.exit_codes import FAILURE, INTERRUPTED
+from gamaml.job.signals import SignalWatch
 from gamaml.parallel.board import Window
 from gamaml.parallel.relay import Relay
 from gamaml.parallel.shutdown import Stage, Stop, StopNotes, stage
@@ -213,7 +214,7 @@ class Service:
                 else:
                     backoff.sleep()
         except Exception:
-            abort(self._topology.world, 1, traceback.format_exc())
+            abort(self._topology.world, FAILURE, traceback.format_exc())
 
     def _everyone_left(self) -> bool:
         if not self._main_left or not all(relay.ended for relay in self._duties.relays):
@@ -268,7 +269,7 @@ class Service:
         if root is not None:
             root.close_logs()
             if root.error is not None:
-                abort(self._topology.world, 1, f"gamaml: error: {root.error}")
+                abort(self._topology.world, FAILURE, f"gamaml: error: {root.error}")
         abort(self._topology.world, INTERRUPTED)
 
 

@@ -12,7 +12,7 @@ import numpy as np
 
 from gamaml import config as cfg
 from gamaml.config import Config
-from gamaml.errors import ConfigError, RunFileError
+from gamaml.errors import ConfigError, RunFileError, check_index
 from gamaml.evolution import chosen_strategy
 from gamaml.evolution.decode import NoiseSource, Sources, mean
 from gamaml.evolution.entries import Entries, bases_of
@@ -104,7 +104,7 @@ class Run:
             )
         generation = self._last(generation)
         if index is None and contender is None:
-            _in_range("generation", generation, self.num_generations)
+            check_index("generation", generation, self.num_generations)
             return genome_of(self.entries[generation, 0], self._course(generation).history)
         return genome_of(self._entry(generation, index, contender), self._course(generation).history)
 
@@ -163,7 +163,7 @@ class Run:
 
     def state(self, generation: int) -> State:
         """Return the strategy's state from which a generation's children come; G for those of the open one."""
-        _in_range("generation", generation, self.num_generations + 1)
+        check_index("generation", generation, self.num_generations + 1)
         return self._course(generation).state
 
     def digest(self) -> str:
@@ -194,21 +194,21 @@ class Run:
 
     def _entry(self, generation: int, index: int | None, contender: int | None) -> np.void:
         """Return a child or a contender of a generation, the open one included."""
-        _in_range("generation", generation, self.num_generations + 1)
+        check_index("generation", generation, self.num_generations + 1)
         if contender is None:
             assert index is not None
-            _in_range("index", index, self.strategy.sizes.population_size)
+            check_index("index", index, self.strategy.sizes.population_size)
             return self.strategy.children(self.state(generation))[index]
         if generation == self.num_generations:
             contenders = self.strategy.contenders(self.state(generation), None)
         else:
             contenders = _present(self.contenders[generation])
-        _in_range("contender", contender, len(contenders))
+        check_index("contender", contender, len(contenders))
         return contenders[contender]
 
     def _vectors(self, generation: int, noise: NoiseSource, problem: Problem) -> Float32Array:
         """Return all vectors after a generation, float32[at most num_vectors, num_params]."""
-        _in_range("generation", generation, self.num_generations)
+        check_index("generation", generation, self.num_generations)
         found = rebuild(self.strategy, self._course(generation + 1), noise, problem)
         return np.stack([found[row] for row in sorted(found)])
 
@@ -284,9 +284,3 @@ def _update(digest: hashlib._Hash, table: Records) -> None:  # pyright: ignore[r
         if name not in NOT_SCIENCE:
             digest.update(name.encode())
             digest.update(np.ascontiguousarray(table[name]).tobytes())
-
-
-def _in_range(name: str, value: int, length: int) -> None:
-    if not 0 <= value < length:
-        there = f"0 to {length - 1}" if length else "none to exist yet"
-        raise ConfigError(f"{name}={value}: expected {there}; choose one of those")

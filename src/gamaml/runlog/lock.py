@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from gamaml.errors import RunFileError
+from gamaml.job.host_facts import boot_id
 
 STALE_SECONDS = 120.0
 """A lock not renewed for so long, by the file system's own clock, is taken over."""
@@ -50,7 +51,7 @@ class Holder:
         status = _process_status(pid)
         return cls(
             host=platform.node(),
-            boot_id=_boot_id(),
+            boot_id=boot_id(),
             pid_namespace=_pid_namespace(),
             pid=pid,
             pid_start=status[1] if status else 0,
@@ -60,7 +61,7 @@ class Holder:
 
     def is_dead(self) -> bool:
         """Whether the process is known to have ended; False where that cannot be known from here."""
-        if (self.boot_id, self.pid_namespace) != (_boot_id(), _pid_namespace()):
+        if (self.boot_id, self.pid_namespace) != (boot_id(), _pid_namespace()):
             return False
         status = _process_status(self.pid)
         return status is None or status[0] in "ZX" or status[1] != self.pid_start
@@ -211,10 +212,6 @@ def _process_status(pid: int) -> tuple[str, int] | None:
     # The command's name, in parentheses, may hold blanks and parentheses itself.
     fields = text.rpartition(")")[2].split()
     return fields[0], int(fields[19])
-
-
-def _boot_id() -> str:
-    return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
 
 
 def _pid_namespace() -> str:

@@ -18,7 +18,7 @@ from gamaml.slurm.site import Site
 
 @dataclass(frozen=True)
 class Task:
-    """What one job of an array runs, as `gamaml run` takes it.
+    """The work of one job of an array, as arguments of `gamaml run`.
 
     Attributes:
         configs: config files, as seen from the folder in which the job was submitted.
@@ -34,7 +34,7 @@ class Job:
     """A job, or an array of them if there are several tasks.
 
     Attributes:
-        command: the command line that this script stands for, told at its top.
+        command: the command line that this script stands for, shown at its top.
         name: name of the job, and of its script and log in `out`.
         tasks: what runs, one job each.
         nodes: nodes per job.

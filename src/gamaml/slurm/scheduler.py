@@ -91,7 +91,7 @@ def _run(arguments: Sequence[str]) -> subprocess.CompletedProcess[str] | None:
 
 
 def _reason(done: subprocess.CompletedProcess[str]) -> str:
-    """Return what a command complained about, without the names that SLURM puts in front of every line."""
+    """Return a command's complaint, without the names that SLURM puts in front of every line."""
     lines = [line.strip() for line in done.stderr.splitlines() if line.strip()]
     texts = [line.removeprefix("sbatch: ").removeprefix("error: ") for line in lines]
     return ". ".join(texts) or f"exit code {done.returncode}"

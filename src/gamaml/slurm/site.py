@@ -1,4 +1,4 @@
-"""What a job script has to know about a cluster, read from one small env file per site."""
+"""The facts of a cluster that a job script needs, read from one small env file per site."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
 @dataclass(frozen=True)
 class Site:
-    """The facts of a cluster; what a site file leaves out is left to the scheduler.
+    """The facts of a cluster; the scheduler decides on those that a site file leaves out.
 
     Attributes:
         source: the file, for messages; "" without one.
@@ -26,9 +26,9 @@ class Site:
         sbatch: further options of sbatch, such as --exclusive.
         modules: loaded, in this order, after `module purge`; none: modules are left alone.
         module_init: file that defines the command `module` in a batch shell.
-        cores_per_node: ranks per node, unless told otherwise.
-        memory_mib: what a job may ask for on one node, in MiB.
-        signal_seconds: how long before the time limit a job is told to checkpoint.
+        cores_per_node: ranks per node by default.
+        memory_mib: the most memory that a job may ask for on one node, in MiB.
+        signal_seconds: seconds before the time limit at which a job gets the signal to checkpoint.
         environment: variables for the ranks: all names in the file that do not begin with SITE_.
     """
 

@@ -9,33 +9,34 @@ from hypothesis import given
 from hypothesis import strategies as st
 from run_examples import chain
 
-from gamaml.config import INITIAL_STD
-from gamaml.evolution.candidates import (
-    LINEAGE_DTYPE,
+from gamaml.config import GAConfig
+from gamaml.evolution.decode import Sources, decode, mean, mutate
+from gamaml.evolution.entries import (
+    INITIAL_STD,
+    PARTNERS,
     ROOT,
     UNCHANGED,
-    Candidate,
-    candidate_at,
-    genome_of,
-    genomes_of,
-    lineage_dtype,
-    lineage_of,
+    Entries,
+    bases_of,
+    new_entries,
+    partners_column,
+    without_children,
 )
-from gamaml.evolution.decode import (
-    decode,
-    decode_genome,
-    decode_part,
-    mean,
-    mutate,
-)
+from gamaml.evolution.genetic_algorithm import GeneticAlgorithm
+from gamaml.evolution.genome import genome_of
 from gamaml.evolution.noise_table import LazyNoise
+from gamaml.evolution.rebuild import Course, rebuild
 from gamaml.evolution.records import DONE, FAILED, fill_records, record_dtype
+from gamaml.evolution.strategy import Sizes, Space
 from gamaml.types import Evaluation, Float32Array, Records
 
 NUM_PARAMS = 7
 NOISE = LazyNoise(size=100, seed=5)
-TWO_BASES = lineage_dtype(2)
 NUM_OFFSETS = 100 - NUM_PARAMS + 1
+DTYPE = Sizes(1, num_vectors=3, num_entries=3, columns=partners_column(2)).entry_dtype
+"""Of entries with up to three bases."""
+
+GA = GeneticAlgorithm(GAConfig(num_parents=3, recombine=3))
 
 
 @dataclasses.dataclass
@@ -49,6 +50,31 @@ class Toy:
 
 def float32(*values: float) -> Float32Array:
     return np.array(values, np.float32)
+
+
+def entry(base: int, offset: int, factor: float = 0.0, partners: tuple[int, ...] = ()) -> np.void:
+    made = new_entries(1, DTYPE)
+    made["base"], made["offset"], made["factor"] = base, offset, factor
+    made[PARTNERS][0, : len(partners)] = partners
+    return made[0]
+
+
+def root(offset: int) -> np.void:
+    return entry(ROOT, offset, INITIAL_STD)
+
+
+def unchanged(base: int) -> np.void:
+    return entry(base, UNCHANGED)
+
+
+def rows_of(*entries: np.void) -> Entries:
+    return np.array([each.item() for each in entries], DTYPE)
+
+
+def decoded(what: np.void, vectors: Float32Array, toy: Toy | None = None) -> Float32Array:
+    out = np.empty(NUM_PARAMS, np.float32)
+    decode(what, Sources.whole(NOISE, Toy() if toy is None else toy, vectors), out)
+    return out
 
 
 def evaluation(fitness: float, *returns: float, scalars: tuple[float, ...] = ()) -> Evaluation:
@@ -115,54 +141,48 @@ def test_mutation_in_blocks_has_the_bits_of_the_sum_in_one_piece() -> None:
     assert mutate(parent, block, 0.3, scale, np.empty(size, np.float32)).tobytes() == expected.tobytes()
 
 
-def test_a_candidate_without_a_parent_is_initialised_from_its_noise() -> None:
-    out = decode(
-        Candidate(ROOT, 4, INITIAL_STD),
-        np.empty((0, NUM_PARAMS), np.float32),
-        NOISE,
-        Toy(),
-        np.empty(7, np.float32),
-    )
+def test_an_entry_from_the_root_is_initialised_from_its_noise() -> None:
+    out = decoded(root(4), np.empty((0, NUM_PARAMS), np.float32))
     assert np.array_equal(out, NOISE.block(4, NUM_PARAMS) * np.float32(0.1))
 
 
-def test_an_unchanged_candidate_is_its_parent_bit_for_bit() -> None:
-    parents = np.stack([NOISE.block(0, NUM_PARAMS), NOISE.block(20, NUM_PARAMS)])
-    out = decode(Candidate(1, UNCHANGED, 0.0), parents, NOISE, Toy(), np.empty(7, np.float32))
-    assert out.tobytes() == parents[1].tobytes()
+def test_an_unchanged_entry_is_its_base_bit_for_bit() -> None:
+    vectors = np.stack([NOISE.block(0, NUM_PARAMS), NOISE.block(20, NUM_PARAMS)])
+    assert decoded(unchanged(1), vectors).tobytes() == vectors[1].tobytes()
 
 
-def test_a_lineage_of_candidates_with_partners_gives_them_back() -> None:
-    candidates = [Candidate(ROOT, 5, INITIAL_STD), Candidate(0, 7, 0.25, (2, 3)), Candidate(0, UNCHANGED, 0.0)]
-    lineage = lineage_of(candidates, lineage_dtype(3))
-    assert [candidate_at(lineage, slot) for slot in range(3)] == candidates
-    assert lineage_dtype(1) == LINEAGE_DTYPE
+def test_the_bases_of_an_entry_are_its_first_and_its_partners() -> None:
+    assert bases_of(root(5)) == ()
+    assert bases_of(entry(2, 7, 0.25)) == (2,)
+    assert bases_of(entry(0, 7, 0.25, (1, 2))) == (0, 1, 2)
+    assert bases_of(new_entries(1)[0]) == (0,)
 
 
-def test_a_lineage_gives_back_its_candidates() -> None:
-    candidates = [Candidate(ROOT, 5, INITIAL_STD), Candidate(2, 2**40, 0.25), Candidate(0, UNCHANGED, 0.0)]
-    lineage = lineage_of(candidates)
-    assert [candidate_at(lineage, slot) for slot in range(3)] == candidates
+def test_equal_candidates_are_equal_bytes_without_what_they_met() -> None:
+    children = rows_of(entry(0, 7, 0.25, (1,)), entry(0, 7, 0.25, (1,)))
+    children["task"], children["episode"] = [0, 1], [2, 3]
+    first, second = without_children(children)
+    assert first.tobytes() == second.tobytes() == entry(0, 7, 0.25, (1,)).tobytes()
+    assert children["episode"].tolist() == [2, 3]
 
 
 def test_the_genome_of_a_first_child_is_its_root() -> None:
-    assert genome_of(Candidate(ROOT, 5, INITIAL_STD), []) == chain(5)
+    assert genome_of(root(5), []) == chain(5)
 
 
 def test_a_genome_lists_the_mutations_from_the_root_on_and_leaves_out_unchanged_ones() -> None:
-    lineage = [
-        lineage_of([Candidate(ROOT, 11, INITIAL_STD), Candidate(ROOT, 22, INITIAL_STD)]),
-        lineage_of([Candidate(0, 5, 0.5), Candidate(1, 33, 0.25)]),
-        lineage_of([Candidate(1, UNCHANGED, 0.0)]),
+    history = [
+        rows_of(root(11), root(22)),
+        rows_of(entry(0, 5, 0.5), entry(1, 33, 0.25)),
+        rows_of(unchanged(1)),
     ]
-    genome = genome_of(Candidate(0, 44, 0.125), lineage)
+    genome = genome_of(entry(0, 44, 0.125), history)
     assert genome == chain(22, (33, 0.25), (44, 0.125))
     assert genome.nbytes == 8 + 2 * 12
 
 
 def test_a_first_parent_that_never_changed_has_a_root_only() -> None:
-    lineage = [lineage_of([Candidate(ROOT, 11, INITIAL_STD)]), lineage_of([Candidate(0, UNCHANGED, 0.0)])]
-    assert genome_of(Candidate(0, UNCHANGED, 0.0), lineage) == chain(11)
+    assert genome_of(unchanged(0), [rows_of(root(11)), rows_of(unchanged(0))]) == chain(11)
 
 
 def offsets() -> st.SearchStrategy[int]:
@@ -170,44 +190,31 @@ def offsets() -> st.SearchStrategy[int]:
 
 
 @st.composite
-def lineages(draw: st.DrawFn) -> list[list[Candidate]]:
-    """Up to six generations of one to three parents, some unchanged, some with two bases; the last holds a child."""
-    first = st.lists(offsets().map(lambda offset: Candidate(ROOT, offset, INITIAL_STD)), min_size=1, max_size=3)
-    generations = [draw(first)]
+def histories(draw: st.DrawFn) -> list[Entries]:
+    """Up to six generations of one to three parents, some unchanged, some with two bases."""
+    generations = [draw(st.lists(offsets().map(root), min_size=1, max_size=3))]
+    factors = st.floats(2**-13, 2.0, width=32)
     for _ in range(draw(st.integers(0, 5))):
-        slots = st.integers(0, len(generations[-1]) - 1)
-        mutated = st.builds(Candidate, slots, offsets(), st.floats(1e-4, 2.0, width=64))
-        unchanged = st.builds(Candidate, slots, st.just(UNCHANGED), st.just(0.0))
-        kinds = mutated | unchanged
+        rows = st.integers(0, len(generations[-1]) - 1)
+        kinds = st.builds(entry, rows, offsets(), factors) | st.builds(unchanged, rows)
         if len(generations[-1]) > 1:
-            partner = st.just((len(generations[-1]) - 1,))
-            kinds |= st.builds(Candidate, st.just(0), offsets(), st.floats(1e-4, 2.0, width=64), partner)
+            kinds |= st.builds(entry, st.just(0), offsets(), factors, st.just((len(generations[-1]) - 1,)))
         generations.append(draw(st.lists(kinds, min_size=1, max_size=3)))
-    return generations
+    return [rows_of(*generation) for generation in generations]
 
 
-@given(lineages(), st.booleans())
-def test_decoding_from_the_root_gives_the_bits_of_decoding_step_by_step(
-    generations: list[list[Candidate]], scaled: bool
-) -> None:
-    scale = float32(1, 0.3, 1, 2, 0.1, 1, 1) if scaled else None
-    problem = Toy(scale=scale)
-    parents = np.empty((0, NUM_PARAMS), np.float32)
-    for generation in generations:
-        # As in a run, a parent's std has passed through the lineage's float32.
-        stored = lineage_of(generation, TWO_BASES)
-        decoded = [
-            decode(candidate_at(stored, slot), parents, NOISE, problem, np.empty(NUM_PARAMS, np.float32))
-            for slot in range(len(generation))
-        ]
-        parents = np.stack(decoded)
-    lineage = [lineage_of(generation, TWO_BASES) for generation in generations[:-1]]
-    for slot, candidate in enumerate(generations[-1]):
-        genome = genome_of(candidate, lineage)
-        assert decode_genome(genome, NOISE, problem).tobytes() == parents[slot].tobytes()
-    genome = genomes_of(generations[-1], lineage)
-    parts = [decode_part(genome, NOISE, problem, *part) for part in ((0, 3), (3, 4), (4, NUM_PARAMS))]
-    assert np.concatenate(parts, axis=1).tobytes() == parents.tobytes()
+@given(histories(), st.booleans())
+def test_rebuilding_from_the_root_gives_the_bits_of_decoding_step_by_step(history: list[Entries], scaled: bool) -> None:
+    toy = Toy(scale=float32(1, 0.3, 1, 2, 0.1, 1, 1) if scaled else None)
+    vectors = np.empty((0, NUM_PARAMS), np.float32)
+    for entries in history:
+        vectors = np.stack([decoded(row, vectors, toy) for row in entries])
+    course = Course(GA.start(1, Space(NUM_PARAMS, NUM_OFFSETS)), history)
+    for row, vector in enumerate(vectors):
+        assert [*rebuild(GA, course, NOISE, toy, rows=[row]).items()][0][1].tobytes() == vector.tobytes()
+    parts = [rebuild(GA, course, NOISE, toy, where=where) for where in (slice(0, 3), slice(3, 4), slice(4, NUM_PARAMS))]
+    whole = np.concatenate([np.stack([*part.values()]) for part in parts], axis=1)
+    assert whole.tobytes() == vectors.tobytes()
 
 
 def test_the_mean_is_the_sum_in_the_order_of_the_rows_over_their_number() -> None:
@@ -219,25 +226,25 @@ def test_the_mean_is_the_sum_in_the_order_of_the_rows_over_their_number() -> Non
     assert mean([rows[2], rows[0], rows[1]], out).tolist() == [4, 0]
 
 
-def test_a_candidate_with_partners_is_the_mutated_mean_of_its_parents() -> None:
-    parents = np.stack([float32(*range(7)), float32(*range(2, 9)), float32(*[9] * 7)])
-    out = decode(Candidate(0, 4, 0.5, (1,)), parents, NOISE, Toy(), np.empty(7, np.float32))
+def test_an_entry_with_partners_is_the_mutated_mean_of_its_bases() -> None:
+    vectors = np.stack([float32(*range(7)), float32(*range(2, 9)), float32(*[9] * 7)])
+    out = decoded(entry(0, 4, 0.5, (1,)), vectors)
     assert out.tobytes() == mutate(float32(*range(1, 8)), NOISE.block(4, 7), 0.5, None, out.copy()).tobytes()
 
 
 def test_a_genome_with_two_parents_per_child_grows_by_the_parents_of_a_generation() -> None:
-    lineage = [lineage_of([Candidate(ROOT, slot, INITIAL_STD) for slot in range(3)], TWO_BASES)]
+    history = [rows_of(*(root(row) for row in range(3)))]
     for generation in range(300):
-        children = [Candidate(slot, slot + generation % 80, 0.1, ((slot + 1) % 3,)) for slot in range(3)]
-        lineage.append(lineage_of(children, TWO_BASES))
-    genome = genome_of(Candidate(0, 5, 0.1, (2,)), lineage)
+        history.append(rows_of(*(entry(row, row + generation % 80, 0.1, ((row + 1) % 3,)) for row in range(3))))
+    genome = genome_of(entry(0, 5, 0.1, (2,)), history)
     # 2**300 paths lead to the roots, over three ancestors per generation.
     assert len(genome.steps) <= 3 * 301 + 1
     assert genome.num_mutations == len(genome.steps) - 3
-    assert np.isfinite(decode_genome(genome, NOISE, Toy())).all()
+    course = Course(GA.start(1, Space(NUM_PARAMS, NUM_OFFSETS)), history)
+    assert np.isfinite(rebuild(GA, course, NOISE, Toy())[2]).all()
 
 
 def test_the_bytes_of_a_genome_count_its_parents_where_they_are_not_the_step_before() -> None:
-    lineage = [lineage_of([Candidate(ROOT, 1, INITIAL_STD), Candidate(ROOT, 2, INITIAL_STD)], TWO_BASES)]
-    assert genome_of(Candidate(0, 5, 0.1), lineage).nbytes == 8 + 12
-    assert genome_of(Candidate(0, 5, 0.1, (1,)), lineage).nbytes == 8 + 8 + 12 + 2 * 4
+    history = [rows_of(root(1), root(2))]
+    assert genome_of(entry(0, 5, 0.1), history).nbytes == 8 + 12
+    assert genome_of(entry(0, 5, 0.1, (1,)), history).nbytes == 8 + 8 + 12 + 2 * 4

@@ -18,13 +18,15 @@ import pytest
 from gamaml import config as cfg
 from gamaml import problems
 from gamaml.config import Config
-from gamaml.engine.evaluation import child_key
-from gamaml.errors import ConfigError, GamamlError
-from gamaml.evolution import strategy
-from gamaml.evolution.candidates import Snapshot
-from gamaml.evolution.gradient_maml import GradientMAML
+from gamaml.engine.evaluation import ChildKeys
+from gamaml.errors import ConfigError, SelectionError
+from gamaml.evolution import chosen_strategy
+from gamaml.evolution.decode import Sources
+from gamaml.evolution.gradient_maml import GradientMAML, centre_key
 from gamaml.evolution.noise_table import LazyNoise
+from gamaml.evolution.rebuild import Course, Snapshot, rebuild
 from gamaml.evolution.records import record_dtype
+from gamaml.evolution.strategy import Part, Space
 from gamaml.inner import reinforce
 from gamaml.inner.loop import rl_learner
 from gamaml.inner.start_jax import start_jax
@@ -51,7 +53,7 @@ def config(**sections: Any) -> Config:
 
 
 def key_of(settings: Config) -> EvaluationKey:
-    return child_key(settings, 0, 0)
+    return centre_key(settings.seed, 0)
 
 
 class Bowl:
@@ -186,7 +188,7 @@ def finite_differences(function: Callable[[Float32Array], float], params: Float3
 def sinusoid() -> tuple[Config, GradientMAML, InnerLoopProblem]:
     inner = {"rounds": 1, "num_tasks": 10, "step_size": 0.01, "step_size_gene": "layer"}
     settings = config(policy={"hidden": [20, 20]}, inner=inner, maml={"step_size": 0.01})
-    chosen, problem = strategy.make(settings), problems.make_problem(settings)
+    chosen, problem = chosen_strategy.make(settings), problems.make_problem(settings)
     assert isinstance(chosen, GradientMAML)
     assert isinstance(problem, InnerLoopProblem)
     return settings, chosen, problem
@@ -194,47 +196,49 @@ def sinusoid() -> tuple[Config, GradientMAML, InnerLoopProblem]:
 
 def test_200_updates_lower_the_loss_of_the_sinusoid_and_can_be_repeated_from_any_snapshot() -> None:
     settings, chosen, problem = sinusoid()
-    state = initial = chosen.initial(settings.seed, 1000)
-    vectors = chosen.vectors(initial, [], NOISE, problem, 0, problem.num_params)
-    lineage, losses, stored = [], [], None
+    course = Course(chosen.start(settings.seed, Space(problem.num_params, 1000)), [])
+    vectors = np.stack([*rebuild(chosen, course, NOISE, problem).values()])
+    losses, stored = [], None
     for generation in range(1, 201):
-        key = child_key(settings, generation - 1, 0)
-        evaluation = problem.evaluate(vectors[0], key)
+        evaluation = problem.evaluate(vectors[0], centre_key(settings.seed, generation - 1))
         losses.append(float(evaluation.returns[-1]))
         records = np.zeros(1, record_dtype(1, problem.scalars))
         records["fitness"] = evaluation.fitness
-        state, fitness = chosen.shortlist(state, records).finish(records[:0])
-        assert fitness == evaluation.fitness
-        lineage.append(state.parents)
+        outcome = chosen.next(course.state, records, records[:0])
+        assert outcome.fitness == evaluation.fitness
+        course = Course(course.initial, [*course.history, outcome.state.entries])
         before, vectors = vectors, np.empty_like(vectors)
-        chosen.compute(0, generation, state.parents, before, vectors, NOISE, problem)
+        chosen.update(outcome.state, Sources.whole(NOISE, problem, before), Part(range(3), vectors))
         if generation == 195:
             stored = Snapshot(195, vectors.copy())
     assert np.mean(losses[-20:]) < 0.5 * np.mean(losses[:20])
-    again = [
-        chosen.vectors(initial, lineage, NOISE, problem, start, stop, stored)
-        for start, stop in ((0, 100), (100, problem.num_params))
+    latest = dataclasses.replace(course, snapshot=stored)
+    parts = [
+        rebuild(chosen, latest, NOISE, problem, where=slice(*ends)) for ends in ((0, 100), (100, problem.num_params))
     ]
-    assert np.concatenate(again, axis=1).tobytes() == vectors.tobytes()
-    first = chosen.vectors(initial, lineage[:3], NOISE, problem, 0, problem.num_params)
+    again = np.concatenate([np.stack([*part.values()]) for part in parts], axis=1)
+    assert again.tobytes() == vectors.tobytes()
+    first = rebuild(chosen, dataclasses.replace(course, history=course.history[:3]), NOISE, problem)
     assert first[0].tobytes() != vectors[0].tobytes()
 
 
 def test_the_first_update_has_the_length_of_the_step_size() -> None:
     settings, chosen, problem = sinusoid()
-    initial = chosen.initial(settings.seed, 1000)
-    before = chosen.vectors(initial, [], NOISE, problem, 0, problem.num_params)
+    initial = chosen.start(settings.seed, Space(problem.num_params, 1000))
+    before = np.stack([*rebuild(chosen, Course(initial, []), NOISE, problem).values()])
     after = np.empty_like(before)
-    chosen.compute(0, 1, initial.parents, before, after, NOISE, problem)
-    gradient = problem.gradient(before[0], chosen.key(0))
+    following = initial.followed_by(chosen.children(initial))
+    chosen.update(following, Sources.whole(NOISE, problem, before), Part(range(3), after))
+    gradient = problem.gradient(before[0], centre_key(settings.seed, 0))
     large = np.abs(gradient) > 1e-3
     np.testing.assert_allclose((after - before)[0][large], 0.01 * np.sign(gradient[large]), rtol=1e-3, atol=1e-6)
 
 
 def test_the_randomness_of_the_centre_is_that_of_child_0() -> None:
-    settings, chosen, _ = sinusoid()
+    settings, chosen, problem = sinusoid()
+    children = chosen.children(chosen.start(settings.seed, Space(problem.num_params, 1000)))
     for generation in (0, 7):
-        own, child = chosen.key(generation), child_key(settings, generation, 0)
+        own, child = centre_key(settings.seed, generation), ChildKeys(settings.seed, generation, children)[0]
         assert (own.task.tolist(), own.episode.tolist()) == (child.task.tolist(), child.episode.tolist())
 
 
@@ -242,8 +246,8 @@ def test_a_centre_that_fails_ends_the_run_in_words() -> None:
     _, chosen, problem = sinusoid()
     records = np.zeros(1, record_dtype(1, problem.scalars))
     records["fitness"] = math.nan
-    with pytest.raises(GamamlError, match=r"^generation 0: expected a finite fitness of the centre, got nan; try"):
-        chosen.shortlist(chosen.initial(1, 1000), records)
+    with pytest.raises(SelectionError, match=r"^generation 0: expected a finite fitness of the centre, got nan; try"):
+        chosen.next(chosen.start(1, Space(problem.num_params, 1000)), records, records[:0])
 
 
 @pytest.mark.parametrize(
