@@ -45,6 +45,7 @@ import numpy as np
 import gamaml
 from gamaml import config as cfg
 from gamaml import problems
+from gamaml.commands.arguments import parse_rounds, parse_seeds
 from gamaml.commands.pictures import BLUE, GREEN, ORANGE
 from gamaml.config import Config
 from gamaml.errors import ConfigError
@@ -610,7 +611,7 @@ def parse() -> argparse.Namespace:
         parser.error(f"{', '.join(sorted(unknown))}: no such method; choose from {', '.join(METHODS)}")
     options.jobs = max(1, min(options.jobs, len(os.sched_getaffinity(0))))
     try:
-        options.rounds, options.seeds = cfg.parse_rounds(options.rounds), cfg.parse_seeds(options.seeds)
+        options.rounds, options.seeds = parse_rounds(options.rounds), parse_seeds(options.seeds)
         options.runs = [
             Job(method, rounds, seed, config_of(options, method, rounds, seed))
             for rounds in options.rounds

@@ -17,11 +17,11 @@ from gamaml.engine.info import GenerationInfo, TrainResult
 from gamaml.engine.train_request import TrainRequest, populations
 from gamaml.errors import ConfigError, GamamlError
 from gamaml.job.job_info import JobInfo
-from gamaml.types import Problem
 
 if TYPE_CHECKING:
     from mpi4py import MPI
 
+    from gamaml.problems import CompleteProblem
     from gamaml.runlog import Run
 
 
@@ -225,7 +225,7 @@ def refuse(error: Exception, comm: MPI.Intracomm | None = None) -> NoReturn:
         raise error
 
 
-def _check(request: TrainRequest) -> list[Problem]:
+def _check(request: TrainRequest) -> list[CompleteProblem]:
     """Return the request's problems, after refusing whatever can be refused without MPI."""
     from gamaml import problems, runlog
     from gamaml.job import launcher

@@ -10,12 +10,12 @@ import sys
 from collections.abc import Sequence
 from importlib import metadata
 
-from gamaml.commands import adapt, export, inspect, list_tasks, preflight, replay, run, status, submit
+from gamaml.commands import adapt, export, inspect, list_tasks, preflight, replay, run, show_config, status, submit
 from gamaml.commands.console import Parser, fail, flush, write_error
 from gamaml.errors import ConfigError, EvaluationError, GamamlError
 from gamaml.job.exit_codes import FAILURE, INTERRUPTED, MISTAKE
 
-_COMMANDS = (run, inspect, replay, export, adapt, preflight, submit, status, list_tasks)
+_COMMANDS = (run, inspect, replay, export, adapt, preflight, submit, status, list_tasks, show_config)
 """The commands in the order of `gamaml --help`. `add` gives each its parser; `run(args)` returns its exit code."""
 
 

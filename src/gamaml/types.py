@@ -16,7 +16,7 @@ KeyData = npt.NDArray[np.uint32]
 """uint32[2]; `streams.generator(key)` gives the NumPy Generator, `jax.random.wrap_key_data(key)` the JAX key."""
 
 Records = npt.NDArray[np.void]
-"""Structured array of result records, see `population.record_dtype`."""
+"""Structured array of result records, see `records.record_dtype`."""
 
 
 @dataclass(frozen=True)
@@ -34,10 +34,10 @@ class EvaluationKey:
 
 @dataclass(frozen=True)
 class Evaluation:
-    """What one evaluation found.
+    """The result of one evaluation.
 
     Attributes:
-        fitness: what selection maximises; a non-finite value marks a failed child, which is never selected.
+        fitness: selection maximises it; a non-finite value marks a failed child, which is never selected.
         returns: float32[num_rounds + 1], the mean over tasks of the return (or loss) before any update and after each.
         steps: environment steps (supervised: samples) consumed.
         scalars: one float per name in `Problem.scalars`.
@@ -59,22 +59,22 @@ class Problem(Protocol):
         num_params: length of the parameter vector.
         num_rounds: number of inner updates; `Evaluation.returns` has one more entry.
         scalars: names of the extra floats recorded per evaluation.
-        metric: "return" (higher is better) or "loss" (lower is better): what `Evaluation.returns` holds.
+        metric: the content of `Evaluation.returns`: "return" (higher is better) or "loss" (lower is better).
         scale: float32[num_params] that multiplies the mutation std per parameter, or None for 1 everywhere.
 
-    A problem may have two methods more, for numbers that are measured once at the beginning of a run, on rank 0, and
-    then stored in the run file as part of its science: `measure_constants()`, a function of the config that returns
-    float32 arrays by name, and `use_constants(constants)`, which every rank and every replay calls before the first
-    evaluation. A method `arrays(params)` tells `gamaml export` by name what a parameter vector holds.
-
-    Three attributes, if there are any, go into the run file: `libraries`, names of distributions whose versions it
-    records; `environment_versions`, other names and versions; `reproducible`, False where `evaluate` is not a pure
-    function, so that a replay cannot have the same bits.
-
-    A method `warm_up()`, if there is one, is called before the first evaluation: on rank 0 first, then on the others,
-    so that these find in a cache on disk what rank 0 compiled.
-
-    A problem with an attribute `batch_size` above 1 is given several candidates at once, see `BatchProblem`.
+    Optional members (`problems.complete` fills in those that are left out, and refuses a misspelt name):
+    `measure_constants()`, run once at the beginning of a run on rank 0: a function of the config that returns float32
+    arrays by name, which the run file stores as part of its science.
+    `use_constants(constants)`, called with these arrays on every rank and in every replay before the first evaluation.
+    `arrays(params)`, the contents of a parameter vector by name, for `gamaml export`.
+    `warm_up()`, called before the first evaluation: on rank 0 first, then on the others, which find its compiled
+    programs in a cache on disk.
+    `batch_size` and `evaluate_batch`, to evaluate several candidates at once: see `BatchProblem`.
+    `gradient(params, key)`, the direction, float32[num_params], that improves the fitness.
+    `optimal_return`, the greatest mean return that any policy reaches, shown beside every result.
+    `libraries`, names of distributions whose versions the run file records.
+    `environment_versions`, other names and versions that it records.
+    `reproducible`, False where `evaluate` is not a pure function, so that a replay may have other bits.
     """
 
     num_params: int
@@ -98,7 +98,7 @@ class BatchProblem(Problem, Protocol):
     A candidate's result has the same bits whatever its row and its neighbours; `evaluate` gives the same bits too.
 
     Attributes:
-        batch_size: rows of `evaluate_batch`; what is left over is filled up by repeating the last row and key.
+        batch_size: rows of `evaluate_batch`; a smaller rest is filled up by repeating the last row and key.
     """
 
     batch_size: int
@@ -111,15 +111,16 @@ class BatchProblem(Problem, Protocol):
 class SupervisedTask(Protocol):
     """A distribution of supervised tasks, written in JAX.
 
-    Optional, beside what is declared: `test_loss(params, task, key)`, by which children are judged in place of
-    `loss`; `num_samples`, the samples that one task costs (1); `initial(noise)`, which turns standard normal NumPy
-    arrays by name into initial arrays by name.
+    Optional members:
+    `test_loss(params, task, key)`, which judges children in place of `loss`.
+    `num_samples`, the samples that one task costs; 1 by default.
+    `initial(noise)`, which turns standard normal NumPy arrays by name into initial arrays by name.
 
     Attributes:
         shapes: name -> shape of the arrays of `params`.
     """
 
-    shapes: Any  # a mapping of names to shapes; Any, so that a plain dict of the user's fits
+    shapes: Any  # a mapping of names to shapes; Any, so that the user's plain dict fits
 
     def sample(self, key: Any) -> Any:  # a JAX key in, any pytree out
         """Return one task."""
@@ -133,8 +134,10 @@ class SupervisedTask(Protocol):
 class RLTask(Protocol):
     """A distribution of reinforcement-learning tasks, written in JAX.
 
-    Optional: `optimal_return`, the greatest mean return that any policy can reach, NaN where it is not known, shown
-    beside every result; `deterministic = True`, where an episode follows from the task and the actions alone.
+    Optional members:
+    `optimal_return`, the greatest mean return that any policy can reach, NaN where it is not known; shown beside every
+    result.
+    `deterministic`, True where an episode follows from the task and the actions alone.
 
     Attributes:
         observation_size: length of an observation.
@@ -162,15 +165,17 @@ class RLTask(Protocol):
 class HostTask(Protocol):
     """A distribution of tasks given as Gymnasium-style environments, stepped on the CPU.
 
-    Optional:
+    Optional members:
     `sample(generator)`, which draws a task with a NumPy Generator; without it, `task` is None.
     `sample_many(generator, number)`, which draws all tasks of an evaluation together, such as every direction once.
-    `set_task(env, task)`, which makes an environment that exists already one of the task, before a reset; then one is
+    `set_task(env, task)`, which gives an existing environment another task before a reset; then one environment is
     made per rank, instead of one per task.
     `horizon`, the steps after which an episode is cut.
+    `libraries`, names of distributions whose versions the run file records.
+    `reproducible`, False where a seed does not decide an episode.
 
-    An attribute `reproducible = False`, of the task or of its environments, where a seed does not decide an episode;
-    and of an environment `library_versions`, versions by name. Both are written into the run file.
+    An environment may say `reproducible = False` too, and may have `library_versions`, versions by name. The run file
+    records both.
     """
 
     def make_env(self, task: Any) -> Any:  # a Gymnasium-like environment; duck-typed

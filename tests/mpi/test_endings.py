@@ -131,7 +131,7 @@ def test_rank_that_fails_before_mpi_has_started_ends_the_job(
 def test_mistake_that_all_ranks_make_is_told_once(mpi: Mpi, tmp_path: Path) -> None:
     finished = run(mpi, THREE, "sphere.toml", tmp_path, "--set", "seed=-1", exit_code=2)
     lines = [line for line in finished.stderr.splitlines() if "gamaml" in line and not line.startswith("+ ")]
-    assert lines == ["gamaml: error: seed=-1: expected at least 0; choose a larger value"]
+    assert lines == ["gamaml: error: seed=-1: expected at least 0; choose e.g. 1"]
     assert not list(tmp_path.iterdir())
 
 

@@ -2,13 +2,16 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from gamaml import cli
 from gamaml import config as cfg
-from gamaml.config import Config, EliteConfig, GAConfig, NoiseConfig, StopConfig, TaskConfig
+from gamaml.config import Config, EliteConfig, EnvConfig, GAConfig, InnerConfig, NoiseConfig, StopConfig, TaskConfig
+from gamaml.config.options import Section, sections
 from gamaml.errors import ConfigError
 
 MINIMAL = '[task]\nname = "navigation"\n[stop]\ngenerations = 3\n'
@@ -24,21 +27,21 @@ SECTIONS = "env, es, ga, inner, maml, noise, policy, seed, stop, strategy, task"
 MALFORMED = {
     "no_task": (
         STOP,
-        'task: expected a section [task] or [env], got neither; add it with e.g. name = "navigation", or '
-        'id = "CartPole-v1"',
+        'task.name, env.id: expected one of them, got neither; write e.g. name = "navigation" below [task], or '
+        'id = "CartPole-v1" below [env]',
     ),
-    "no_stop": (TASK, "stop: expected a section [stop], got none; add it with e.g. generations = 30"),
+    "no_stop": (TASK, "stop: expected at least one criterion, got none; add e.g. generations = 30 below [stop]"),
     "empty_stop": (
         TASK + "[stop]\n",
         "stop: expected at least one criterion, got none; add e.g. generations = 30 below [stop]",
     ),
     "task_without_name": (
         STOP + "[task]\nhorizon = 10\n",
-        'task.name: expected a task, got None; write e.g. name = "navigation" below [task]',
+        'task.name: expected a task, got none; write e.g. name = "navigation" below [task]',
     ),
     "task_name_is_a_number": (
         STOP + "[task]\nname = 3\n",
-        'task.name: expected a task, got 3; write e.g. name = "navigation" below [task]',
+        "task.name: expected a string in quotes, got 3; change its type",
     ),
     "task_is_no_section": (
         'task = "navigation"\n' + STOP,
@@ -57,8 +60,28 @@ MALFORMED = {
         f"ga.mutation_sdt: unknown name; did you mean 'mutation_std'? known: {GA_NAMES}",
     ),
     "unknown_name_in_subsection": (
-        MINIMAL + "[ga.elite]\nsize = 3\n",
-        "ga.elite.size: unknown name; known: candidates, episodes",
+        MINIMAL + "[ga.elite]\nnumber = 3\n",
+        "ga.elite.number: unknown name; known: candidates, episodes",
+    ),
+    "name_of_another_section": (
+        MINIMAL + "[inner]\nmutation_std = 0.1\n",
+        "inner.mutation_std: unknown name; did you mean ga.mutation_std?",
+    ),
+    "name_of_a_section_at_the_top": (
+        "mutation_std = 0.1\n" + MINIMAL,
+        "mutation_std: unknown section or name; did you mean ga.mutation_std?",
+    ),
+    "name_of_three_sections": (
+        MINIMAL + "[policy]\nstep_size = 0.1\n",
+        "policy.step_size: unknown name; did you mean inner.step_size or es.step_size or maml.step_size?",
+    ),
+    "name_of_the_top_in_a_section": (
+        MINIMAL + '[ga]\nstrategy = "es"\n',
+        "ga.strategy: unknown name; did you mean strategy?",
+    ),
+    "section_in_the_wrong_place": (
+        MINIMAL + "[elite]\ncandidates = 3\n",
+        "elite: unknown section or name; did you mean ga.elite?",
     ),
     "string_for_integer": (
         'seed = "1"\n' + MINIMAL,
@@ -94,7 +117,7 @@ MALFORMED = {
     ),
     "zero_width": (
         MINIMAL + "[policy]\nhidden = [0]\n",
-        "policy.hidden[0]=0: expected at least 1; choose a larger value",
+        "policy.hidden[0]=0: expected at least 1; choose another value",
     ),
     "convolutions_with_layers": (
         MINIMAL + '[policy]\nnetwork = "nature"\nhidden = [64]\n',
@@ -115,18 +138,18 @@ MALFORMED = {
         MINIMAL + '[policy]\nactivation = "tan"\n',
         "policy.activation='tan': unknown; did you mean 'tanh'? known: relu, tanh",
     ),
-    "negative_seed": ("seed = -1\n" + MINIMAL, "seed=-1: expected at least 0; choose a larger value"),
+    "negative_seed": ("seed = -1\n" + MINIMAL, "seed=-1: expected at least 0; choose e.g. 1"),
     "negative_rounds": (
         MINIMAL + "[inner]\nrounds = -1\n",
-        "inner.rounds=-1: expected at least 0; choose a larger value",
+        "inner.rounds=-1: expected at least 0; choose e.g. 1",
     ),
     "no_batch": (
         MINIMAL + "[inner]\nbatch_size = 0\n",
-        "inner.batch_size=0: expected at least 1; choose a larger value",
+        "inner.batch_size=0: expected at least 1; choose e.g. 1",
     ),
     "negative_std": (
         MINIMAL + "[policy]\nstd = -1\n",
-        "policy.std=-1.0: expected a finite number above 0; choose a positive value",
+        "policy.std=-1.0: expected at least 0; choose e.g. 0.5",
     ),
     "logarithm_of_no_std": (
         MINIMAL + "[policy]\nstd = 0\n",
@@ -139,15 +162,15 @@ MALFORMED = {
     ),
     "discount_above_one": (
         MINIMAL + "[inner]\ndiscount = 1.5\n",
-        "inner.discount=1.5: expected 0 < discount <= 1; choose e.g. 0.99",
+        "inner.discount=1.5: expected a number above 0 and at most 1; choose e.g. 0.99",
     ),
     "discount_nan": (
         MINIMAL + "[inner]\ndiscount = nan\n",
-        "inner.discount=nan: expected 0 < discount <= 1; choose e.g. 0.99",
+        "inner.discount=nan: expected a number above 0 and at most 1; choose e.g. 0.99",
     ),
     "infinite_step_size": (
         MINIMAL + "[inner]\nstep_size = inf\n",
-        "inner.step_size=inf: expected a finite number above 0; choose a positive value",
+        "inner.step_size=inf: expected a finite number above 0; choose e.g. 0.1",
     ),
     "unknown_step_size_gene": (
         MINIMAL + '[inner]\nstep_size_gene = "layers"\n',
@@ -168,11 +191,11 @@ MALFORMED = {
     ),
     "no_elite_episodes": (
         MINIMAL + "[ga.elite]\nepisodes = 0\n",
-        "ga.elite.episodes=0: expected at least 1; choose a larger value",
+        "ga.elite.episodes=0: expected at least 1; choose e.g. 30",
     ),
     "no_mutation": (
         MINIMAL + "[ga]\nmutation_std = 0\n",
-        "ga.mutation_std=0.0: expected a finite number above 0; choose a positive value",
+        "ga.mutation_std=0.0: expected a finite number above 0; choose e.g. 0.05",
     ),
     "unknown_mutation_scale": (
         MINIMAL + '[ga]\nmutation_scale = "fanin"\n',
@@ -180,19 +203,19 @@ MALFORMED = {
     ),
     "empty_noise": (
         MINIMAL + "[noise]\nsize = 0\n",
-        "noise.size=0: expected at least 1; choose a larger value",
+        "noise.size=0: expected at least 1 and at most 4294967296; choose e.g. 268435456",
     ),
     "too_much_noise": (
         MINIMAL + "[noise]\nsize = 4294967297\n",
-        "noise.size=4294967297: expected at most 4294967296 entries (16 GiB); choose fewer",
+        "noise.size=4294967297: expected at least 1 and at most 4294967296; choose e.g. 268435456",
     ),
     "no_generations": (
         TASK + "[stop]\ngenerations = 0\n",
-        "stop.generations=0: expected at least 1; choose a larger value",
+        "stop.generations=0: expected at least 1; choose e.g. 100",
     ),
     "negative_seconds": (
         TASK + "[stop]\nseconds = -5\n",
-        "stop.seconds=-5.0: expected a finite number above 0; choose a positive value",
+        "stop.seconds=-5.0: expected a finite number above 0; choose e.g. 3600.0",
     ),
     "fitness_nan": (
         TASK + "[stop]\nfitness = nan\n",
@@ -371,27 +394,68 @@ def test_science_is_everything_but_the_stop_criteria(tmp_path: Path) -> None:
     assert cfg.science(dataclasses.replace(config, seed=2)) != science
 
 
-def test_a_config_built_in_python_is_validated_too() -> None:
+def test_a_section_built_in_python_is_checked_too() -> None:
     with pytest.raises(ConfigError, match="^ga.num_parents=3 exceeds ga.population_size=2; choose at most 2$"):
-        Config(TaskConfig("m:T"), StopConfig(1), ga=GAConfig(2, 3, elite=EliteConfig(candidates=0)))
+        GAConfig(population_size=2, num_parents=3, elite=EliteConfig(candidates=0))
 
 
 def test_a_setting_that_no_run_file_could_hold_is_refused() -> None:
     with pytest.raises(ConfigError, match=r"^task\.rates\[1\]: expected a number, .* got a complex; "):
-        Config(TaskConfig("m:T", {"rates": [1, 2j]}), StopConfig(1))
+        Config(task=TaskConfig("m:T", {"rates": [1, 2j]}), stop=StopConfig(1))
 
 
-def test_the_std_is_constant_by_default() -> None:
-    config = GAConfig(mutation_std=0.3)
-    assert [cfg.mutation_std(config, generation) for generation in (0, 7, 10_000)] == [0.3, 0.3, 0.3]
+def inner_of_env(**inner: object) -> InnerConfig:
+    mapping = {"env": {"id": "CartPole-v1"}, "stop": {"generations": 1}}
+    return cfg.from_mapping({**mapping, **({"inner": inner} if inner else {})}).inner
 
 
-def test_the_std_goes_exponentially_from_first_to_last_and_stays() -> None:
-    config = GAConfig(mutation_std=0.4, mutation_std_final=0.1, mutation_std_generations=2)
-    stds = [cfg.mutation_std(config, generation) for generation in (0, 1, 2, 3)]
-    assert stds == pytest.approx([0.4, 0.2, 0.1, 0.1])
+def test_an_environment_has_no_rounds_one_task_and_one_episode_by_default() -> None:
+    assert inner_of_env() == InnerConfig(rounds=0, num_tasks=1, episodes=1)
+    assert inner_of_env(step_size=0.5) == InnerConfig(rounds=0, num_tasks=1, episodes=1, step_size=0.5)
 
 
-@pytest.mark.parametrize(("text", "seeds"), [("7", [7]), ("0-3", [0, 1, 2, 3]), ("5, 1-2", [5, 1, 2]), ("3-3", [3])])
-def test_seeds_are_numbers_and_ranges_in_their_order(text: str, seeds: list[int]) -> None:
-    assert cfg.parse_seeds(text) == seeds
+def test_what_is_given_for_an_environment_stays() -> None:
+    assert inner_of_env(episodes=3) == InnerConfig(rounds=0, num_tasks=1, episodes=3)
+    assert inner_of_env(num_tasks=4) == InnerConfig(rounds=0, num_tasks=4, episodes=1)
+
+
+@pytest.mark.parametrize("rounds", [0, 2])
+def test_with_rounds_given_an_environment_has_the_defaults_of_a_task(rounds: int) -> None:
+    assert inner_of_env(rounds=rounds) == InnerConfig(rounds=rounds, num_tasks=8, episodes=20)
+
+
+def test_an_override_counts_as_given(tmp_path: Path) -> None:
+    text = STOP + '[env]\nid = "CartPole-v1"\n'
+    assert load(tmp_path, text, "inner.rounds=1").inner == InnerConfig()
+    assert load(tmp_path, MINIMAL, "inner.episodes=7").inner == InnerConfig(episodes=7)
+
+
+def test_an_environment_named_in_python_has_the_same_defaults() -> None:
+    env, stop = EnvConfig(id="CartPole-v1"), StopConfig(generations=1)
+    config = Config(env=env, stop=stop)
+    assert config.inner == InnerConfig(rounds=0, num_tasks=1, episodes=1)
+    assert dataclasses.replace(config, seed=2).inner == config.inner
+    assert Config(env=env, stop=stop, inner=InnerConfig()).inner == InnerConfig(rounds=1, num_tasks=8, episodes=20)
+
+
+def test_limits_of_episodes_without_an_id_leave_a_task_its_defaults(tmp_path: Path) -> None:
+    assert load(tmp_path, MINIMAL, "env.max_steps=5").inner == InnerConfig()
+
+
+def test_a_run_of_an_environment_that_names_everything_is_read_as_it_was() -> None:
+    config = Config(env=EnvConfig(id="CartPole-v1"), stop=StopConfig(generations=1), inner=InnerConfig())
+    assert cfg.from_mapping(json.loads(cfg.to_json(config))) == config
+
+
+def test_what_may_change_on_resume_is_no_science(tmp_path: Path) -> None:
+    text = STOP + '[env]\nid = "CartPole-v1"\n'
+    changed = load(tmp_path, text, "env.python=python3", "env.max_seconds=3", "stop.fitness=1", "stop.seconds=9")
+    assert cfg.science(changed) == cfg.science(load(tmp_path, text))
+    assert cfg.science(load(tmp_path, text, "env.max_steps=3"))["env.max_steps"] == 3
+
+
+@pytest.mark.parametrize("section", list(sections(Config)), ids=lambda section: section.path or "root")
+def test_every_name_has_a_meaning_and_a_value_to_show(section: Section) -> None:
+    for entry in section.entries:
+        assert entry.option.meaning.endswith("."), entry.path
+        assert entry.default not in (None, "") or entry.option.example is not None or entry.hint == Mapping[str, Any]

@@ -73,7 +73,7 @@ def records(*fitness: float) -> Records:
 
 def config(**changes: object) -> Config:
     settings: dict[str, object] = {"strategy": "es", **changes}
-    return Config(TaskConfig("m:T"), StopConfig(generations=1), **settings)  # type: ignore[arg-type]
+    return Config(task=TaskConfig("m:T"), stop=StopConfig(generations=1), **settings)  # type: ignore[arg-type]
 
 
 def test_utilities_are_ranks_from_minus_to_plus_a_half() -> None:
@@ -249,7 +249,7 @@ def test_a_config_of_es_has_its_section_and_others_have_none() -> None:
         ({"population_size": 5}, "es.population_size=5: expected an even number"),
         ({"population_size": 0}, "es.population_size=0: expected at least 2"),
         ({"std": 0.0}, "es.std=0.0: expected a finite number above 0"),
-        ({"beta2": 1.0}, "es.beta2=1.0: expected 0 <= beta2 < 1; choose e.g. 0.999"),
+        ({"beta2": 1.0}, "es.beta2=1.0: expected at least 0 and below 1; choose e.g. 0.999"),
         ({"weight_decay": -0.1}, "es.weight_decay=-0.1: expected at least 0"),
         ({"episodes": 0}, "es.episodes=0: expected at least 1"),
     ],

@@ -96,18 +96,22 @@ def test_a_film_holds_every_frame_and_changes_no_result(suffix: str, tmp_path: P
 
 
 def test_a_filmed_environment_is_given_its_tasks(tmp_path: Path) -> None:
+    given: list[tuple[type, float]] = []
+
     class Dimmable(Lamps):
         def sample(self, generator: np.random.Generator) -> float:
             return float(generator.random())
 
         def set_task(self, env: Lamp, task: float) -> None:
-            env.brightness = task
+            given.append((type(env), task))
 
-    film = Film(tmp_path / "lamp.mp4")
-    task = film.task(Dimmable())
-    env = task.make_env(0.5)
-    task.set_task(env, 0.5)
-    assert env.filmed.brightness == 0.5
+    plain, filmed = problem(Dimmable()), problem(Dimmable(), Film(tmp_path / "lamp.mp4"))
+    params = np.ones(plain.num_params, np.float32)
+    for each in (plain, filmed):
+        each.evaluate(params, KEY)
+    # One task when a problem is made, and one per evaluation.
+    assert {kind for kind, _ in given} == {Lamp}
+    assert given[0] == given[1] and given[2] == given[3] != given[0]
 
 
 def test_a_gif_shows_no_more_frames_a_second_than_viewers_play(tmp_path: Path, library: Any) -> None:

@@ -28,9 +28,10 @@ from gamaml.evolution.rebuild import Course, Snapshot, rebuild
 from gamaml.evolution.records import record_dtype
 from gamaml.evolution.strategy import Part, Space
 from gamaml.inner import reinforce
-from gamaml.inner.loop import rl_learner
+from gamaml.inner.learners import rl_learner
 from gamaml.inner.start_jax import start_jax
-from gamaml.problems.jax_problem import InnerLoopProblem, rl_problem, supervised_problem
+from gamaml.problems import CompleteProblem
+from gamaml.problems.differentiated import derivative_order
 from gamaml.types import EvaluationKey, Float32Array
 
 NOISE = LazyNoise(size=100_000, seed=5)
@@ -103,7 +104,7 @@ def test_gradients_of_a_bowl_are_the_closed_form(first_order: bool) -> None:
     rounds, step, distance = 3, 0.25, -1.5
     inner = {"rounds": rounds, "num_tasks": 2, "step_size": step, "step_size_gene": "global"}
     settings = config(inner=inner, maml={"first_order": first_order})
-    problem = supervised_problem(Bowl(), settings)
+    problem = problems.make_problem(settings, Bowl())
     params = np.array([3 + distance, math.log(step)], np.float32)
     left = 1 - step
     after = left**rounds * distance
@@ -122,7 +123,7 @@ def test_gradients_of_a_bowl_are_the_closed_form(first_order: bool) -> None:
 def test_second_order_is_the_derivative_of_the_fitness(gene: str, decay: float) -> None:
     inner = {"rounds": 3, "num_tasks": 4, "step_size": 0.3, "step_size_gene": gene, "step_size_decay": decay}
     settings = config(inner=inner)
-    problem = supervised_problem(Wave(), settings)
+    problem = problems.make_problem(settings, Wave())
     params = problem.initial(np.random.default_rng(1).standard_normal(problem.num_params, np.float32))
 
     def fitness(params: Float32Array) -> float:
@@ -136,7 +137,9 @@ def test_second_order_is_the_derivative_of_the_fitness(gene: str, decay: float) 
 def test_evaluations_are_those_of_the_other_strategies() -> None:
     inner = {"rounds": 2, "num_tasks": 4}
     settings = config(inner=inner)
-    own, other = (supervised_problem(Wave(), each) for each in (settings, dataclasses.replace(settings, strategy="ga")))
+    own, other = (
+        problems.make_problem(each, Wave()) for each in (settings, dataclasses.replace(settings, strategy="ga"))
+    )
     params = own.initial(np.ones(own.num_params, np.float32))
     found, expected = (each.evaluate(params, key_of(settings)) for each in (own, other))
     np.testing.assert_allclose(found.returns, expected.returns, rtol=1e-5)
@@ -149,7 +152,7 @@ def test_the_gradient_of_a_policy_goes_through_updates_on_fixed_trajectories(fir
     policy = {"hidden": [3], "activation": "tanh", "std": 0.4, "output_scale": 1.0}
     settings = config(inner=inner, policy=policy, maml={"first_order": first_order})
     task = Corridor()
-    problem = rl_problem(task, settings)
+    problem = problems.make_problem(settings, task)
     params = problem.initial(np.random.default_rng(2).standard_normal(problem.num_params, np.float32))
     key = key_of(settings)
     task_key, episode_key = (
@@ -185,12 +188,11 @@ def finite_differences(function: Callable[[Float32Array], float], params: Float3
     return np.array([(function(params + row) - function(params - row)) / (2 * size) for row in rows], np.float32)
 
 
-def sinusoid() -> tuple[Config, GradientMAML, InnerLoopProblem]:
+def sinusoid() -> tuple[Config, GradientMAML, CompleteProblem]:
     inner = {"rounds": 1, "num_tasks": 10, "step_size": 0.01, "step_size_gene": "layer"}
     settings = config(policy={"hidden": [20, 20]}, inner=inner, maml={"step_size": 0.01})
     chosen, problem = chosen_strategy.make(settings), problems.make_problem(settings)
     assert isinstance(chosen, GradientMAML)
-    assert isinstance(problem, InnerLoopProblem)
     return settings, chosen, problem
 
 
@@ -264,8 +266,16 @@ def test_settings_without_a_derivative_are_refused(sections: dict[str, Any], mes
         config(**sections)
 
 
+@pytest.mark.parametrize(
+    ("sections", "order"),
+    [({"strategy": "ga"}, 0), ({"strategy": "es"}, 0), ({"maml": {"first_order": True}}, 1), ({}, 2)],
+)
+def test_the_strategy_decides_which_derivative_a_problem_has(sections: dict[str, Any], order: int) -> None:
+    assert derivative_order(config(**sections)) == order
+
+
 def test_what_has_no_derivative_is_refused() -> None:
-    own = supervised_problem(Bowl(), config())
+    own = problems.make_problem(config(), Bowl())
     with pytest.raises(ConfigError, match='^strategy="maml": expected a task with inner updates, which have derivativ'):
         problems.make_problem(config(), own)
     with pytest.raises(ConfigError, match='^inner.batch_size=2: expected 1 with strategy = "maml"'):
@@ -275,7 +285,7 @@ def test_what_has_no_derivative_is_refused() -> None:
 def test_adam_inside_is_differentiated_in_the_first_order() -> None:
     inner = {"rounds": 2, "num_tasks": 2, "optimiser": "adam", "step_size": 0.05}
     settings = config(inner=inner, maml={"first_order": True})
-    problem = supervised_problem(Bowl(), settings)
+    problem = problems.make_problem(settings, Bowl())
     found = problem.gradient(np.array([1.0], np.float32), key_of(settings))
     # Two steps of Adam in the same direction are 0.05 long each.
     np.testing.assert_allclose(found, [2 - 2 * 0.05], rtol=1e-3)

@@ -7,6 +7,7 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Callable, Iterator
+from functools import partial
 from types import SimpleNamespace
 from typing import Any
 
@@ -27,16 +28,19 @@ from gamaml.evolution.gradient_maml import GradientMAML
 from gamaml.evolution.noise_table import LazyNoise
 from gamaml.evolution.rebuild import Course, rebuild
 from gamaml.evolution.strategy import Part, Space
-from gamaml.inner.learners import LOSSES
-from gamaml.inner.loop import adapted_loss, policy_loss, rl_learner, update
+from gamaml.inner.host_updates import HostUpdates
+from gamaml.inner.learners import LOSSES, rl_learner
+from gamaml.inner.loop import adapted_loss, update
 from gamaml.inner.optimisers import OPTIMISERS
+from gamaml.inner.rounds import Learned
 from gamaml.inner.start_jax import start_jax
 from gamaml.policies import mlp
 from gamaml.policies.flat import Layout
 from gamaml.policies.vector import Learning
+from gamaml.problems import CompleteProblem
 from gamaml.problems.host_problem import HostProblem
-from gamaml.problems.host_updates import HostUpdates
-from gamaml.rollouts.host_rollout import Recording
+from gamaml.rollouts.host_rollout import Batch
+from gamaml.rollouts.trajectory import Trajectory
 from gamaml.types import EvaluationKey, Float32Array, Float64Array
 
 
@@ -114,7 +118,7 @@ def linear(inner: dict[str, Any], *, first_order: bool = False, **policy: Any) -
     return config(policy={"hidden": [], "std": 0.4, **policy}, inner=inner, maml={"first_order": first_order})
 
 
-def surrogate(network: Float64Array, std: float, batch: Recording, *, discrete: bool) -> float:
+def surrogate(network: Float64Array, std: float, batch: Batch, *, discrete: bool) -> float:
     """Return minus the mean over the steps of advantage times log probability, in float64."""
     alive, total, number = batch.alive, 0.0, 0
     to_go = np.zeros(alive.shape)
@@ -146,14 +150,14 @@ def test_the_gradient_is_the_one_made_by_hand(first_order: bool, discrete: bool,
     inner = {"rounds": rounds, "num_tasks": 1, "step_size_gene": "global"}
     settings = linear(inner, first_order=first_order)
     problem = problems.make_problem(settings, Walks(discrete=discrete))
-    assert isinstance(problem, HostProblem)
+    assert isinstance(problem.wrapped, HostProblem)
     params = initial(problem)
     found = problem.gradient(params, key_of(settings))
-    batches = [recording for recording in problem._recordings if recording is not None]
+    batches = [recording for recording in problem.wrapped._loop.batches if recording is not None]
     assert len(batches) == rounds + 1 and not batches[-1].alive.all()
     size = 4 if discrete else 2
 
-    def by_network(network: Float64Array, std: float, batch: Recording) -> Float64Array:
+    def by_network(network: Float64Array, std: float, batch: Batch) -> Float64Array:
         return slopes(lambda network: surrogate(network, std, batch, discrete=discrete), network)
 
     def outer(vector: Float64Array, constants: list[Float64Array] | None) -> float:
@@ -209,44 +213,50 @@ def test_host_and_jax_tasks_have_the_same_gradient_of_the_same_batches(
     )
     no_factors, keys = jnp.zeros(0, jnp.float32), jax.random.split(jax.random.key(1), 3)
     chosen = OPTIMISERS[optimiser]
-    in_jax = rl_learner(Corridor(), LOSSES[learner], run.policy, run.inner, jnp.asarray(learning.std), no_factors)
+    corridor = partial(rl_learner, Corridor(), LOSSES[learner], run.policy, run.inner, factors=no_factors)
+    in_jax = corridor(std=jnp.asarray(learning.std))
 
     def by_name(step_sizes: Any) -> dict[str, Any]:
         return {name: step_sizes[i] for i, (name, _) in enumerate(layout.arrays)}
 
     def total(network: Any, step_sizes: Any, std: Any) -> Any:
-        outer = policy_loss(LOSSES[learner], run.policy, run.inner, std, no_factors)
-        own = in_jax._replace(loss=outer)
-        params = layout.unflatten(network)
+        goal, steps = jnp.float32(0.8), by_name(step_sizes)
         return adapted_loss(
-            own, outer, params, by_name(step_sizes), jnp.float32(0.8), keys, chosen, first_order=first_order
+            corridor(std=std),
+            layout.unflatten(network),
+            goal,
+            keys,
+            step_sizes=steps,
+            optimiser=chosen,
+            first_order=first_order,
         )[0]
 
     expected = jax.jit(jax.grad(total, argnums=(0, 1, 2)))(*(jnp.asarray(part) for part in learning[:3]))
     params: Any = {name: jnp.asarray(array) for name, array in layout.unflatten(network).items()}
-    steps, state, recordings = by_name(jnp.asarray(learning.step_sizes)), chosen.start(params), list[Recording]()
+    steps, learned = by_name(jnp.asarray(learning.step_sizes)), Learned(params, chosen.start(params))
+    recordings = list[Batch]()
 
     @jax.jit
-    def one_round(params: Any, state: Any, key: jax.Array) -> Any:
-        batch = in_jax.collect(params, jnp.float32(0.8), key)
-        return batch, *update(in_jax.loss, chosen, steps, params, state, None, batch)
+    def one_round(learned: Learned, key: jax.Array) -> Any:
+        batch = in_jax.collect(learned.network, jnp.float32(0.8), key)
+        return batch, update(learned, None, batch, loss=in_jax.loss, optimiser=chosen, step_sizes=steps)
 
     for key in keys:
-        batch, params, state = one_round(params, state, key)
-        recordings.append(Recording(*(np.array(array) for array in batch)))
+        batch, learned = one_round(learned, key)
+        recordings.append(Trajectory(*(np.array(array) for array in batch)))
     spaces = Spaces((1,), 1, None, (1,), floats(-1), floats(1))
-    found = HostUpdates(run, None, layout, spaces, Corridor.horizon).gradient(learning, recordings)
+    host = HostUpdates(run, layout, spaces, Corridor.horizon, derivative_order=1 if first_order else 2)
+    found = host.gradient(learning, recordings)
     for one, other in zip(found, expected, strict=True):
         largest = float(np.abs(other).max())
         assert largest > 1e-3
         np.testing.assert_allclose(one, other, rtol=1e-3, atol=1e-4 * largest)
 
 
-def walks(**inner: Any) -> tuple[Config, Walks, HostProblem]:
+def walks(**inner: Any) -> tuple[Config, Walks, CompleteProblem]:
     inner = {"rounds": 2, "num_tasks": 3, "episodes": 4, **inner}
     settings, task = config(policy={"hidden": [4]}, inner=inner), Walks()
     problem = problems.make_problem(settings, task)
-    assert isinstance(problem, HostProblem)
     return settings, task, problem
 
 

@@ -19,16 +19,18 @@ from gamaml import problems
 from gamaml.envs.spaces import Spaces
 from gamaml.errors import ConfigError
 from gamaml.evolution import streams
-from gamaml.inner.learners import LOSSES
-from gamaml.inner.loop import rl_learner, update
+from gamaml.inner.host_updates import HostUpdates
+from gamaml.inner.learners import LOSSES, rl_learner
+from gamaml.inner.loop import update
 from gamaml.inner.optimisers import optimiser_of
+from gamaml.inner.rounds import Learned
 from gamaml.inner.start_jax import start_jax
 from gamaml.policies import mlp
 from gamaml.policies.flat import Layout
 from gamaml.policies.vector import Learning
 from gamaml.problems.host_problem import HostProblem
-from gamaml.problems.host_updates import HostUpdates, host_problem
-from gamaml.rollouts.host_rollout import EnvironmentFault, Recording
+from gamaml.rollouts.host_rollout import EnvironmentFault
+from gamaml.rollouts.trajectory import Trajectory
 from gamaml.types import EvaluationKey
 
 ROOT = Path(__file__).parents[2]
@@ -120,16 +122,16 @@ def test_host_and_jax_tasks_make_the_same_updates_of_the_same_batches(
         ).items()
     }
     chosen = optimiser_of(run.inner)
-    state = chosen.start(params)
-    host = HostUpdates(run, None, layout, SPACES, Corridor.horizon)
+    expected = Learned(params, chosen.start(params))
+    host = HostUpdates(run, layout, SPACES, Corridor.horizon, derivative_order=0)
     learned = host.start(learning)
     for rounds in range(2):
-        batch = in_jax.collect(params, jnp.float32(0.8), jax.random.key(rounds))
+        batch = in_jax.collect(expected.network, jnp.float32(0.8), jax.random.key(rounds))
         assert not np.asarray(batch.alive).all()
-        params, state = update(in_jax.loss, chosen, steps, params, state, None, batch)
+        expected = update(expected, None, batch, loss=in_jax.loss, optimiser=chosen, step_sizes=steps)
         before = learned.network
-        learned = host.update(learned, learning, Recording(*(np.asarray(array) for array in batch)))
-        np.testing.assert_allclose(learned.network, layout.flatten(params), rtol=2e-4, atol=1e-6)
+        learned = host.update(learned, learning, Trajectory(*(np.asarray(array) for array in batch)))
+        np.testing.assert_allclose(learned.network, layout.flatten(expected.network), rtol=2e-4, atol=1e-6)
         assert np.abs(learned.network - before).max() > 1e-3
 
 
@@ -228,9 +230,10 @@ def test_reinforce_climbs_a_two_armed_bandit_as_its_closed_form_says() -> None:
 
 def test_what_is_recorded_is_what_the_network_saw_and_drew() -> None:
     problem = problems.make_problem(config({"std": 5.0}, rounds=1, num_tasks=1), Kept())
-    assert isinstance(problem, HostProblem)
     problem.evaluate(params_of(problem), key())
-    recording, env = problem._recordings[0], problem._env
+    host = problem.wrapped
+    assert isinstance(host, HostProblem)
+    recording, env = host._loop.batches[0], host._environments._env
     assert recording is not None
     lengths = recording.alive.sum(axis=1)
     parities = recording.observations[:, 0, 1]
@@ -308,9 +311,11 @@ def horizon_of(env: dict[str, Any], horizon: int | None, own: int | None) -> int
 
     if horizon is not None:
         Task.horizon = horizon  # pyright: ignore[reportAttributeAccessIssue]
-    problem = host_problem(Task(), config(env=env))
-    assert problem._recordings[0] is not None
-    return problem._recordings[0].rewards.shape[1]
+    problem = problems.make_problem(config(env=env), Task()).wrapped
+    assert isinstance(problem, HostProblem)
+    recording = problem._loop.batches[0]
+    assert recording is not None
+    return recording.rewards.shape[1]
 
 
 def test_the_horizon_is_the_configs_or_the_classs_or_the_environments_own() -> None:

@@ -60,7 +60,9 @@ def test_the_fake_mpi_kills_whoever_imports_it(environment: dict[str, str]) -> N
     assert python("-c", "import mpi4py", environment=environment).returncode < 0
 
 
-@pytest.mark.parametrize("arguments", [["--version"], ["--help"], ["run", "--help"], ["tasks"]])
+@pytest.mark.parametrize(
+    "arguments", [["--version"], ["--help"], ["run", "--help"], ["tasks"], ["config", "navigation"]]
+)
 def test_light_commands_start_no_mpi(arguments: list[str], environment: dict[str, str]) -> None:
     done = python("-m", "gamaml", *arguments, environment=environment)
     assert (done.returncode, done.stderr) == (0, "")

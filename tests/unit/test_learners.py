@@ -24,10 +24,10 @@ from gamaml.inner.learners import LOSSES, policy_of, settings_of
 from gamaml.inner.loop import update
 from gamaml.inner.objective import Settings
 from gamaml.inner.optimisers import OPTIMISERS
+from gamaml.inner.rounds import Learned
 from gamaml.inner.start_jax import start_jax
 from gamaml.policies import mlp
-from gamaml.problems.jax_problem import rl_problem, supervised_problem
-from gamaml.rollouts.jax_rollout import Trajectory
+from gamaml.rollouts.trajectory import Trajectory
 from gamaml.types import EvaluationKey
 
 
@@ -42,7 +42,7 @@ def array(values: Any) -> jax.Array:
     return jnp.asarray(values, jnp.float32)
 
 
-def batch_of(rewards: Any, alive: Any = None, observations: Any = None, actions: Any = None) -> Trajectory:
+def batch_of(rewards: Any, alive: Any = None, observations: Any = None, actions: Any = None) -> Trajectory[jax.Array]:
     """Return a batch; observations and actions are of size 1 and 0 where they do not matter."""
     rewards = array(rewards)
     alive = jnp.ones(rewards.shape, bool) if alive is None else jnp.asarray(alive)
@@ -197,7 +197,7 @@ def test_gradients_of_actor_and_critic_are_those_of_finite_differences() -> None
         np.testing.assert_allclose(gradient[name], differences(function, params, name), atol=2e-3, err_msg=name)
 
 
-def bandit(pulls: int, rewards: tuple[float, float], probability: float) -> tuple[Any, Any, Trajectory]:
+def bandit(pulls: int, rewards: tuple[float, float], probability: float) -> tuple[Any, Any, Trajectory[jax.Array]]:
     """Return a policy without inputs over two arms, its logits, and a batch with the arms' exact shares of pulls."""
     first = round(pulls * probability)
     actions = [0.0] * first + [1.0] * (pulls - first)
@@ -253,21 +253,19 @@ def test_two_steps_of_adam_are_those_of_the_paper() -> None:
     params, gradients = {"w": array([1.0, 2.0])}, ([0.5, -4.0], [0.25, 4.0])
     adam = OPTIMISERS["adam"]
     expected, mean, square = np.array([1.0, 2.0]), np.zeros(2), np.zeros(2)
-    state: Any = adam.start(params)
-    found: Any = params
+    learned = Learned(params, adam.start(params))
     for t, gradient in enumerate(np.array(gradients), start=1):
-        found, state = update(
-            lambda params, task, data: jnp.sum(params["w"] * data),
-            adam,
-            {"w": array(0.1)},
-            found,
-            state,
+        learned = update(
+            learned,
             None,
             array(gradient),
+            loss=lambda params, task, data: jnp.sum(params["w"] * data),
+            optimiser=adam,
+            step_sizes={"w": array(0.1)},
         )
         mean, square = 0.9 * mean + 0.1 * gradient, 0.999 * square + 0.001 * gradient**2
         expected = expected - 0.1 * (mean / (1 - 0.9**t)) / (np.sqrt(square / (1 - 0.999**t)) + 1e-8)
-    np.testing.assert_allclose(found["w"], expected, rtol=1e-5)
+    np.testing.assert_allclose(learned.network["w"], expected, rtol=1e-5)
 
 
 class Bowl:
@@ -305,7 +303,7 @@ KEY = EvaluationKey(streams.key(1, streams.Purpose.TASKS), streams.key(1, stream
 
 
 def test_adam_runs_through_the_inner_loop() -> None:
-    problem = supervised_problem(Bowl(), config(optimiser="adam", step_size=0.1))
+    problem = problems.make_problem(config(optimiser="adam", step_size=0.1), Bowl())
     returns = problem.evaluate(np.zeros(3, np.float32), KEY).returns
     # The first two steps are 0.1 in the direction of the sign, nearly.
     np.testing.assert_allclose(returns, [9.0, 2.9**2, 2.8**2], rtol=1e-3)
@@ -314,7 +312,7 @@ def test_adam_runs_through_the_inner_loop() -> None:
 @pytest.mark.parametrize("optimiser", ["sgd", "adam"])
 def test_steps_become_smaller_from_update_to_update(optimiser: str) -> None:
     inner = config(rounds=3, optimiser=optimiser, step_size=0.2, step_size_decay=0.5)
-    returns = supervised_problem(Bowl(), inner).evaluate(np.zeros(3, np.float32), KEY).returns
+    returns = problems.make_problem(inner, Bowl()).evaluate(np.zeros(3, np.float32), KEY).returns
     distances = [3.0]
     for step_size in (0.2, 0.1, 0.05):
         # Adam's first steps are its step size in the direction of the sign, nearly.
@@ -323,7 +321,7 @@ def test_steps_become_smaller_from_update_to_update(optimiser: str) -> None:
 
 
 def test_each_parameter_has_its_own_step_size() -> None:
-    problem = supervised_problem(Bowl(), config(rounds=1, step_size_gene="parameter", step_size=0.5))
+    problem = problems.make_problem(config(rounds=1, step_size_gene="parameter", step_size=0.5), Bowl())
     assert problem.num_params == 3 + 3
     start = problem.initial(np.ones(6, np.float32))
     assert start[3:].tolist() == [np.float32(np.log(0.5))] * 3
@@ -335,34 +333,34 @@ def test_each_parameter_has_its_own_step_size() -> None:
 
 @pytest.mark.parametrize("learner", ["reinforce", "actor_critic"])
 def test_adaptation_improves_the_return(learner: str) -> None:
-    problem = rl_problem(Corridor(), config(learner=learner, step_size=0.1))
+    problem = problems.make_problem(config(learner=learner, step_size=0.1), Corridor())
     params = problem.initial(np.random.default_rng(0).standard_normal(problem.num_params, np.float32))
     result = problem.evaluate(params, KEY)
     assert result.returns[-1] > result.returns[0] + 0.2
 
 
 def test_the_critic_is_a_network_of_its_own_which_starts_near_zero() -> None:
-    problem = rl_problem(Corridor(), config(learner="actor_critic"))
+    problem = problems.make_problem(config(learner="actor_critic"), Corridor())
     assert problem.num_params == 2 * (4 + 4 + 4 + 1) + 1
     start = problem.initial(np.ones(problem.num_params, np.float32))
     assert start[8] == pytest.approx(0.01 * np.sqrt(2 / 4)) and start[13 + 8] == start[8]
-    assert rl_problem(Corridor(), config(learner="actor_critic", rounds=0)).num_params == 13 + 1
+    assert problems.make_problem(config(learner="actor_critic", rounds=0), Corridor()).num_params == 13 + 1
 
 
 def test_evolved_factors_start_at_the_configs_values_and_count() -> None:
     fixed = config(learner="actor_critic", discount=0.9, gae_lambda=0.5)
     evolved = config(learner="actor_critic", discount=0.9, gae_lambda=0.5, genes=["gae_lambda", "discount"])
-    problems = [rl_problem(Corridor(), one) for one in (fixed, evolved)]
-    noise = np.random.default_rng(0).standard_normal(problems[1].num_params, np.float32)
-    params = [problem.initial(noise[: problem.num_params]) for problem in problems]
+    both = [problems.make_problem(one, Corridor()) for one in (fixed, evolved)]
+    noise = np.random.default_rng(0).standard_normal(both[1].num_params, np.float32)
+    params = [problem.initial(noise[: problem.num_params]) for problem in both]
     assert len(params[1]) == len(params[0]) + 2
-    results = [problem.evaluate(one, KEY) for problem, one in zip(problems, params, strict=True)]
+    results = [problem.evaluate(one, KEY) for problem, one in zip(both, params, strict=True)]
     np.testing.assert_allclose(results[1].returns, results[0].returns, rtol=1e-3)
-    assert problems[1].scalars == ("gae_lambda", "discount")
+    assert both[1].scalars == ("gae_lambda", "discount")
     assert results[1].scalars == (pytest.approx(0.5), pytest.approx(0.9))
     other = params[1].copy()
     other[-1] = -5.0  # a discount of almost 0
-    assert problems[1].evaluate(other, KEY).returns[1] != results[1].returns[1]
+    assert both[1].evaluate(other, KEY).returns[1] != results[1].returns[1]
 
 
 OWN_LOSS = """
@@ -446,7 +444,7 @@ def test_a_loss_that_is_no_scalar_is_refused_by_name(own_module: str) -> None:
         ({"step_size_decay": 0.0}, "inner.step_size_decay=0.0: expected a number above 0 and at most 1"),
         ({"step_size_decay": 1.1}, "inner.step_size_decay=1.1: expected a number above 0 and at most 1"),
         ({"baseline": "median"}, "inner.baseline='median': unknown"),
-        ({"gae_lambda": 1.5}, "inner.gae_lambda=1.5: expected 0 to 1"),
+        ({"gae_lambda": 1.5}, "inner.gae_lambda=1.5: expected at least 0 and at most 1"),
         ({"genes": ["discont"]}, r"inner.genes\[0\]='discont': unknown; did you mean 'discount'"),
         ({"genes": ["discount"], "discount": 1.0}, "inner.discount=1.0: expected a number between 0 and 1"),
         ({"genes": ["gae_lambda"]}, "inner.genes: expected 'gae_lambda' with learner"),

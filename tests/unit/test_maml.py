@@ -14,12 +14,14 @@ import numpy as np
 import pytest
 
 from gamaml import config as cfg
+from gamaml import problems
 from gamaml.evolution import streams
-from gamaml.inner.loop import Learner, Measured, adapt, supervised_learner
+from gamaml.inner.learners import supervised_learner
+from gamaml.inner.loop import Learner, Measured, adapt
+from gamaml.inner.rounds import Learned, one_round
 from gamaml.inner.start_jax import cache_folder, start_jax
 from gamaml.policies import mlp
-from gamaml.problems import jax_problem as maml_problem
-from gamaml.problems.jax_problem import InnerLoopProblem, rl_problem, supervised_problem
+from gamaml.problems import CompleteProblem, jax_problem
 from gamaml.types import Evaluation, EvaluationKey
 
 
@@ -79,16 +81,16 @@ CORRIDOR = Corridor()
 """One task and one inner loop for all tests, since each other one costs seconds of compilation."""
 
 
-def corridor(**inner: Any) -> InnerLoopProblem:
-    return rl_problem(CORRIDOR, config(policy={"hidden": [4]}, inner={**RL_INNER, **inner}))
+def corridor(**inner: Any) -> CompleteProblem:
+    return problems.make_problem(config(policy={"hidden": [4]}, inner={**RL_INNER, **inner}), CORRIDOR)
 
 
-def some_params(problem: InnerLoopProblem) -> np.ndarray:
+def some_params(problem: CompleteProblem) -> np.ndarray:
     return problem.initial(np.random.default_rng(0).standard_normal(problem.num_params, np.float32))
 
 
 def test_every_round_is_one_gradient_step_and_is_measured_before_and_after() -> None:
-    problem = supervised_problem(Bowl(), config(inner=BOWL_INNER))
+    problem = problems.make_problem(config(inner=BOWL_INNER), Bowl())
     params = np.array([1.0, 0.0, 0.0], np.float32)
     result = problem.evaluate(params, key())
     # the distance 2 halves with every step: losses 2, 1/2, 1/8, 1/32
@@ -99,7 +101,7 @@ def test_every_round_is_one_gradient_step_and_is_measured_before_and_after() -> 
 
 
 def test_each_array_has_its_own_step_size() -> None:
-    problem = supervised_problem(Bowl(), config(inner={**BOWL_INNER, "rounds": 1, "step_size_gene": "layer"}))
+    problem = problems.make_problem(config(inner={**BOWL_INNER, "rounds": 1, "step_size_gene": "layer"}), Bowl())
     params = np.array([1.0, 2.0, 0.0, np.log(0.5), np.log(0.25)], np.float32)
     result = problem.evaluate(params, key())
     np.testing.assert_allclose(result.returns, [2 + 2, 0.5 + 0.5 * 1.5**2], rtol=1e-6)
@@ -107,13 +109,13 @@ def test_each_array_has_its_own_step_size() -> None:
 
 
 def test_the_gradient_leaves_the_genes_alone() -> None:
-    problem = supervised_problem(Bowl(), config(inner={**BOWL_INNER, "step_size_gene": "global"}))
+    problem = problems.make_problem(config(inner={**BOWL_INNER, "step_size_gene": "global"}), Bowl())
     params = np.array([1.0, 0.0, 0.0, np.log(0.5)], np.float32)
     np.testing.assert_allclose(problem.evaluate(params, key()).returns, [2, 0.5, 0.125, 0.03125], rtol=1e-5)
 
 
 def test_zero_rounds_measure_the_parameters_as_they_are() -> None:
-    problem = supervised_problem(Bowl(), config(inner={**BOWL_INNER, "rounds": 0}))
+    problem = problems.make_problem(config(inner={**BOWL_INNER, "rounds": 0}), Bowl())
     assert problem.evaluate(np.array([1.0, 0.0, 0.0], np.float32), key()).returns.tolist() == [2.0]
 
 
@@ -122,12 +124,13 @@ def test_the_support_set_is_the_same_in_all_rounds_and_the_query_set_another() -
         def loss(self, params: Any, task: jax.Array, key: jax.Array) -> jax.Array:
             return 0.5 * (params["w"] - jax.random.normal(key, (), jnp.float32)) ** 2
 
-    learner = supervised_learner(Noisy())
+    definition = Noisy()
+    learner = supervised_learner(definition, definition.loss, num_samples=1)
     task = learner.sample(jax.random.key(0))
     support, query = (float(jax.random.normal(task[i], (), jnp.float32)) for i in (1, 2))
     assert support != query
     params, steps = {"w": array(0.0)}, {"w": array(1.0)}
-    measured = adapt(learner, params, steps, task, jax.random.key(1), 2)
+    measured = adapt(learner, params, task, jax.random.key(1), step_sizes=steps, rounds=2)
     # a step of 1 lands on the support point at once; another draw in round 2 would move it away
     expected = [0.5 * query**2, 0.5 * (support - query) ** 2, 0.5 * (support - query) ** 2]
     np.testing.assert_allclose(measured.value, expected, rtol=1e-5)
@@ -140,7 +143,7 @@ def test_test_loss_judges_and_loss_teaches() -> None:
         def test_loss(self, params: Any, task: jax.Array, key: jax.Array) -> jax.Array:
             return params["w"]
 
-    problem = supervised_problem(Judged(), config(inner={**BOWL_INNER, "rounds": 1}))
+    problem = problems.make_problem(config(inner={**BOWL_INNER, "rounds": 1}), Judged())
     result = problem.evaluate(np.array([1.0, 0.0, 0.0], np.float32), key())
     assert result.returns.tolist() == [1.0, 2.0]
     assert result.steps == 2 * 7
@@ -151,7 +154,7 @@ def test_a_user_initialises_a_supervised_task_in_numpy() -> None:
         def initial(self, noise: Mapping[str, np.ndarray]) -> Mapping[str, np.ndarray]:
             return {"w": noise["w"] + 10, "b": noise["b"] * 0 - 1}
 
-    problem = supervised_problem(Own(), config(inner=BOWL_INNER))
+    problem = problems.make_problem(config(inner=BOWL_INNER), Own())
     assert problem.initial(np.ones(3, np.float32)).tolist() == [11.0, -1.0, -1.0]
 
 
@@ -161,7 +164,7 @@ def test_a_loss_that_is_no_scalar_is_refused_by_name() -> None:
             return params["b"]
 
     with pytest.raises(TypeError, match=r"task.loss: expected float32\[\], got float32 of shape \(2,\)"):
-        supervised_problem(Wrong(), config(inner=BOWL_INNER)).warm_up()
+        problems.make_problem(config(inner=BOWL_INNER), Wrong()).warm_up()
 
 
 def test_rl_collects_anew_in_every_round_and_counts_every_step() -> None:
@@ -178,7 +181,7 @@ def test_rl_steps_are_those_of_living_episodes_only() -> None:
         def step(self, state: jax.Array, action: jax.Array, task: jax.Array, key: jax.Array) -> Any:
             return state, state[None], array(2.0), jnp.asarray(True)
 
-    problem = rl_problem(Instant(), config(policy={"hidden": [4]}, inner=RL_INNER))
+    problem = problems.make_problem(config(policy={"hidden": [4]}, inner=RL_INNER), Instant())
     result = problem.evaluate(some_params(problem), key())
     assert result.steps == 3 * 16 * 3  # tasks x episodes x collections, one step each
     assert result.returns.tolist() == [2.0, 2.0, 2.0]
@@ -218,11 +221,11 @@ def test_problems_that_differ_in_seed_std_and_step_size_share_one_program() -> N
         inner=dataclasses.replace(base.inner, step_size=0.9, step_size_gene="global"),
         ga=dataclasses.replace(base.ga, mutation_std=0.3),
     )
-    first, second = rl_problem(CORRIDOR, base), rl_problem(CORRIDOR, other)
+    first, second = problems.make_problem(base, CORRIDOR), problems.make_problem(other, CORRIDOR)
     first.warm_up()
-    before = len(maml_problem._programs)
+    before = len(jax_problem._programs)
     second.warm_up()
-    assert len(maml_problem._programs) == before
+    assert len(jax_problem._programs) == before
     assert first.evaluate(some_params(first), key()) != second.evaluate(some_params(second), key())
 
 
@@ -244,9 +247,9 @@ BATCH = 5
 BATCHES = {
     "rl_without_rounds": lambda: corridor(batch_size=BATCH, rounds=0),
     "rl_with_rounds": lambda: corridor(batch_size=BATCH),
-    "supervised": lambda: supervised_problem(LINE, config(inner={**RL_INNER, "batch_size": BATCH})),
-    "supervised_without_rounds": lambda: supervised_problem(
-        LINE, config(inner={**RL_INNER, "batch_size": BATCH, "rounds": 0})
+    "supervised": lambda: problems.make_problem(config(inner={**RL_INNER, "batch_size": BATCH}), LINE),
+    "supervised_without_rounds": lambda: problems.make_problem(
+        config(inner={**RL_INNER, "batch_size": BATCH, "rounds": 0}), LINE
     ),
 }
 
@@ -293,7 +296,7 @@ def test_without_rounds_the_episodes_are_those_that_the_first_round_would_collec
 
 def test_a_policy_without_std_acts_alike_in_every_episode() -> None:
     policy = {"hidden": [4], "std": 0.0, "std_gene": False}
-    problem = rl_problem(CORRIDOR, config(policy=policy, inner={**RL_INNER, "rounds": 0}))
+    problem = problems.make_problem(config(policy=policy, inner={**RL_INNER, "rounds": 0}), CORRIDOR)
     assert problem.num_params == 1 * 4 + 4 + 4 * 1 + 1
     params = some_params(problem)
     first, second = problem.evaluate(params, key(1)), problem.evaluate(params, key(2))
@@ -322,10 +325,30 @@ def test_the_inner_loop_takes_any_learner() -> None:
         collect=lambda params, task, key: jax.random.uniform(key, (), jnp.float32),
         loss=lambda params, task, data: params["w"] * task,
         measure=lambda params, task, data: Measured(params["w"], jnp.asarray(1, jnp.int32)),
+        outer_loss=lambda params, task, data: params["w"],
     )
-    measured = adapt(learner, {"w": array(0.0)}, {"w": array(0.5)}, array(1.0), jax.random.key(0), 3)
+    start, step_sizes = {"w": array(0.0)}, {"w": array(0.5)}
+    measured = adapt(learner, start, array(1.0), jax.random.key(0), step_sizes=step_sizes, rounds=3)
     assert measured.value.tolist() == [0.0, -0.5, -1.0, -1.5]
     assert measured.steps.tolist() == [1, 1, 1, 1]
+
+
+def test_a_round_measures_the_network_that_collected_and_then_updates_it() -> None:
+    order: list[tuple[str, Any, Any]] = []
+
+    def noted(name: str, result: Any) -> Any:
+        def function(learned: Learned, other: Any) -> Any:
+            order.append((name, learned.network, other))
+            return result
+
+        return function
+
+    start = Learned(network="before", state=())
+    found = one_round(
+        start, "key", collect=noted("collect", "data"), measure=noted("measure", 3.0), update=noted("update", "after")
+    )
+    assert found == ("after", 3.0)
+    assert order == [("collect", "before", "key"), ("measure", "before", "data"), ("update", "before", "data")]
 
 
 def run_python(program: str, **environment: str) -> subprocess.CompletedProcess[str]:

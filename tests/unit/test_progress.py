@@ -34,7 +34,7 @@ INFO = GenerationInfo(
 
 
 def config(generations: int | None) -> Config:
-    return Config(TaskConfig("m:T"), StopConfig(generations=generations, seconds=1e6))
+    return Config(task=TaskConfig("m:T"), stop=StopConfig(generations=generations, seconds=1e6))
 
 
 def shown(goal: int | None, *infos: GenerationInfo, terminal: bool) -> str:

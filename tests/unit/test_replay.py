@@ -25,7 +25,7 @@ from gamaml.evolution.noise_table import LazyNoise
 from gamaml.evolution.records import record_dtype
 from gamaml.job.versions import library_versions, machine_description
 from gamaml.runlog import Generation, Header, RunLog
-from gamaml.types import EvaluationKey, Float32Array, Problem, Records
+from gamaml.types import EvaluationKey, Float32Array, Records
 
 TASK = """
 import numpy as np
@@ -82,7 +82,7 @@ class Loop:
 
     def __init__(self, config: Config, path: Path) -> None:
         self.config, self.path = config, path
-        self.problem: Problem = problems.make_problem(config)
+        self.problem = problems.make_problem(config)
         self.noise = LazyNoise(size=config.noise.size, seed=config.noise.seed)
         self.strategy = chosen_strategy.make(config)
         self.state = self.strategy.start(config.seed, chosen_strategy.space_of(config, self.problem.num_params))
@@ -100,7 +100,7 @@ class Loop:
             noise_digest="unused",
             versions=library_versions(),
             machine=machine_description(),
-            reproducible=getattr(problem, "reproducible", True),
+            reproducible=problem.reproducible,
         )
 
     def params(self, entry: np.void) -> Float32Array:

@@ -13,12 +13,14 @@ import numpy as np
 import pytest
 
 from gamaml import config as cfg
+from gamaml import problems
 from gamaml.errors import ConfigError
 from gamaml.evolution import streams
 from gamaml.inner.start_jax import start_jax
 from gamaml.policies import gaussian
-from gamaml.problems.host_problem import HostProblem
-from gamaml.rollouts.jax_rollout import Trajectory, returns, rollout
+from gamaml.problems import CompleteProblem
+from gamaml.rollouts.jax_rollout import returns, rollout
+from gamaml.rollouts.trajectory import Trajectory
 from gamaml.types import EvaluationKey
 
 
@@ -57,7 +59,7 @@ def params() -> dict[str, jax.Array]:
     return {"w": array(2.0)}
 
 
-def play(length: float) -> Trajectory:
+def play(length: float) -> Trajectory[jax.Array]:
     return rollout(Countdown(), constant_network, params(), array(0.5), array(length), jax.random.key(0))
 
 
@@ -200,14 +202,14 @@ def key(seed: int = 1) -> EvaluationKey:
     )
 
 
-def biased(problem: HostProblem, *biases: float) -> np.ndarray:
+def biased(problem: CompleteProblem, *biases: float) -> np.ndarray:
     params = np.zeros(problem.num_params, np.float32)
     params[-len(biases) :] = biases
     return params
 
 
 def test_discrete_action_is_the_largest_output_action_0_included() -> None:
-    problem = HostProblem(HostWalk(), CONFIG)
+    problem = problems.make_problem(CONFIG, HostWalk())
     assert problem.num_params == 2 * 3 + 3
     assert problem.evaluate(biased(problem, 0, 0, 1), key()).fitness == 4 * 2
     assert problem.evaluate(biased(problem, 1, 0, 0), key()).fitness == 0.0
@@ -215,19 +217,19 @@ def test_discrete_action_is_the_largest_output_action_0_included() -> None:
 
 def test_continuous_action_is_clipped_to_the_bounds() -> None:
     low, high = np.array([-1.0, -1.0], np.float32), np.array([1.0, 0.5], np.float32)
-    problem = HostProblem(HostWalk(action_space=Space(shape=(2,), low=low, high=high)), CONFIG)
+    problem = problems.make_problem(CONFIG, HostWalk(action_space=Space(shape=(2,), low=low, high=high)))
     assert problem.evaluate(biased(problem, 9, 9), key()).fitness == 4 * 1.5
 
 
 @pytest.mark.parametrize("truncate", [False, True])
 def test_host_episodes_end_by_termination_and_by_truncation(truncate: bool) -> None:
-    result = HostProblem(HostWalk(truncate=truncate), CONFIG).evaluate(np.zeros(9, np.float32), key())
+    result = problems.make_problem(CONFIG, HostWalk(truncate=truncate)).evaluate(np.zeros(9, np.float32), key())
     assert result.steps == 2 * 3 * 4
     assert result.returns.tolist() == [result.fitness]
 
 
 def test_host_evaluation_depends_on_the_key_alone() -> None:
-    problem = HostProblem(HostWalk(), CONFIG)
+    problem = problems.make_problem(CONFIG, HostWalk())
     params = problem.initial(np.random.default_rng(3).standard_normal(9, np.float32))
     first = problem.evaluate(params, key(1))
     problem.evaluate(params, key(2))
@@ -236,7 +238,7 @@ def test_host_evaluation_depends_on_the_key_alone() -> None:
 
 def test_one_environment_serves_all_episodes_of_a_task_without_sample() -> None:
     task = HostWalk()
-    HostProblem(task, CONFIG).evaluate(np.zeros(9, np.float32), key())
+    problems.make_problem(CONFIG, task).evaluate(np.zeros(9, np.float32), key())
     assert len(task.made) == 1
 
 
@@ -246,7 +248,7 @@ def test_sampled_tasks_get_an_environment_each_which_is_closed() -> None:
             return int(generator.integers(10))
 
     task = Sampled()
-    HostProblem(task, CONFIG).evaluate(np.zeros(9, np.float32), key())
+    problems.make_problem(CONFIG, task).evaluate(np.zeros(9, np.float32), key())
     assert len(task.made) == 1 + 2 and all(env.closed for env in task.made)
 
 
@@ -274,7 +276,7 @@ def test_an_environment_of_another_form_is_refused(attributes: dict[str, Any], m
             return env
 
     with pytest.raises(ConfigError, match=message):
-        HostProblem(Task(), CONFIG)
+        problems.make_problem(CONFIG, Task())
 
 
 def test_a_host_problem_never_imports_jax() -> None:

@@ -112,14 +112,6 @@ def test_loaded_run_holds_what_was_committed(path: Path) -> None:
         assert run.summary[g] == summarise(generation).row()
 
 
-def test_run_from_before_there_was_a_mark_counts_as_reproducible(path: Path) -> None:
-    write_example(path, 1)
-    with h5py.File(path, "r+") as file:
-        del file.attrs["reproducible"]
-    runlog.sidecar(path).joinpath("journal").unlink()
-    assert load(path).header == example_header()
-
-
 def test_closed_run_is_one_file_and_its_journal(path: Path) -> None:
     write_example(path, 1)
     assert sorted(files(path.parent)) == ["run.h5", "run.run/journal"]

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from gamaml import config as cfg
+from gamaml.commands.arguments import parse_seeds
 from gamaml.commands.sweep import (
     Sweep,
     pack,
@@ -78,7 +79,7 @@ def test_environments_are_read_from_a_list() -> None:
 
 @pytest.mark.parametrize("text", ["0", "0-9", "1,4,10-12", "5-6,1", "3,1,2"])
 def test_seeds_are_written_as_they_are_read(text: str) -> None:
-    assert cfg.parse_seeds(spans(cfg.parse_seeds(text))) == cfg.parse_seeds(text)
+    assert parse_seeds(spans(parse_seeds(text))) == parse_seeds(text)
 
 
 def test_enough_populations_interleave_to_keep_the_ranks_busy() -> None:
@@ -133,3 +134,8 @@ def test_a_jobs_arguments_are_those_of_gamaml_run() -> None:
     one = Sweep((Path("a.toml"),), overrides=("x.y=1", "z=2"), envs=("A", "B"), seeds=(0, 1))
     assert one.arguments() == ("--set", "x.y=1", "--set", "z=2", "--envs", "A,B", "--seeds", "0-1")
     assert Sweep((Path("a.toml"),)).arguments() == ()
+
+
+@pytest.mark.parametrize(("text", "seeds"), [("7", [7]), ("0-3", [0, 1, 2, 3]), ("5, 1-2", [5, 1, 2]), ("3-3", [3])])
+def test_seeds_are_numbers_and_ranges_in_their_order(text: str, seeds: list[int]) -> None:
+    assert parse_seeds(text) == seeds

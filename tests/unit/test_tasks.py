@@ -21,10 +21,12 @@ from gamaml.config import PolicyConfig
 from gamaml.errors import ConfigError
 from gamaml.evolution import streams
 from gamaml.inner.start_jax import start_jax
+from gamaml.problems import CompleteProblem
+from gamaml.problems.jax_problem import JaxProblem
 from gamaml.problems.registry import READY_MADE, task_class
 from gamaml.tasks.navigation import Navigation
 from gamaml.tasks.sinusoid import Sine, Sinusoid
-from gamaml.types import EvaluationKey, Problem
+from gamaml.types import EvaluationKey
 
 
 @pytest.fixture(autouse=True)
@@ -39,7 +41,7 @@ def config(task: dict[str, Any], **sections: Any) -> cfg.Config:
     return cfg.from_mapping(mapping)
 
 
-def problem_of(task: object, **sections: Any) -> Problem:
+def problem_of(task: object, **sections: Any) -> CompleteProblem:
     return problems.make_problem(config({"name": "my:Task"}, **sections), task=task)
 
 
@@ -114,7 +116,9 @@ def test_navigation_has_the_parameters_of_the_papers_network_and_a_std() -> None
 
 def test_equal_configs_share_a_task_and_other_settings_make_another() -> None:
     def definition(horizon: int) -> object:
-        return vars(problems.make_problem(config({"name": "navigation", "horizon": horizon})))["_definition"]
+        problem = problems.make_problem(config({"name": "navigation", "horizon": horizon})).wrapped
+        assert isinstance(problem, JaxProblem)
+        return problem._task.task
 
     assert definition(50) is definition(50)
     assert definition(50) is not definition(51)
@@ -199,7 +203,9 @@ def test_kinks_of_the_sinusoid_network_are_spread_over_the_inputs() -> None:
 
 def test_a_problem_of_the_users_own_is_used_as_it_is() -> None:
     own = OwnProblem()
-    assert problem_of(own) is own
+    problem = problem_of(own)
+    assert (problem.wrapped, problem.evaluate) == (own, own.evaluate)
+    assert problem_of(problem) is problem
 
 
 def test_methods_tell_the_kind_of_task() -> None:

@@ -7,7 +7,7 @@ import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 import pytest
@@ -22,6 +22,7 @@ from gamaml.evolution.entries import Entries, new_entries
 from gamaml.evolution.records import DONE
 from gamaml.job.signals import SignalWatch
 from gamaml.parallel.board import Batch, Claim, Kind
+from gamaml.problems.complete_problem import complete
 from gamaml.runlog import read_current
 from gamaml.types import Evaluation, EvaluationKey, Float32Array, Records
 
@@ -44,7 +45,7 @@ class Problem:
     num_rounds: int = 0
     scalars: tuple[str, ...] = ()
     metric: str = "return"
-    scale: None = None
+    scale: Float32Array | None = None
     params: list[list[float]] = field(default_factory=list[list[float]])
     keys: list[EvaluationKey] = field(default_factory=list[EvaluationKey])
     decoded_roots: int = 0
@@ -86,7 +87,7 @@ class Rank:
             {"seed": 7, "task": {"name": "x"}, "stop": {"generations": 9}, "ga": ga, "noise": {"size": len(NOISE)}}
         )
         self.problem = problem or Problem()
-        self.plan: Plan = plans([config], cast(Any, [self.problem]), [folder / "run.h5"])[0]
+        self.plan: Plan = plans([config], [complete(self.problem)], [folder / "run.h5"])[0]
         self.buffers = VectorBuffers(FakeWindow(0), np.zeros(self.plan.layout.vectors_shape, np.float32))
         self.watch = SignalWatch(None)
         self.worker = Worker(self.plan, Noise(), self.buffers, self.watch, Place(3, "here", node=1, rank_in_node=0))

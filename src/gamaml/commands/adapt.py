@@ -9,8 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from gamaml import config as cfg
-from gamaml.commands.arguments import add_overrides, add_run_file, check_exists, check_picture
+from gamaml.commands.arguments import add_overrides, add_run_file, check_exists, check_picture, parse_rounds
 from gamaml.commands.console import Commands, write
 from gamaml.commands.text import number, optimum, step_unit, table
 from gamaml.engine.adaptation import Adaptation, adapt, compare_adaptation, difference
@@ -64,7 +63,7 @@ def run(args: argparse.Namespace) -> int:
     check_picture(args.plot)
     settings: dict[str, Any] = {
         "tasks": args.tasks,
-        "rounds": None if args.rounds is None else cfg.parse_rounds(args.rounds),
+        "rounds": None if args.rounds is None else parse_rounds(args.rounds),
         "generation": args.generation,
         "parents_mean": args.parents_mean,
         "overrides": args.set,

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import argparse
 import os
+from collections import Counter
 from pathlib import Path
 
-from gamaml import config as cfg
 from gamaml.commands.sweep import Sweep, parse_envs
 from gamaml.errors import ConfigError, check_file_name
 
@@ -49,7 +49,7 @@ def sweep_of(args: argparse.Namespace) -> Sweep:
         paths=tuple(args.configs),
         overrides=tuple(args.set),
         envs=parse_envs(args.envs) if args.envs is not None else (),
-        seeds=tuple(cfg.parse_seeds(args.seeds)) if args.seeds is not None else (),
+        seeds=tuple(parse_seeds(args.seeds)) if args.seeds is not None else (),
     )
 
 
@@ -64,7 +64,7 @@ def add_run_file(parser: argparse.ArgumentParser) -> None:
 
 
 def add_who(parser: argparse.ArgumentParser) -> None:
-    """Add the choice of a child, a candidate or the elite."""
+    """Add the choice of a child, a contender or the incumbent."""
     parser.add_argument(
         "--generation", metavar="G", type=int, help="from 0; for --incumbent the last finished one by default"
     )
@@ -75,7 +75,7 @@ def add_who(parser: argparse.ArgumentParser) -> None:
 
 
 def check_who(args: argparse.Namespace) -> None:
-    """Refuse a child or a candidate without a generation."""
+    """Refuse a child or a contender without a generation."""
     if not args.incumbent and args.generation is None:
         raise ConfigError("--generation: expected with --index and --contender, got none; add e.g. --generation 12")
 
@@ -112,3 +112,36 @@ def check_picture(path: Path | None) -> None:
     """Refuse a value of --plot that cannot be written."""
     if path is not None:
         check_file_name("--plot", path, [".png"])
+
+
+def parse_seeds(text: str) -> list[int]:
+    """Read seeds like "0-9" or "1,4,10-12", in the order given.
+
+    Raises:
+        ConfigError: it is of another form, a range is empty, or a seed comes twice.
+    """
+    return _parse_numbers("--seeds", "seed", text)
+
+
+def parse_rounds(text: str) -> list[int]:
+    """Read numbers of inner rounds like "0-10" or "0,1,5,10", in ascending order.
+
+    Raises:
+        ConfigError: as `parse_seeds`.
+    """
+    return sorted(_parse_numbers("--rounds", "round", text))
+
+
+def _parse_numbers(option: str, noun: str, text: str) -> list[int]:
+    numbers: list[int] = []
+    for part in text.split(","):
+        first, dash, last = part.strip().partition("-")
+        if not (first.isdecimal() and (last.isdecimal() if dash else True)):
+            raise ConfigError(f"{option} {text!r}: expected {noun}s like 0-9 or 1,4,10-12, got {part!r}; correct it")
+        if dash and int(last) < int(first):
+            raise ConfigError(f"{option} {text!r}: expected the lower {noun} first, got {part!r}; turn it round")
+        numbers += range(int(first), int(last or first) + 1)
+    double = next((number for number, count in Counter(numbers).items() if count > 1), None)
+    if double is not None:
+        raise ConfigError(f"{option} {text!r}: expected each {noun} once, got {double} twice; leave one out")
+    return numbers

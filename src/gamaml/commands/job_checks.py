@@ -87,7 +87,7 @@ def check(configs: Sequence[Config], out: Path) -> list[Check]:
         if shortage is not None:
             # Even the small windows of the other checks may be too much.
             return [_memory(info, demands, shortage)]
-        names = {name for problem in problems for name in getattr(problem, "libraries", ())}
+        names = {name for problem in problems for name in problem.libraries}
         facts = probe.gather_facts(topology, sorted(names), configs[0].noise.seed if configs else 0)
         boards = [layout.board for layout in layouts]
         share = max((board.capacity * board.record_dtype.itemsize for board in boards), default=1000 * 32)

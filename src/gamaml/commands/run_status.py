@@ -10,10 +10,10 @@ from pathlib import Path
 
 import numpy as np
 
-from gamaml import config as cfg
 from gamaml import runlog
 from gamaml.commands.job_notes import read_notes
 from gamaml.commands.text import change
+from gamaml.engine.stopping import seconds_left
 from gamaml.errors import ConfigError, GamamlError
 from gamaml.runlog import Run
 from gamaml.slurm import scheduler
@@ -104,7 +104,7 @@ def _eta(run: Run) -> float:
     if run.num_generations == 0:
         return math.nan
     recent = run.summary[-_RECENT:]
-    return cfg.seconds_left(
+    return seconds_left(
         run.config.stop,
         generations=run.num_generations,
         total_steps=int(run.summary["steps"].sum()),

@@ -15,6 +15,7 @@ from gamaml import config as cfg
 from gamaml.commands.text import spans
 from gamaml.config import Config
 from gamaml.errors import ConfigError
+from gamaml.evolution import chosen_strategy
 
 T = TypeVar("T")
 
@@ -98,7 +99,7 @@ def with_env(config: Config, env: str) -> Config:
 
 def populations_per_job(configs: Sequence[Config], num_ranks: int) -> int:
     """Return how many populations of these configs must interleave to keep so many ranks busy."""
-    smallest = min(config.population_size for config in configs)
+    smallest = min(chosen_strategy.make(config).sizes.population_size for config in configs)
     return -(-CHILDREN_PER_RANK * num_ranks // smallest)
 
 

@@ -1,35 +1,19 @@
 """The config: frozen dataclasses, read from TOML or built in Python, with every mistake told in one line."""
 
-from gamaml.config.root import (
-    CONVOLUTIONAL,
-    INITIAL_STD,
-    MEMORIES,
-    Config,
-    EliteConfig,
-    EnvConfig,
-    ESConfig,
-    GAConfig,
-    InnerConfig,
-    MAMLConfig,
-    NoiseConfig,
-    PolicyConfig,
-    StopConfig,
-    TaskConfig,
-    decayed,
-    from_mapping,
-    load,
-    mutation_std,
-    parse_rounds,
-    parse_seeds,
-    science,
-    seconds_left,
-    to_json,
-    to_mapping,
-)
+from gamaml.config.env import EnvConfig
+from gamaml.config.es import ESConfig
+from gamaml.config.ga import EliteConfig, GAConfig
+from gamaml.config.inner import InnerConfig
+from gamaml.config.maml import MAMLConfig
+from gamaml.config.noise import NoiseConfig
+from gamaml.config.policy import CONVOLUTIONAL, MEMORIES, PolicyConfig
+from gamaml.config.read import from_mapping, load, science, to_json, to_mapping
+from gamaml.config.root import Config
+from gamaml.config.stop import StopConfig
+from gamaml.config.task import TaskConfig
 
 __all__ = [
     "CONVOLUTIONAL",
-    "INITIAL_STD",
     "MEMORIES",
     "Config",
     "ESConfig",
@@ -42,14 +26,9 @@ __all__ = [
     "PolicyConfig",
     "StopConfig",
     "TaskConfig",
-    "decayed",
     "from_mapping",
     "load",
-    "mutation_std",
-    "parse_rounds",
-    "parse_seeds",
     "science",
-    "seconds_left",
     "to_json",
     "to_mapping",
 ]

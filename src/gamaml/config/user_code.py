@@ -1,4 +1,4 @@
-"""Code of the user's that a config names as "module:name": found, and made with its settings."""
+"""User code that a config names as "module:name": find it, and build it with its settings."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from gamaml.config.read import elsewhere
 from gamaml.errors import ConfigError, did_you_mean
 
 _KINDS: dict[object, tuple[tuple[type, ...], str]] = {
@@ -18,17 +19,17 @@ _KINDS: dict[object, tuple[tuple[type, ...], str]] = {
     bool: ((bool,), "true or false"),
     str: ((str,), "a string in quotes"),
 }
-"""Annotation -> types accepted from TOML, in words."""
+"""Annotation -> the types accepted from TOML, and their name in messages."""
 
 
-def find(path: str, subject: str, kind: str, fits: Callable[[object], bool]) -> Any:  # what "module:name" names
+def find(path: str, subject: str, kind: str, fits: Callable[[object], bool]) -> Any:  # the object of that name
     """Return what "module:name" names, imported with the current directory first.
 
     Args:
-        path: the words.
+        path: "module:name".
         subject: the entry of the config, for errors.
-        kind: what is looked for, in a word.
-        fits: whether a value is of that kind.
+        kind: a word for the kind of object, for errors.
+        fits: whether an object is of that kind.
 
     Raises:
         ConfigError: no such module, or nothing of that kind and name in it.
@@ -52,7 +53,7 @@ def _import(module_name: str, subject: str) -> object:
     try:
         return importlib.import_module(module_name)
     except ModuleNotFoundError as error:
-        # A missing module of that name is the config's mistake; one that the module itself imports is not.
+        # Only a module that the config names is the config's mistake, not one that the module itself imports.
         if error.name is None or not f"{module_name}.".startswith(f"{error.name}."):
             raise
     except ValueError:
@@ -77,10 +78,10 @@ def build(
     Args:
         cls: the class.
         settings: its keyword arguments.
-        section: of the config, for errors, such as "task".
-        kind: of the class, for errors, such as "task".
-        name: as the config names it, for errors.
-        extra: arguments that come from elsewhere, given where the constructor has them and the settings do not.
+        section: the section's name, for errors.
+        kind: a word for the kind of class, for errors.
+        name: the class's name in the config, for errors.
+        extra: arguments that gamaml adds if the constructor takes them and the settings do not give them.
 
     Raises:
         ConfigError: a setting is unknown, missing, of another type, or refused by the constructor.
@@ -92,7 +93,8 @@ def build(
     for key, value in settings.items():
         if key not in parameters and not accepts_any:
             known = [parameter for parameter in parameters if parameter not in (extra or {})]
-            raise ConfigError(f"{section}.{key}: unknown setting of {kind} {name!r}; {did_you_mean(key, known)}")
+            there = f"did you mean {' or '.join(elsewhere(key))}? " if elsewhere(key) else ""
+            raise ConfigError(f"{section}.{key}: unknown setting of {kind} {name!r}; {there}{did_you_mean(key, known)}")
         _check_type(f"{section}.{key}", value, hints.get(key))
     for key, parameter in parameters.items():
         required = parameter.default is inspect.Parameter.empty and parameter.kind not in (
@@ -113,7 +115,7 @@ def _hints(cls: type) -> dict[str, Any]:  # annotations of the constructor's arg
     try:
         return typing.get_type_hints(cls.__init__)
     except NameError:
-        return {}  # an annotation that exists for type checkers only says nothing to check here
+        return {}  # annotations that only type checkers can resolve are not checked
 
 
 def _check_type(subject: str, value: Any, hint: Any) -> None:  # a TOML value and its annotation

@@ -11,14 +11,15 @@ import numpy as np
 
 from gamaml import config as cfg
 from gamaml.config import Config
-from gamaml.engine.evaluation import batch_size, evaluate_rows, use_constants
+from gamaml.engine.evaluation import evaluate_rows, use_constants
 from gamaml.engine.intervals import bootstrap
 from gamaml.errors import ConfigError
 from gamaml.evolution import streams
 from gamaml.evolution.streams import Purpose
-from gamaml.types import Evaluation, EvaluationKey, Float32Array, Float64Array, Problem
+from gamaml.types import Evaluation, EvaluationKey, Float32Array, Float64Array
 
 if TYPE_CHECKING:
+    from gamaml.problems import CompleteProblem
     from gamaml.runlog import Run
 
 _SEED = 0
@@ -132,7 +133,7 @@ def adapt(
         trained_rounds=trained,
         values=np.array([evaluation.returns for evaluation in evaluations], np.float64)[:, list(shown)],
         steps=sum(evaluation.steps for evaluation in evaluations),
-        optimal_return=getattr(problem, "optimal_return", None),
+        optimal_return=problem.optimal_return,
         setting=_setting(config),
     )
 
@@ -210,18 +211,18 @@ def _held_out(run: Run, rounds: int, overrides: Sequence[str]) -> Config:
     return cfg.from_mapping(cfg.to_mapping(run.config), [*one_episode, *overrides, *forced])
 
 
-def _problem(config: Config) -> Problem:
+def _problem(config: Config) -> CompleteProblem:
     from gamaml import problems
-    from gamaml.problems.jax_problem import InnerLoopProblem
+    from gamaml.problems.jax_problem import JaxProblem
 
     problem = problems.make_problem(config)
-    if isinstance(problem, InnerLoopProblem):
+    if isinstance(problem.wrapped, JaxProblem):
         inner = dataclasses.replace(config.inner, batch_size=_BATCH)
         problem = problems.make_problem(dataclasses.replace(config, inner=inner))
     return problem
 
 
-def _check(run: Run, problem: Problem, rounds: int) -> None:
+def _check(run: Run, problem: CompleteProblem, rounds: int) -> None:
     if problem.num_params != run.header.num_params:
         raise ConfigError(
             f"run {run.path}: expected a policy of {run.header.num_params} parameters, got {problem.num_params}; "
@@ -233,12 +234,12 @@ def _check(run: Run, problem: Problem, rounds: int) -> None:
         )
 
 
-def _evaluate(problem: Problem, params: Float32Array, tasks: int) -> list[Evaluation]:
+def _evaluate(problem: CompleteProblem, params: Float32Array, tasks: int) -> list[Evaluation]:
     def key(index: int) -> EvaluationKey:
         purposes = (Purpose.TEST_TASKS, Purpose.TEST_EPISODES)
         return EvaluationKey(*(streams.key(_SEED, purpose, episode=index) for purpose in purposes))
 
-    keys, size = [key(index) for index in range(tasks)], batch_size(problem)
+    keys, size = [key(index) for index in range(tasks)], problem.batch_size
     rows, found = np.tile(params, (size, 1)), list[Evaluation]()
     for start in range(0, tasks, size):
         found += evaluate_rows(problem, rows, keys[start : start + size])

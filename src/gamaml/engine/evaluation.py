@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import cast
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
@@ -17,7 +17,10 @@ from gamaml.evolution import streams
 from gamaml.evolution.entries import Entries
 from gamaml.evolution.records import fill_records, record_dtype
 from gamaml.evolution.streams import Purpose
-from gamaml.types import BatchProblem, Evaluation, EvaluationKey, Float32Array, Problem, Records
+from gamaml.types import Evaluation, EvaluationKey, Float32Array, Records
+
+if TYPE_CHECKING:
+    from gamaml.problems import CompleteProblem
 
 
 @dataclass(frozen=True)
@@ -40,7 +43,7 @@ class Address:
 
     @property
     def replay(self) -> str:
-        """The command that repeats exactly this evaluation, on one core."""
+        """The command that repeats exactly this evaluation on one core."""
         what = f"--index {self.index}" if self.episode is None else f"--contender {self.index} --episode {self.episode}"
         return f"gamaml replay {shlex.quote(str(self.run))} --generation {self.generation} {what}"
 
@@ -84,30 +87,24 @@ def reevaluation_key(seed: int, generation: int, episode: int) -> EvaluationKey:
     )
 
 
-def batch_size(problem: Problem) -> int:
-    """Return how many evaluations the problem takes at once; 1 for a problem without `evaluate_batch`."""
-    return int(getattr(problem, "batch_size", 1))
+def measured_constants(problem: CompleteProblem) -> dict[str, list[float]]:
+    """Return the constants that a problem measures for a new run, as lists."""
+    return {name: array.tolist() for name, array in problem.measure_constants().items()}
 
 
-def measured_constants(problem: Problem) -> dict[str, list[float]]:
-    """Return the constants that a problem measures for a new run, as lists; none without `measure_constants`."""
-    measure = getattr(problem, "measure_constants", None)
-    return {} if measure is None else {name: array.tolist() for name, array in measure().items()}
-
-
-def use_constants(problem: Problem, constants: Mapping[str, list[float]]) -> None:
+def use_constants(problem: CompleteProblem, constants: Mapping[str, list[float]]) -> None:
     """Give a problem the constants of its run."""
-    use = getattr(problem, "use_constants", None)
-    if use is not None:
-        use({name: np.array(values, np.float32) for name, values in constants.items()})
+    problem.use_constants({name: np.array(values, np.float32) for name, values in constants.items()})
 
 
-def evaluate_rows(problem: Problem, params: Float32Array, keys: Sequence[EvaluationKey]) -> Sequence[Evaluation]:
+def evaluate_rows(
+    problem: CompleteProblem, params: Float32Array, keys: Sequence[EvaluationKey]
+) -> Sequence[Evaluation]:
     """Evaluate one candidate per key, all at once.
 
     Args:
         problem: the fitness function.
-        params: float32[batch_size(problem), num_params], a candidate per row; rows beyond the keys are overwritten.
+        params: float32[problem.batch_size, num_params], a candidate per row; rows beyond the keys are overwritten.
         keys: the randomness of each, at most as many as rows.
     """
     number, size = len(keys), len(params)
@@ -116,11 +113,11 @@ def evaluate_rows(problem: Problem, params: Float32Array, keys: Sequence[Evaluat
     # Always the full batch, because a program of another shape rounds differently.
     params[number:] = params[number - 1]
     padded = [*keys, *[keys[-1]] * (size - number)]
-    return cast(BatchProblem, problem).evaluate_batch(params, padded)[:number]
+    return problem.evaluate_batch(params, padded)[:number]
 
 
 def evaluate(
-    problem: Problem,
+    problem: CompleteProblem,
     params: Float32Array,
     keys: Sequence[EvaluationKey],
     *,
@@ -133,7 +130,7 @@ def evaluate(
 
     Args:
         problem: the fitness function.
-        params: float32[batch_size(problem), num_params], a candidate per row; spare rows are overwritten.
+        params: float32[problem.batch_size, num_params], a candidate per row; spare rows are overwritten.
         keys: the randomness of each candidate; at most one per row.
         items: int32[len(keys)], the records' indices.
         address: the address of an item, named in errors.

@@ -170,12 +170,11 @@ def _header(plan: Plan, noise: NoiseTable) -> Header:
         scalars=problem.scalars,
         metric=problem.metric,
         noise_digest=noise.digest,
-        versions=library_versions(getattr(problem, "libraries", ()))
-        | getattr(problem, "environment_versions", dict[str, str]()),
+        versions=library_versions(problem.libraries) | dict(problem.environment_versions),
         machine=machine_description(),
-        reproducible=getattr(problem, "reproducible", True),
+        reproducible=problem.reproducible,
         constants=measured_constants(problem),
-        optimal_return=getattr(problem, "optimal_return", None),
+        optimal_return=problem.optimal_return,
     )
 
 
@@ -226,9 +225,7 @@ def _warm_up(topology: Topology, plans: Sequence[Plan]) -> None:
     for on_root in (True, False):
         if topology.is_root is on_root:
             for plan in plans:
-                warm_up = getattr(plan.problem, "warm_up", None)
-                if warm_up is not None:
-                    warm_up()
+                plan.problem.warm_up()
         topology.wait_for_all()
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from gamaml.config import Config
 from gamaml.evolution.strategy import Strategy
 from gamaml.job.sizes import Layout
-from gamaml.types import Problem
+from gamaml.problems import CompleteProblem
 
 
 @dataclass(frozen=True)
@@ -26,7 +26,7 @@ class Plan:
 
     index: int
     config: Config
-    problem: Problem
+    problem: CompleteProblem
     path: Path
     layout: Layout
 
@@ -43,7 +43,7 @@ class Plan:
         return num_records * board.record_dtype.itemsize + sizes.num_entries * board.entry_dtype.itemsize
 
 
-def plans(configs: Sequence[Config], problems: Sequence[Problem], paths: Sequence[Path]) -> list[Plan]:
+def plans(configs: Sequence[Config], problems: Sequence[CompleteProblem], paths: Sequence[Path]) -> list[Plan]:
     """Return one plan per population."""
     return [
         Plan(index, config, problem, path, Layout(config, problem))

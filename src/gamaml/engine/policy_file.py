@@ -67,9 +67,9 @@ def export(
     path = Path(path)
     check_file_name("file", path, [".npz"])
     genome = run.genome(generation, index, contender=contender) if run.strategy.sizes.has_genomes else None
-    problem: Any = problems.make_problem(run.config)  # `arrays` is optional
+    problem = problems.make_problem(run.config)
     params = run.parameters(generation, index, contender=contender, problem=problem)
-    arrays: dict[str, Any] = dict(problem.arrays(params)) if hasattr(problem, "arrays") else {"parameters": params}
+    arrays: dict[str, Any] = dict(problem.arrays(params))
     arrays.update({name: np.array(values, np.float32) for name, values in run.header.constants.items()})
     config = json.dumps(cfg.to_mapping(run.config))
     unfinished = path.with_name(f".{path.name}")

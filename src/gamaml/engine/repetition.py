@@ -27,6 +27,7 @@ from gamaml.job.versions import library_versions, machine_description
 from gamaml.types import EvaluationKey, Float32Array, Problem, Records
 
 if TYPE_CHECKING:
+    from gamaml.problems import CompleteProblem
     from gamaml.runlog import Run
 
 log = logging.getLogger(__name__)
@@ -56,7 +57,7 @@ class Replay:
 class _Evaluator:
     """Evaluates children and contenders of a run as its ranks did."""
 
-    def __init__(self, run: Run, problem: Problem) -> None:
+    def __init__(self, run: Run, problem: CompleteProblem) -> None:
         self._run = run
         self.problem = problem
         use_constants(problem, run.header.constants)
@@ -149,7 +150,8 @@ def replay(
     if index is not None and episode is not None:
         raise ConfigError(f"episode={episode}: expected with a re-evaluated candidate, got child {index}; leave it out")
     film = Film(Path(video)) if video is not None else None
-    evaluator = _Evaluator(run, problems.make_problem(run.config, film=film) if problem is None else problem)
+    made = problems.make_problem(run.config, film=film) if problem is None else problems.complete(problem)
+    evaluator = _Evaluator(run, made)
     # One thread, as in the run: the number of threads may change the order of a sum.
     with threadpool_limits(1):
         if contender is None:
@@ -188,8 +190,7 @@ def _check_reevaluation(run: Run, contender: int, episode: int) -> None:
     check_index("episode", episode, sizes.num_episodes, "re-evaluations of each")
 
 
-def _changes(run: Run, problem: Problem) -> tuple[str, ...]:
+def _changes(run: Run, problem: CompleteProblem) -> tuple[str, ...]:
     was = {**run.header.versions, "cpu": run.header.machine.get("cpu", "unknown")}
-    of_environment: dict[str, str] = getattr(problem, "environment_versions", {})
-    now = {**library_versions(run.header.versions), **of_environment, "cpu": machine_description()["cpu"]}
+    now = {**library_versions(run.header.versions), **problem.environment_versions, "cpu": machine_description()["cpu"]}
     return tuple(f"{name}: {was[name]} -> {now[name]}" for name in was if name in now and was[name] != now[name])

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from gamaml.engine.evaluation import Address, ChildKeys, batch_size, evaluate, reevaluation_key
+from gamaml.engine.evaluation import Address, ChildKeys, evaluate, reevaluation_key
 from gamaml.engine.plan import Plan
 from gamaml.engine.vector_buffers import VectorBuffers
 from gamaml.evolution.decode import NoiseSource, Sources
@@ -80,7 +80,7 @@ class Worker:
         self._buffers = buffers
         self._watch = watch
         self._place = place
-        self._params = np.empty((batch_size(plan.problem), plan.problem.num_params), np.float32)
+        self._params = np.empty((plan.problem.batch_size, plan.problem.num_params), np.float32)
         self._decoded: tuple[int, bytes] | None = None
         self._generation: _Generation | None = None
         self._item_seconds: float | None = None

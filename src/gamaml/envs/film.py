@@ -80,10 +80,6 @@ class Film:
                 f"video {str(self.path)!r}: expected an episode, got none; the environment failed before it began"
             )
 
-    def task(self, definition: Any) -> FilmedTask:  # a host task
-        """Return a host task whose environments this film shows."""
-        return FilmedTask(definition, self)
-
     def _open(self, fps: float) -> Any:  # an imageio writer
         if self.path.suffix == ".gif":
             while fps / self._keep_every > _GIF_FPS:
@@ -91,30 +87,6 @@ class Film:
             return self._imageio.get_writer(self.path, duration=1000 * self._keep_every / fps, loop=0)
         # No rescaling to multiples of 16, which imageio asks for by default; `_checked` makes the sides even.
         return self._imageio.get_writer(self.path, fps=fps, macro_block_size=2, ffmpeg_log_level="error")
-
-
-class FilmedTask:
-    """A host task whose environments are filmed; otherwise it is the task that it wraps."""
-
-    def __init__(self, definition: Any, film: Film) -> None:
-        self._definition = definition
-        self._film = film
-
-    def make_env(self, task: Any) -> Any:  # a task in, an environment out
-        """Return a new environment, filmed."""
-        return FilmedEnv(self._definition.make_env(task), self._film)
-
-    def __getattr__(self, name: str) -> Any:
-        """Return whatever else the task has, such as `sample`."""
-        found = getattr(self._definition, name)
-        return _of_the_environment_itself(found) if name == "set_task" else found
-
-
-def _of_the_environment_itself(set_task: Any) -> Any:  # the user's method
-    def set_task_of_filmed(env: FilmedEnv, task: Any) -> None:
-        set_task(env.filmed, task)
-
-    return set_task_of_filmed
 
 
 class FilmedEnv:

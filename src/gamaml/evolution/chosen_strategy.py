@@ -6,7 +6,7 @@ import functools
 import json
 from typing import Any
 
-from gamaml.config import Config, to_mapping
+from gamaml.config import Config
 from gamaml.config.user_code import build, find
 from gamaml.errors import ConfigError
 from gamaml.evolution.evolution_strategy import EvolutionStrategy
@@ -22,7 +22,7 @@ def make(config: Config) -> Strategy:
     Raises:
         ConfigError: a strategy of the user's own is not there, lacks a member, or refuses its settings.
     """
-    custom = to_mapping(config).get("custom", {})
+    custom = {} if config.custom is None else dict(config.custom.settings)
     return _make(config.strategy, config.ga, config.es, config.maml, json.dumps(custom, sort_keys=True))
 
 

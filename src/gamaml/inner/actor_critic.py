@@ -17,10 +17,10 @@ from jax import lax
 
 from gamaml.inner import advantages
 from gamaml.inner.objective import Params, Policy, Settings, mean_log_prob
-from gamaml.rollouts.jax_rollout import Trajectory
+from gamaml.rollouts.trajectory import Trajectory
 
 
-def loss(policy: Policy, params: Params, batch: Trajectory, settings: Settings) -> jax.Array:
+def loss(policy: Policy, params: Params, batch: Trajectory[jax.Array], settings: Settings) -> jax.Array:
     """Return the actor's surrogate plus the critic's squared error, float32[].
 
     Actor and critic share no parameters, and their arrays may have step sizes of their own, so the sum needs no weight.

@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from gamaml.rollouts.jax_rollout import Trajectory
+from gamaml.rollouts.trajectory import Trajectory
 
 _SMALLEST_STD = 1e-8
 """Keeps advantages that are all equal at 0 instead of dividing by their std of 0."""
@@ -36,7 +36,7 @@ def rewards_to_go(rewards: jax.Array, discount: float | jax.Array) -> jax.Array:
     return lax.scan(add, jnp.zeros_like(rewards[0]), rewards, reverse=True)[1]
 
 
-def above_baseline(batch: Trajectory, *, discount: float | jax.Array, baseline: str) -> jax.Array:
+def above_baseline(batch: Trajectory[jax.Array], *, discount: float | jax.Array, baseline: str) -> jax.Array:
     """Return the rewards-to-go less their baseline, float32[episodes, horizon], 0 where not alive.
 
     Args:

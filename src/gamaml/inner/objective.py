@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import jax
 
-from gamaml.rollouts.jax_rollout import Trajectory
+from gamaml.rollouts.trajectory import Trajectory
 
 Params = Mapping[str, jax.Array]
 
@@ -41,11 +41,11 @@ class Settings(NamedTuple):
     baseline: str
 
 
-Loss = Callable[[Policy, Params, Trajectory, Settings], jax.Array]
+Loss = Callable[[Policy, Params, Trajectory[jax.Array], Settings], jax.Array]
 """(policy, params, batch of trajectories with a leading dimension [episodes], settings) -> float32[]."""
 
 
-def mean_log_prob(policy: Policy, params: Params, batch: Trajectory, weights: jax.Array) -> jax.Array:
+def mean_log_prob(policy: Policy, params: Params, batch: Trajectory[jax.Array], weights: jax.Array) -> jax.Array:
     """Return the mean over the steps that happened of weight times log probability, float32[].
 
     Args:

@@ -10,10 +10,10 @@ import jax
 
 from gamaml.inner import advantages
 from gamaml.inner.objective import Params, Policy, Settings, mean_log_prob
-from gamaml.rollouts.jax_rollout import Trajectory
+from gamaml.rollouts.trajectory import Trajectory
 
 
-def loss(policy: Policy, params: Params, batch: Trajectory, settings: Settings) -> jax.Array:
+def loss(policy: Policy, params: Params, batch: Trajectory[jax.Array], settings: Settings) -> jax.Array:
     """Return the surrogate, float32[], whose gradient is the negative policy gradient per step.
 
     Args:

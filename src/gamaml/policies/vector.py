@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, Generic, NamedTuple, TypeVar
 
 import numpy as np
 
@@ -24,7 +24,11 @@ _UNSCALED_FAN_IN = 10
 """Mutations of matrices with at most this many inputs stay unscaled under ga.mutation_scale = "fan_in"."""
 
 
-class Learning(NamedTuple):
+Array = TypeVar("Array")
+"""The arrays of one library: NumPy's, or JAX's in a compiled program."""
+
+
+class Learning(NamedTuple, Generic[Array]):
     """A parameter vector taken apart.
 
     Attributes:
@@ -35,10 +39,24 @@ class Learning(NamedTuple):
         factors: float32[..., num_factors], the evolved factors of the inner loop, each between 0 and 1.
     """
 
-    network: Float32Array
-    step_sizes: Float32Array
-    std: Float32Array
-    factors: Float32Array
+    network: Array
+    step_sizes: Array
+    std: Array
+    factors: Array
+
+
+class Derivative(NamedTuple, Generic[Array]):
+    """The derivative of a number by the parts of a parameter vector; no strategy with gradients evolves factors.
+
+    Attributes:
+        network: float32[num_weights].
+        step_sizes: shaped as those of `Learning`; by the step sizes, not by their logarithms.
+        std: float32[], likewise.
+    """
+
+    network: Array
+    step_sizes: Array
+    std: Array
 
 
 @dataclass(frozen=True)
@@ -94,10 +112,18 @@ class ParameterVector:
         step_size = ("step_size",) if self.num_step_sizes else ()
         return step_size + (inner.genes if self.factors else ())
 
-    def evolved(self, learning: Learning, row: int) -> tuple[float, ...]:
-        """Return the evolved mean step size and factors of one of several vectors, as a run file records them."""
-        mean = (float(learning.step_sizes[row].mean()),) if self.num_step_sizes else ()
-        return (*mean, *learning.factors[row].tolist())
+    def evolved(self, learning: Learning[Float32Array], row: int | None = None) -> tuple[float, ...]:
+        """Return the evolved mean step size and factors, as a run file records them.
+
+        Args:
+            learning: one vector taken apart, or several.
+            row: which of several.
+        """
+        step_sizes, factors = learning.step_sizes, learning.factors
+        if row is not None:
+            step_sizes, factors = step_sizes[row], factors[row]
+        mean = (float(step_sizes.mean()),) if self.num_step_sizes else ()
+        return (*mean, *factors.tolist())
 
     def arrays(self, params: Float32Array, inner: InnerConfig, *, stochastic: bool) -> dict[str, Float32Array]:
         """Return what a parameter vector, float32[size], means: the network's arrays, and the genes by name.
@@ -153,7 +179,7 @@ class ParameterVector:
         scale[self.network.size :] = ga.gene_scale
         return None if bool(np.all(scale == 1)) else scale
 
-    def split(self, params: Float32Array) -> Learning:
+    def split(self, params: Float32Array) -> Learning[Float32Array]:
         """Take parameter vectors, float32[..., size], apart."""
         network, genes = params[..., : self.network.size], params[..., self.network.size :]
         number = max(self.num_step_sizes, len(self.network.arrays))
@@ -166,22 +192,18 @@ class ParameterVector:
         odds = genes[..., self.num_step_sizes + self.num_stds :]
         return Learning(network, step_sizes, std, (1 / (1 + np.exp(-odds))).astype(np.float32))
 
-    def gradient(
-        self, learning: Learning, network: Float32Array, step_sizes: Float32Array, std: float | Float32Array
-    ) -> Float32Array:
+    def gradient(self, learning: Learning[Float32Array], derivative: Derivative[Float32Array]) -> Float32Array:
         """Return a derivative by the entries of a vector without factors, float32[size], by the chain rule.
 
         Args:
             learning: the vector taken apart.
-            network: float32[num_weights], the derivative by the network.
-            step_sizes: shaped as those of `learning`, by the step sizes.
-            std: by the std.
+            derivative: by its parts.
         """
-        by_step = step_sizes * learning.step_sizes
+        by_step = derivative.step_sizes * learning.step_sizes
         if self.num_step_sizes == 1:
             by_step = by_step.sum(keepdims=True)
-        by_std = np.full(self.num_stds, std * learning.std, np.float32)
-        return np.concatenate([network, by_step[: self.num_step_sizes], by_std])
+        by_std = np.full(self.num_stds, derivative.std * learning.std, np.float32)
+        return np.concatenate([derivative.network, by_step[: self.num_step_sizes], by_std])
 
 
 def fan_in_initial(

@@ -1,16 +1,28 @@
-"""An evaluation together with its derivative, as gradient MAML asks it of a problem."""
+"""Evaluations together with their derivatives, for strategies that follow a gradient."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from gamaml.config import Config
 from gamaml.types import Evaluation, EvaluationKey, Float32Array
+
+
+def derivative_order(config: Config) -> int:
+    """Return which derivative of an evaluation the strategy asks for.
+
+    Returns:
+        0 for none, 1 if the gradients of the inner updates count as constants, 2 for the whole derivative.
+    """
+    if config.maml is None:
+        return 0
+    return 1 if config.maml.first_order else 2
 
 
 @dataclass(frozen=True)
 class Differentiated:
-    """What one evaluation found, and where to go from there.
+    """An evaluation and its derivative.
 
     Attributes:
         evaluation: of some parameters under a key.
@@ -22,7 +34,7 @@ class Differentiated:
 
 
 class Latest:
-    """Remembers the latest result: an update asks for the derivative of what its generation has evaluated.
+    """Remembers the latest result, because an update asks for the derivative of the evaluation just before it.
 
     Args:
         compute: a pure function of (params, key).

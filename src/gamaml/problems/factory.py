@@ -1,31 +1,35 @@
-"""The way from a config to a Problem."""
+"""From a config to a complete Problem."""
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from typing import Any
 
 from gamaml.config import CONVOLUTIONAL, MEMORIES, Config, to_mapping
 from gamaml.config.user_code import build
-from gamaml.envs.film import Film
+from gamaml.envs.film import Film, FilmedEnv
 from gamaml.envs.make_env import EnvTask
 from gamaml.errors import ConfigError
 from gamaml.inner.start_jax import prepare_environment
+from gamaml.problems.complete_problem import CompleteProblem, complete
+from gamaml.problems.differentiated import derivative_order
+from gamaml.problems.host_problem import HostProblem
+from gamaml.problems.jax_problem import JaxProblem
 from gamaml.problems.registry import own_loss, task_class
 from gamaml.problems.task_kinds import (
-    HOST,
-    PROBLEM,
-    RL,
-    SUPERVISED,
-    kind_of,
+    CompleteHostTask,
+    CompleteRLTask,
+    CompleteSupervisedTask,
+    CompleteTask,
+    complete_task,
 )
-from gamaml.types import Problem
 
 _instances: dict[tuple[type, str], object] = {}
 """Equal configs share a task, and so its compiled program."""
 
 
-def make_problem(config: Config, task: object | None = None, *, film: Film | None = None) -> Problem:
+def make_problem(config: Config, task: object | None = None, *, film: Film | None = None) -> CompleteProblem:
     """Return the Problem of a config. Starts neither MPI nor a JAX device.
 
     Args:
@@ -34,17 +38,19 @@ def make_problem(config: Config, task: object | None = None, *, film: Film | Non
         film: shows the episodes, if the task has environments.
 
     Raises:
-        ConfigError: in one line, what is wrong with the name, the settings or the form of the task.
+        ConfigError: in one line, the mistake in the name, the settings or the form of the task.
     """
     # A user's module may compute with JAX when it is imported, and so start it.
     prepare_environment()
     if config.env.id:
-        _check_derivable(HOST, config)
-        _check_network(HOST, config)
-        problem = _host_problem(EnvTask(config.env, render=film is not None), config, film)
-    else:
-        definition = _instance(config) if task is None else task
-        problem = _problem(definition, kind_of(definition, config.task.name), config, film)
+        task = EnvTask(config.env, render=film is not None)
+    elif task is None:
+        task = _instance(config)
+    complete_one = complete_task(task, config.subject)
+    if film is not None:
+        complete_one = _filmed(complete_one, config, film)
+    _check(complete_one, config)
+    problem = _problem(complete_one, config)
     if problem.num_params > config.noise.size:
         raise ConfigError(
             f"noise.size={config.noise.size}: expected at least the {problem.num_params} parameters of task "
@@ -69,35 +75,60 @@ def _instance(config: Config) -> object:
     return _instances[key]
 
 
-def _problem(definition: Any, kind: str, config: Config, film: Film | None) -> Problem:  # the user's task
-    if film is not None and kind != HOST:
+def _filmed(task: CompleteTask, config: Config, film: Film) -> CompleteTask:
+    if not isinstance(task, CompleteHostTask):
         raise ConfigError(
-            f"video {str(film.path)!r}: expected a task with environments that render, got {config.task.name!r}; "
+            f"video {str(film.path)!r}: expected a task with environments that render, got {config.subject!r}; "
             "only those with make_env, and those of [env], do"
         )
-    _check_derivable(kind, config)
-    if kind in (PROBLEM, HOST):
-        _check_batch_size(kind, config)
-    if kind == PROBLEM:
-        return definition
-    _check_network(kind, config)
-    _check_episodes(definition, config)
-    if kind == HOST:
-        return _host_problem(definition, config, film)
-    # Imported here so that neither host environments nor a Problem of the user's own import JAX.
-    from gamaml.problems.jax_problem import rl_problem, supervised_problem
+    make_env, set_task = task.make_env, task.set_task
 
-    if kind == SUPERVISED:
+    def make_filmed(task: Any) -> FilmedEnv:  # the user's task
+        return FilmedEnv(make_env(task), film)
+
+    def set_task_of_filmed(env: FilmedEnv, task: Any) -> None:  # the user's task
+        assert set_task is not None
+        set_task(env.filmed, task)
+
+    return dataclasses.replace(task, make_env=make_filmed, set_task=None if set_task is None else set_task_of_filmed)
+
+
+def _problem(task: CompleteTask, config: Config) -> CompleteProblem:
+    if isinstance(task, CompleteProblem):
+        return task
+    if isinstance(task, CompleteSupervisedTask):
+        return complete(JaxProblem(task, config), config.subject)
+    loss = own_loss(config.inner)
+    if isinstance(task, CompleteRLTask):
+        return complete(JaxProblem(task, config, loss), config.subject)
+    problem = HostProblem(task, config, loss)
+    if derivative_order(config) > 0 and not problem.reproducible:
+        raise ConfigError(
+            'strategy="maml": expected a task whose seed decides an episode, since an interrupted run computes its '
+            f'updates again, got {config.subject!r}, which says that it is not reproducible; choose strategy = "es" or '
+            '"ga"'
+        )
+    return complete(problem, config.subject)
+
+
+def _check(task: CompleteTask, config: Config) -> None:
+    """Refuse settings that do not fit the kind of task."""
+    _check_derivable(task, config)
+    _check_batch_size(task, config)
+    if isinstance(task, CompleteProblem):
+        return
+    _check_network(task, config)
+    if isinstance(task, CompleteSupervisedTask):
         _check_learner(config)
-        return supervised_problem(definition, config)
-    return rl_problem(definition, config, own_loss(config.inner))
+    elif isinstance(task, CompleteRLTask):
+        _check_episodes(task, config)
 
 
 def _check_learner(config: Config) -> None:
-    """Refuse what a supervised task, whose loss is its learner, would ignore."""
+    """Refuse the settings of a learner, which a supervised task would ignore: it learns by its own loss."""
     if config.inner.learner != "reinforce":
         raise ConfigError(
-            f"inner.learner={config.inner.learner!r}: expected none for task {config.task.name!r}, which is learned by "
+            f"inner.learner={config.inner.learner!r}: expected none for task {config.task.name!r}, which learns by "
             "its own loss; leave it out"
         )
     if config.inner.genes:
@@ -107,15 +138,15 @@ def _check_learner(config: Config) -> None:
         )
 
 
-def _check_derivable(kind: str, config: Config) -> None:
-    if config.maml is None:
+def _check_derivable(task: CompleteTask, config: Config) -> None:
+    if derivative_order(config) == 0:
         return
-    if kind == PROBLEM:
+    if isinstance(task, CompleteProblem):
         raise ConfigError(
             f'strategy="maml": expected a task with inner updates, which have derivatives, got {config.subject!r} of '
-            f'the kind {kind!r}; choose strategy = "es" or "ga"'
+            'the kind \'problem\'; choose strategy = "es" or "ga"'
         )
-    if kind == HOST and config.env.on_fault != "stop":
+    if isinstance(task, CompleteHostTask) and config.env.on_fault != "stop":
         raise ConfigError(
             f'env.on_fault={config.env.on_fault!r}: expected "stop" with strategy = "maml", whose one candidate cannot '
             "be passed over; leave it out"
@@ -127,42 +158,41 @@ def _check_derivable(kind: str, config: Config) -> None:
         )
 
 
-def _check_batch_size(kind: str, config: Config) -> None:
+def _check_batch_size(task: CompleteTask, config: Config) -> None:
     if config.inner.batch_size == 1:
         return
-    if kind == HOST:
+    if isinstance(task, CompleteHostTask):
         why = "whose environments are stepped on the host, one child at a time; leave it out, or write it in JAX"
-    else:
+    elif isinstance(task, CompleteProblem):
         why = "a Problem of your own; leave it out, and give the class an attribute batch_size"
-    raise ConfigError(f"inner.batch_size={config.inner.batch_size}: expected 1 for task {config.task.name!r}, {why}")
+    else:
+        return
+    raise ConfigError(f"inner.batch_size={config.inner.batch_size}: expected 1 for task {config.subject!r}, {why}")
 
 
-def _check_network(kind: str, config: Config) -> None:
-    name = config.policy.network
-    known = ("mlp", *{SUPERVISED: (), RL: MEMORIES}.get(kind, CONVOLUTIONAL))
+def _check_network(task: CompleteHostTask | CompleteRLTask | CompleteSupervisedTask, config: Config) -> None:
+    name, more = config.policy.network, ()
+    if isinstance(task, CompleteRLTask):
+        more = MEMORIES
+    elif isinstance(task, CompleteHostTask):
+        more = CONVOLUTIONAL
+    known = ("mlp", *more)
     if name not in known:
         raise ConfigError(
             f"policy.network={name!r}: expected one of {', '.join(known)} for task {config.subject!r} of the kind "
-            f"{kind!r}, got another; choose one of those"
+            f"{task.form.kind!r}, got another; choose one of those"
+        )
+    if isinstance(task, CompleteHostTask) and config.inner.rounds > 0 and name != "mlp":
+        raise ConfigError(
+            f'policy.network={name!r}: expected "mlp" with inner.rounds={config.inner.rounds}, since '
+            "the convolutional networks have no inner updates; set rounds = 0"
         )
 
 
-def _check_episodes(definition: Any, config: Config) -> None:  # the user's task
-    fixed = getattr(definition, "deterministic", False) and config.policy.std == 0
+def _check_episodes(task: CompleteRLTask, config: Config) -> None:
+    fixed = task.deterministic and config.policy.std == 0
     if fixed and config.inner.episodes > 1:
         raise ConfigError(
             f"inner.episodes={config.inner.episodes}: expected 1 for task {config.subject!r} with policy.std=0, where "
             "all episodes of a task are the same; set episodes = 1 and raise num_tasks"
         )
-
-
-def _host_problem(definition: Any, config: Config, film: Film | None) -> Problem:  # the user's task
-    definition = definition if film is None else film.task(definition)
-    if config.inner.rounds > 0:
-        from gamaml.problems.host_updates import host_problem
-
-        return host_problem(definition, config, own_loss(config.inner))
-    # Apart, so that no rounds import no JAX.
-    from gamaml.problems.host_problem import HostProblem
-
-    return HostProblem(definition, config)

@@ -1,166 +1,84 @@
 """Gymnasium-style environments as problems, stepped on the host with a policy in NumPy.
 
 Without inner updates it is the plain deep GA (Such et al. 2017, arXiv 1712.06567), whose policy is deterministic, as
-theirs, unless the config says otherwise. With them, the updates come from `maml`: only they need JAX.
+theirs, unless the config says otherwise. Only inner updates need JAX.
 """
 
 from __future__ import annotations
 
-import contextlib
 import math
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any, NamedTuple, Protocol
+from collections.abc import Callable, Mapping
+from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from gamaml.config import Config
-from gamaml.envs.server import repeats
-from gamaml.envs.spaces import Spaces, spaces_of
 from gamaml.errors import ConfigError
 from gamaml.evolution import streams
+from gamaml.inner.host_loop import HostLoop
+from gamaml.inner.host_updates import HostUpdates
 from gamaml.policies import mlp, networks
-from gamaml.policies.flat import Layout
 from gamaml.policies.vector import Learning, ParameterVector
-from gamaml.problems.differentiated import Differentiated, Latest
-from gamaml.rollouts.host_rollout import (
-    MAX_SEED,
-    EnvironmentFault,
-    Player,
-    Recording,
-    flat,
-    reset,
-    step,
-)
-from gamaml.types import Evaluation, EvaluationKey, Float32Array, Float64Array, HostTask
+from gamaml.problems.differentiated import Differentiated, Latest, derivative_order
+from gamaml.problems.host_environments import Described, HostEnvironments
+from gamaml.problems.registry import has_critic
+from gamaml.problems.task_kinds import CompleteHostTask
+from gamaml.rollouts.host_rollout import MAX_SEED, EnvironmentFault, Player, flat, reset, step
+from gamaml.types import Evaluation, EvaluationKey, Float32Array, Float64Array
 
 _SMALLEST_STD = 1e-6
-
-_LARGEST = 1e6
-"""A parameter beyond it has diverged: the child has failed, and an environment shall not meet actions that overflow."""
-
-
-class Learned(NamedTuple):
-    """A network in the course of its updates.
-
-    Attributes:
-        network: float32[num_weights].
-        state: the optimiser's.
-    """
-
-    network: Float32Array
-    state: Any
-
-
-class Updates(Protocol):
-    """The inner updates."""
-
-    def start(self, learning: Learning) -> Learned:
-        """Return a candidate's network before the first update."""
-        ...
-
-    def update(self, learned: Learned, learning: Learning, recording: Recording) -> Learned:
-        """Return the network after an update by the recorded episodes."""
-        ...
-
-    def gradient(
-        self, learning: Learning, recordings: Sequence[Recording]
-    ) -> tuple[Float32Array, Float32Array, Float32Array]:
-        """Return the derivative of the loss after the last update, by network, step sizes and std.
-
-        Args:
-            learning: a candidate.
-            recordings: of every round, that after the last update included.
-        """
-        ...
-
-    def warm_up(self) -> None:
-        """Compile."""
-        ...
-
-
-class Inner(NamedTuple):
-    """What a host problem needs in order to have inner updates.
-
-    Attributes:
-        critic: whether there is a value network among the parameters.
-        updates: (the network's layout, spaces, horizon) -> the updates.
-    """
-
-    critic: bool
-    updates: Callable[[Layout, Spaces, int], Updates]
 
 
 class HostProblem:
     """The fitness of a policy network: the mean return after the last round of the inner loop.
 
-    It is the mean over `inner.num_tasks` x `inner.episodes` episodes. Where the task has no `sample`, one environment
-    is made and reset with a fresh seed for every episode; with `sample` and `set_task`, one that is told its task;
-    otherwise one is made, and closed, per sampled task.
+    It is the mean over `inner.num_tasks` x `inner.episodes` episodes.
 
     Args:
-        definition: with `make_env(task)`; see `HostTask` for what is optional.
+        task: the user's, completed.
         config: the run's config.
-        inner: where `inner.rounds` is not 0, the updates.
+        own_loss: the user's, where `inner.learner` names one.
     """
 
     metric = "return"
 
-    def __init__(self, definition: HostTask, config: Config, inner: Inner | None = None) -> None:
-        self._definition: Any = definition  # with the user's optional methods
-        self._config = config
-        self.num_rounds = config.inner.rounds
-        self._sampled_tasks = any(hasattr(definition, name) for name in ("sample", "sample_many"))
-        self._keeps_env = not self._sampled_tasks or hasattr(definition, "set_task")
-        self._env: Any = None  # the environment that is kept, if one serves all tasks
-        env = self._open(self._draw_tasks(streams.generator(np.zeros(2, np.uint32)), 1)[0])
-        self._spaces = spaces = spaces_of(env, f"task {config.subject!r}")
-        libraries: Mapping[str, str] = getattr(env, "library_versions", {})
-        self.environment_versions = {f"env.{name}": version for name, version in libraries.items()}
-        self.reproducible = bool(getattr(definition, "reproducible", True)) and repeats(env)
-        limits = [limit for limit in (config.env.max_steps, getattr(definition, "horizon", None)) if limit is not None]
-        horizon = min(limits, default=None)
-        if horizon is None and inner is not None:
-            horizon = _own_limit(env, config)
-        self._close(env)
-        if config.env.normalise_steps and len(spaces.observation_shape) > 2:
-            raise ConfigError(
-                f"env.normalise_steps={config.env.normalise_steps}: expected observations that are no pictures, "
-                f"got arrays of shape {spaces.observation_shape}; leave it out"
-            )
-        policy = config.policy
-        self._network = networks.make(policy, spaces.observation_shape, spaces.num_outputs)
-        sampled = policy.sampled or inner is not None
-        self._player = Player(config.env, horizon, sampled, spaces, self._network, config.subject)
-        shapes = dict(self._network.shapes)
-        if inner is not None and inner.critic:
-            shapes |= mlp.shapes(spaces.observation_size, *policy.hidden, 1, prefix=mlp.CRITIC)
-        self._stochastic = stochastic = sampled and spaces.first_action is None
-        self._vector = ParameterVector.of(shapes, config.inner, policy, stochastic=stochastic)
-        self._initialise = self._vector.named_initialiser(self._network.initial)
-        self.num_params = self._vector.size
-        self.scalars = self._vector.scalars(config.inner)
-        self.scale = self._vector.scale(config.ga)
-        self.libraries: tuple[str, ...] = tuple(getattr(definition, "libraries", ()))
-        self._updates: Updates | None = None
-        self._recordings: list[Recording | None] = [None] * (self.num_rounds + 1)
-        if inner is not None and horizon is not None:
-            self._updates = inner.updates(self._vector.network, spaces, horizon)
-            # A derivative needs the batches of all rounds. Updates need one at a time, and that of the last round not.
-            own = [Recording.empty(config.inner.episodes, horizon, spaces) for _ in self._recordings]
-            self._recordings = [*([own[0]] * self.num_rounds), None] if config.maml is None else [*own]
+    def __init__(self, task: CompleteHostTask, config: Config, own_loss: Callable[..., Any] | None = None) -> None:
+        self._config, self._environments = config, HostEnvironments(task, config.subject)
+        described = self._environments.describe()
+        _check(config, described)
+        spaces = self._spaces = described.spaces
+        horizon = _horizon(task, config, described.max_steps)
+        network = networks.make(config.policy, spaces.observation_shape, spaces.num_outputs)
+        sampled = config.policy.sampled or config.inner.rounds > 0
+        self._stochastic = sampled and spaces.first_action is None
+        shapes = dict(network.shapes)
+        if has_critic(config.inner, own_loss):
+            shapes |= mlp.shapes(spaces.observation_size, *config.policy.hidden, 1, prefix=mlp.CRITIC)
+        self._vector = ParameterVector.of(shapes, config.inner, config.policy, stochastic=self._stochastic)
+        self._initialise = self._vector.named_initialiser(network.initial)
+        self._player = Player(config.env, horizon, sampled, spaces, network, config.subject)
+        self._order = derivative_order(config)
+        self._updates = None
+        if horizon is not None and config.inner.rounds > 0:
+            self._updates = HostUpdates(config, self._vector.network, spaces, horizon, self._order, own_loss)
+        self._loop = HostLoop(self._player, self._vector.network, self._updates)
         self._differentiated = Latest(self._differentiate)
+        self.num_params, self.num_rounds = self._vector.size, config.inner.rounds
+        self.scalars, self.scale = self._vector.scalars(config.inner), self._vector.scale(config.ga)
+        self.libraries = task.libraries
+        self.environment_versions = {f"env.{name}": version for name, version in described.versions.items()}
+        self.reproducible = task.reproducible and described.reproducible
 
     def initial(self, noise: Float32Array) -> Float32Array:
         """Turn standard normal noise, float32[num_params], into initial parameters, float32[num_params]."""
         return self._vector.initial(noise, self._initialise)
 
     def arrays(self, params: Float32Array) -> dict[str, Float32Array]:
-        """Return what a policy's parameters, float32[num_params], mean: the network's arrays, and the genes by name."""
+        """Return the contents of `params`, float32[num_params], by name: the network's arrays, and the genes."""
         return self._vector.arrays(params, self._config.inner, stochastic=self._stochastic)
 
     def measure_constants(self) -> dict[str, Float32Array]:
-        """Return what every rank has to use alike: means and stds of the observations of random steps.
+        """Return the means and stds of the observations of random steps, which every rank has to share.
 
         A function of the run's seed alone. Empty without `env.normalise_steps`.
         """
@@ -170,15 +88,15 @@ class HostProblem:
         key = streams.key(self._config.seed, streams.Purpose.NORMALISE)
         random, seen = streams.generator(key), list[Float32Array]()
         while len(seen) < number:
-            env = self._open(self._draw_tasks(random, 1)[0])
+            env = self._environments.open(self._environments.draw_with(random, 1)[0])
             observation, ended = reset(env, int(random.integers(MAX_SEED))), False
             while not ended and len(seen) < number:
                 seen.append(flat(observation))
                 observation, _, ended = step(env, self._spaces.random_action(random))
-            self._close(env)
+            self._environments.close(env)
         observations = np.stack(seen).astype(np.float64)
         std = observations.std(axis=0)
-        # What never changes in random steps is left in its own units.
+        # An entry that never changes in random steps stays in its own units.
         std[std < _SMALLEST_STD] = 1.0
         return {
             "observation_mean": observations.mean(axis=0).astype(np.float32),
@@ -196,9 +114,7 @@ class HostProblem:
 
     def evaluate(self, params: Float32Array, key: EvaluationKey) -> Evaluation:
         """Return the fitness of `params`, float32[num_params]; a pure function of its arguments."""
-        if self._config.maml is not None:
-            return self._differentiated(params, key).evaluation
-        return self._play(params, key)
+        return self._differentiated(params, key).evaluation if self._order > 0 else self._play(params, key)
 
     def gradient(self, params: Float32Array, key: EvaluationKey) -> Float32Array:
         """Return the direction, float32[num_params], that improves the fitness after the last round.
@@ -217,7 +133,7 @@ class HostProblem:
 
     def _play(self, params: Float32Array, key: EvaluationKey, derivative: Float64Array | None = None) -> Evaluation:
         """Evaluate; add the derivative of the loss after the last round on each task to `derivative`, if asked to."""
-        inner, player = self._config.inner, self._player
+        inner, player, environments = self._config.inner, self._player, self._environments
         learning = self._vector.split(params)
         random = streams.generator(key.episode)
         # All seeds first, so that they do not depend on how many actions are drawn.
@@ -225,96 +141,49 @@ class HostProblem:
         found = np.empty(seeds.shape, np.float64)
         player.steps = 0
         try:
-            for index, task in enumerate(self._tasks_of(key, inner.num_tasks)):
-                env = self._open(task)
-                found[index] = self._adapt(env, learning, seeds[index], random)
-                self._close(env)
+            for index, task in enumerate(environments.draw(key.task, inner.num_tasks)):
+                env = environments.open(task)
+                found[index] = self._loop.adapt(env, learning, seeds[index], random)
+                environments.close(env)
                 if derivative is not None:
                     derivative += self._gradient(learning) if np.isfinite(found[index]).all() else math.nan
         except EnvironmentFault:
-            self._abandon()
+            environments.abandon()
             if self._config.env.on_fault == "stop":
                 raise
             return self._evaluation(np.full(inner.rounds + 1, math.nan), learning, fault=True)
         means = np.array([found[:, rounds].ravel().mean() for rounds in range(inner.rounds + 1)])
         return self._evaluation(means, learning)
 
-    def _adapt(
-        self, env: Any, learning: Learning, seeds: npt.NDArray[np.int64], random: np.random.Generator
-    ) -> Float64Array:
-        """Run the inner loop on one task; return float64[rounds + 1, episodes], the returns of all episodes.
-
-        Source: Finn et al. 2017, Algorithm 3, lines 5 to 8, repeated.
-        """
-        updates, std = self._updates, float(learning.std)
-        learned = Learned(learning.network, None) if updates is None else updates.start(learning)
-        found = np.empty(seeds.shape, np.float64)
-        for rounds, seeds_of_round in enumerate(seeds.tolist()):
-            if updates is not None and rounds > 0:
-                batch = self._recordings[rounds - 1]
-                assert batch is not None
-                learned = updates.update(learned, learning, batch)
-            if updates is not None and not np.abs(learned.network).max() < _LARGEST:  # NaN too
-                found[rounds:] = math.nan
-                break
-            self._network.load(self._vector.network.unflatten(learned.network))
-            recording = self._recordings[rounds]
-            for episode, seed in enumerate(seeds_of_round):
-                found[rounds, episode] = self._player.play(env, seed, std, random, recording, episode)
-        return found
-
-    def _gradient(self, learning: Learning) -> Float32Array:
+    def _gradient(self, learning: Learning[Float32Array]) -> Float32Array:
         """Return the derivative, float32[num_params], of the loss after the last update on the task just played."""
-        assert self._updates is not None
-        batches = [recording for recording in self._recordings if recording is not None]
-        return self._vector.gradient(learning, *self._updates.gradient(learning, batches))
+        return self._vector.gradient(learning, self._loop.gradient(learning))
 
-    def _evaluation(self, means: Float64Array, learning: Learning, *, fault: bool = False) -> Evaluation:
-        rows = Learning(*(part[None] for part in learning))
-        scalars = self._vector.evolved(rows, 0)
+    def _evaluation(self, means: Float64Array, learning: Learning[Float32Array], *, fault: bool = False) -> Evaluation:
+        scalars = self._vector.evolved(learning)
         return Evaluation(float(means[-1]), means.astype(np.float32), self._player.steps, scalars, fault)
 
-    def _tasks_of(self, key: EvaluationKey, number: int) -> Sequence[Any]:  # the user's tasks
-        # Making a generator costs as much as two steps of CartPole.
-        return self._draw_tasks(streams.generator(key.task), number) if self._sampled_tasks else [None] * number
 
-    def _draw_tasks(self, generator: np.random.Generator, number: int) -> Sequence[Any]:  # the user's tasks
-        if hasattr(self._definition, "sample_many"):
-            tasks = self._definition.sample_many(generator, number)
-            if len(tasks) != number:
-                raise ConfigError(
-                    f"task {self._config.subject!r}: expected sample_many(generator, {number}) to give {number} tasks, "
-                    f"got {len(tasks)}; correct it"
-                )
-            return tasks
-        return [self._definition.sample(generator) if self._sampled_tasks else None for _ in range(number)]
-
-    def _open(self, task: Any) -> Any:  # the user's task in, an environment out
-        if not self._keeps_env:
-            return self._definition.make_env(task)
-        if self._env is None:
-            self._env = self._definition.make_env(task)
-        if self._sampled_tasks:
-            self._definition.set_task(self._env, task)
-        return self._env
-
-    def _close(self, env: Any) -> None:  # an environment
-        if not self._keeps_env and hasattr(env, "close"):
-            env.close()
-
-    def _abandon(self) -> None:
-        """Forget the environment that failed: the next episode gets a new one."""
-        env, self._env = self._env, None
-        with contextlib.suppress(Exception):  # it may be broken in any way
-            env.close()
+def _check(config: Config, described: Described) -> None:
+    shape = described.spaces.observation_shape
+    if config.env.normalise_steps and len(shape) > 2:
+        raise ConfigError(
+            f"env.normalise_steps={config.env.normalise_steps}: expected observations that are no pictures, "
+            f"got arrays of shape {shape}; leave it out"
+        )
 
 
-def _own_limit(env: Any, config: Config) -> int:  # a Gymnasium-like environment
-    """Return the limit that an environment of Gymnasium's tells of itself: a batch of episodes has a fixed size."""
-    limit = getattr(getattr(env, "spec", None), "max_episode_steps", None)
-    if limit is None:
+def _horizon(task: CompleteHostTask, config: Config, own_limit: int | None) -> int | None:
+    """Return the steps after which an episode is cut, if any.
+
+    Recorded batches have a fixed size, so with inner updates the environment's own limit counts too.
+    """
+    limit = min((limit for limit in (config.env.max_steps, task.horizon) if limit is not None), default=None)
+    if limit is not None or config.inner.rounds == 0:
+        return limit
+    if own_limit is None:
         raise ConfigError(
             f"inner.rounds={config.inner.rounds}: expected with task {config.subject!r} a limit on the steps of an "
             "episode, got none; set env.max_steps, or give the class an attribute horizon"
         )
-    return int(limit)
+    return own_limit

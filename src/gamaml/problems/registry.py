@@ -126,3 +126,15 @@ def own_loss(inner: InnerConfig) -> Callable[..., Any] | None:
             "change its arguments"
         ) from None
     return found
+
+
+def has_critic(inner: InnerConfig, own_loss: Callable[..., Any] | None) -> bool:
+    """Return whether a value network is part of the parameters, as "actor_critic" and a loss with `critic` ask for.
+
+    Args:
+        inner: names the learner.
+        own_loss: the user's, where `inner.learner` names one.
+    """
+    if inner.rounds == 0:
+        return False
+    return inner.learner == "actor_critic" if own_loss is None else bool(getattr(own_loss, "critic", False))

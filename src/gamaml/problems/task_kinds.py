@@ -1,123 +1,176 @@
-"""The four kinds of task, told apart by what they define, and the check of their form."""
+"""The four kinds of task: recognised by their members, checked, and completed by the optional ones."""
 
 from __future__ import annotations
 
-import inspect
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, cast
 
+import numpy as np
+
 from gamaml.errors import ConfigError
+from gamaml.policies.flat import Shapes
+from gamaml.problems.complete_problem import PROBLEM, CompleteProblem, complete
+from gamaml.problems.forms import Form
+from gamaml.types import Float32Array, HostTask, RLTask, SupervisedTask
 
-PROBLEM, HOST, RL, SUPERVISED = "problem", "host environments", "JAX reinforcement learning", "supervised"
-
-_METHODS: dict[str, dict[str, str]] = {
-    PROBLEM: {"initial": "noise", "evaluate": "params, key"},
-    HOST: {"make_env": "task"},
-    RL: {"sample": "key", "reset": "task, key", "step": "state, action, task, key"},
-    SUPERVISED: {"sample": "key", "loss": "params, task, key"},
-}
-"""Kind -> the methods that it must have, with their arguments. The first kind that fits decides."""
-
-_OPTIONAL: dict[str, dict[str, str]] = {
-    PROBLEM: {"evaluate_batch": "params, keys"},
-    HOST: {"sample": "generator", "sample_many": "generator, number", "set_task": "env, task"},
-    SUPERVISED: {"test_loss": "params, task, key", "initial": "noise"},
-}
-"""Kind -> the methods that it may have."""
-
-_COUNTS: dict[str, tuple[str, ...]] = {
-    PROBLEM: ("num_params",),
-    RL: ("observation_size", "action_size", "horizon"),
-}
-"""Kind -> its positive integers."""
-
-_OPTIONAL_COUNTS: dict[str, tuple[str, ...]] = {HOST: ("horizon",)}
-"""Kind -> the positive integers that it may have."""
-
-_PROBLEM_ATTRIBUTES = {"num_rounds": "0", "scalars": "()", "metric": '"return"', "scale": "None"}
-"""What else a problem has -> the usual value."""
+HOST = Form(
+    kind="host environments",
+    methods={"make_env": "task"},
+    optional_methods={"sample": "generator", "sample_many": "generator, number", "set_task": "env, task"},
+    optional_counts=("horizon",),
+    optional_values=("reproducible", "libraries"),
+)
+RL = Form(
+    kind="JAX reinforcement learning",
+    methods={"sample": "key", "reset": "task, key", "step": "state, action, task, key"},
+    counts=("observation_size", "action_size", "horizon"),
+    optional_values=("optimal_return", "deterministic"),
+)
+SUPERVISED = Form(
+    kind="supervised",
+    methods={"sample": "key", "loss": "params, task, key"},
+    values=("shapes",),
+    optional_methods={"test_loss": "params, task, key", "initial": "noise"},
+    optional_counts=("num_samples",),
+)
+FORMS = (PROBLEM, HOST, RL, SUPERVISED)
+"""The first form that fits decides."""
 
 
-def kind_of(definition: object, name: str) -> str:
-    """Return which kind of task this is, after checking its form.
+@dataclass(frozen=True)
+class CompleteHostTask:
+    """A HostTask with every member.
+
+    Attributes:
+        make_env: task -> an environment.
+        sample_many: (generator, number) -> so many tasks; None where all environments are alike.
+        set_task: (environment, task) -> None; None where an environment cannot be given another task.
+        horizon: steps after which an episode is cut, if any.
+        reproducible: whether a seed decides an episode, as far as the task says.
+        libraries: distributions whose versions a run file records.
+    """
+
+    make_env: Callable[[Any], Any]
+    sample_many: Callable[[np.random.Generator, int], Sequence[Any]] | None
+    set_task: Callable[[Any, Any], None] | None
+    horizon: int | None
+    reproducible: bool
+    libraries: tuple[str, ...]
+
+    form = HOST
+
+    @classmethod
+    def of(cls, task: HostTask) -> CompleteHostTask:
+        """Return a task completed."""
+        own: Any = task
+        sample, sample_many = getattr(own, "sample", None), getattr(own, "sample_many", None)
+
+        def one_by_one(generator: np.random.Generator, number: int) -> list[Any]:  # the user's tasks
+            return [own.sample(generator) for _ in range(number)]
+
+        return cls(
+            make_env=task.make_env,
+            sample_many=one_by_one if sample_many is None and sample is not None else sample_many,
+            set_task=getattr(own, "set_task", None),
+            horizon=getattr(own, "horizon", None),
+            reproducible=bool(getattr(own, "reproducible", True)),
+            libraries=tuple(getattr(own, "libraries", ())),
+        )
+
+
+@dataclass(frozen=True)
+class CompleteRLTask:
+    """An RLTask with every member.
+
+    Attributes:
+        task: the user's.
+        deterministic: whether an episode follows from the task and the actions alone.
+    """
+
+    task: RLTask
+    deterministic: bool
+
+    form = RL
+
+    @classmethod
+    def of(cls, task: RLTask) -> CompleteRLTask:
+        """Return a task completed."""
+        return cls(task, deterministic=bool(getattr(task, "deterministic", False)))
+
+    @property
+    def optimal_return(self) -> float | None:
+        """The greatest mean return that any policy reaches, NaN or None where it is not known."""
+        # Read on demand: a bandit's may take seconds to compute.
+        return getattr(self.task, "optimal_return", None)
+
+
+@dataclass(frozen=True)
+class CompleteSupervisedTask:
+    """A SupervisedTask with every member.
+
+    Attributes:
+        task: the user's.
+        shapes: name -> shape of the arrays of `params`.
+        test_loss: (params, task, key) -> the loss that children are judged by.
+        num_samples: samples that one task costs.
+        initial: turns standard normal arrays by name into initial arrays by name; None for the scaled noise of
+            `vector.fan_in_initial`.
+    """
+
+    task: SupervisedTask
+    shapes: Shapes
+    test_loss: Callable[[Any, Any, Any], Any]
+    num_samples: int
+    initial: Callable[[Mapping[str, Float32Array]], Mapping[str, Any]] | None
+
+    form = SUPERVISED
+
+    @classmethod
+    def of(cls, task: SupervisedTask) -> CompleteSupervisedTask:
+        """Return a task completed."""
+        return cls(
+            task,
+            shapes=dict(task.shapes),
+            test_loss=getattr(task, "test_loss", None) or task.loss,
+            num_samples=getattr(task, "num_samples", None) or 1,
+            initial=getattr(task, "initial", None),
+        )
+
+
+CompleteTask = CompleteProblem | CompleteHostTask | CompleteRLTask | CompleteSupervisedTask
+
+
+def complete_task(definition: Any, name: str) -> CompleteTask:  # the user's task
+    """Return a task of the user's with every member. The only place that asks which of the optional ones there are.
 
     Args:
         definition: the user's instance.
         name: its name, for errors.
 
     Raises:
-        ConfigError: it is of no kind (says what the nearest one lacks), or something has the wrong form.
+        ConfigError: it is of no kind (the message says what the nearest one lacks), something has the wrong form, or
+            the name of an optional member is misspelt.
     """
-    lacks = {kind: _lacking(definition, kind) for kind in _METHODS}
-    kind = next((kind for kind, lacking in lacks.items() if not lacking), None)
-    if kind is None:
-        nearest = min(lacks, key=lambda kind: len(lacks[kind]) / len(_members(kind)))
+    if isinstance(definition, CompleteProblem):
+        return definition
+    lacks = {form.kind: form.lacking(definition) for form in FORMS}
+    form = next((form for form in FORMS if not lacks[form.kind]), None)
+    if form is None:
+        nearest = min(FORMS, key=lambda form: len(lacks[form.kind]) / len(form.required))
         raise ConfigError(
-            f"task {name!r}: expected a task, got {type(definition).__name__}, which for the kind {nearest!r} "
-            f"lacks {', '.join(lacks[nearest])}; define what is missing"
+            f"task {name!r}: expected a task, got {type(definition).__name__}, which for the kind {nearest.kind!r} "
+            f"lacks {', '.join(lacks[nearest.kind])}; define what is missing"
         )
-    for method, arguments in (_METHODS[kind] | _OPTIONAL.get(kind, {})).items():
-        _check_arguments(definition, method, arguments, name)
-    for count in _COUNTS.get(kind, ()):
-        _check_count(getattr(definition, count), count, name)
-    for count in _OPTIONAL_COUNTS.get(kind, ()):
-        if hasattr(definition, count):
-            _check_count(getattr(definition, count), count, name)
-    if kind == PROBLEM:
-        _check_problem(definition, name)
-    if kind == SUPERVISED:
-        _check_shapes(getattr(definition, "shapes"), name)  # noqa: B009 - `object` has no attributes to a checker
-    return kind
-
-
-def _members(kind: str) -> list[str]:
-    extra = ("shapes",) if kind == SUPERVISED else ()
-    return [*_METHODS[kind], *_COUNTS.get(kind, ()), *extra]
-
-
-def _lacking(definition: object, kind: str) -> list[str]:
-    methods = _METHODS[kind]
-    missing = [name for name in _members(kind) if not hasattr(definition, name)]
-    uncallable = [name for name in methods if not callable(getattr(definition, name, None))]
-    return [f"{name}({methods[name]})" for name in uncallable] + [name for name in missing if name not in methods]
-
-
-def _check_arguments(definition: object, method: str, arguments: str, name: str) -> None:
-    function = getattr(definition, method, None)
-    if function is None:
-        return
-    try:
-        signature = inspect.signature(function)
-    except ValueError:
-        return  # a builtin does not tell its arguments
-    try:
-        signature.bind(*arguments.split(", "))
-    except TypeError:
-        raise ConfigError(
-            f"task {name!r}: expected {method}({arguments}), got {method}{signature}; change its arguments"
-        ) from None
-
-
-def _check_count(value: object, count: str, name: str) -> None:
-    if not isinstance(value, int) or isinstance(value, bool) or value < 1:
-        raise ConfigError(f"task {name!r}: expected {count} to be an integer above 0, got {value!r}; change it")
-
-
-def _check_problem(definition: object, name: str) -> None:
-    missing = [attribute for attribute in _PROBLEM_ATTRIBUTES if not hasattr(definition, attribute)]
-    if missing:
-        usual = ", ".join(f"{attribute} = {_PROBLEM_ATTRIBUTES[attribute]}" for attribute in missing)
-        raise ConfigError(
-            f"task {name!r}: expected a Problem with all its attributes, got none named "
-            f"{', '.join(missing)}; add e.g. {usual}"
-        )
-    batch_size = getattr(definition, "batch_size", 1)
-    _check_count(batch_size, "batch_size", name)
-    if batch_size > 1 and not callable(getattr(definition, "evaluate_batch", None)):
-        raise ConfigError(
-            f"task {name!r}: expected a method evaluate_batch(params, keys), got none, with "
-            f"batch_size={batch_size}; define it, or leave batch_size out"
-        )
+    if form is PROBLEM:
+        return complete(definition, name)
+    form.check(definition, name)
+    if form is HOST:
+        return CompleteHostTask.of(definition)
+    if form is RL:
+        return CompleteRLTask.of(definition)
+    _check_shapes(definition.shapes, name)
+    return CompleteSupervisedTask.of(definition)
 
 
 def _check_shapes(shapes: Any, name: str) -> None:  # the user's attribute

@@ -10,7 +10,7 @@ import faulthandler
 import math
 import time
 from collections.abc import Generator, Mapping
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -19,6 +19,7 @@ from gamaml.config import EnvConfig
 from gamaml.envs.spaces import Spaces
 from gamaml.errors import GamamlError, OverdueError
 from gamaml.policies.networks import HostNetwork
+from gamaml.rollouts.trajectory import Trajectory
 from gamaml.types import Float32Array
 
 MAX_SEED = 2**31
@@ -35,35 +36,23 @@ _NOISE_STEPS = 64
 """Steps whose randomness is drawn at once: a draw for one step costs ten times its share of such a block."""
 
 
+Batch = Trajectory[npt.NDArray[Any]]
+"""Recorded episodes, with a leading dimension [episodes]."""
+
+
 class EnvironmentFault(GamamlError):
     """An environment raised, gave a number that is not finite, crashed, or went on for too long."""
 
 
-class Recording(NamedTuple):
-    """The episodes of one update, padded to the horizon with zeros.
-
-    Attributes:
-        observations: float32[episodes, horizon, observation_size], as the network saw them.
-        actions: float32[episodes, horizon, action_size], as they were drawn, before they were clipped to the bounds; a
-            discrete one as its place among the outputs.
-        rewards: float32[episodes, horizon].
-        alive: bool[episodes, horizon], whether the step happened.
-    """
-
-    observations: Float32Array
-    actions: Float32Array
-    rewards: Float32Array
-    alive: npt.NDArray[np.bool_]
-
-    @classmethod
-    def empty(cls, episodes: int, horizon: int, spaces: Spaces) -> Recording:
-        """Return a recording of nothing."""
-        return cls(
-            np.zeros((episodes, horizon, spaces.observation_size), np.float32),
-            np.zeros((episodes, horizon, spaces.action_size), np.float32),
-            np.zeros((episodes, horizon), np.float32),
-            np.zeros((episodes, horizon), np.bool_),
-        )
+def empty_batch(episodes: int, horizon: int, spaces: Spaces) -> Batch:
+    """Return the arrays for a batch of episodes, float32[episodes, horizon, ...], all zeros."""
+    steps = (episodes, horizon)
+    return Trajectory(
+        observations=np.zeros((*steps, spaces.observation_size), np.float32),
+        actions=np.zeros((*steps, spaces.action_size), np.float32),
+        rewards=np.zeros(steps, np.float32),
+        alive=np.zeros(steps, np.bool_),
+    )
 
 
 class Player:
@@ -95,6 +84,10 @@ class Player:
         self._spaces, self._network, self._subject = spaces, network, subject
         self._mean = self._inverse_std = np.float32(0)
 
+    def load(self, arrays: Mapping[str, Float32Array]) -> None:
+        """Take the arrays of the network that plays from now on."""
+        self._network.load(arrays)
+
     def use_constants(self, constants: Mapping[str, Float32Array]) -> None:
         """Normalise observations from now on, if there are constants for it."""
         if constants:
@@ -107,7 +100,7 @@ class Player:
         seed: int,
         std: float,
         random: np.random.Generator,
-        recording: Recording | None = None,
+        recording: Batch | None = None,
         episode: int = 0,
     ) -> float:
         """Play one episode, to its end or until it is cut; return the sum of its rewards.

@@ -15,27 +15,12 @@ from jax import lax
 
 from gamaml.policies import gaussian
 from gamaml.policies.recurrent import Recurrent
+from gamaml.rollouts.trajectory import Trajectory
 from gamaml.types import RLTask
 
 Params = Mapping[str, jax.Array]
 Network = Callable[[Params, jax.Array], jax.Array]
 """(params, observation float32[observation_size]) -> action mean float32[action_size]."""
-
-
-class Trajectory(NamedTuple):
-    """One episode, padded to the task's horizon.
-
-    Attributes:
-        observations: float32[horizon, observation_size], what the policy saw before each action.
-        actions: float32[horizon, action_size].
-        rewards: float32[horizon], 0 after the end.
-        alive: bool[horizon], whether the step happened before the end.
-    """
-
-    observations: jax.Array
-    actions: jax.Array
-    rewards: jax.Array
-    alive: jax.Array
 
 
 class Returns(NamedTuple):
@@ -68,7 +53,7 @@ class _Draws(NamedTuple):
 
 def rollout(
     definition: RLTask, network: Network | Recurrent, params: Params, std: jax.Array | None, task: Any, key: jax.Array
-) -> Trajectory:
+) -> Trajectory[jax.Array]:
     """Play one episode.
 
     Args:
@@ -81,7 +66,7 @@ def rollout(
     """
     start, draws = _begin(definition, network, std is not None, task, key)
 
-    def step(now: _Moment, draws: _Draws) -> tuple[_Moment, Trajectory]:
+    def step(now: _Moment, draws: _Draws) -> tuple[_Moment, Trajectory[jax.Array]]:
         following, action, reward = _step(definition, network, params, std, task, now, draws)
         return following, Trajectory(now.observation, action, reward, now.alive)
 

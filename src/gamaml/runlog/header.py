@@ -22,9 +22,6 @@ SCHEMA_VERSION = 3
 """Version of the journal's and of the HDF5 file's layout; a reader refuses all others."""
 
 
-_OPTIONAL = ("reproducible", "constants", "optimal_return")
-
-
 @dataclass(frozen=True)
 class Header:
     """What a run is.
@@ -84,8 +81,7 @@ def to_json(header: Header) -> dict[str, Any]:
 def from_json(mapping: Mapping[str, Any]) -> Header:
     """Build a Header from `to_json`'s result; further keys are ignored."""
     names = [field.name for field in dataclasses.fields(Header)]
-    # Runs from before there were the optional ones have none.
-    fields = {name: mapping[name] for name in names if name not in _OPTIONAL or name in mapping}
+    fields = {name: mapping[name] for name in names}
     fields["config"] = cfg.from_mapping(fields["config"])
     fields["scalars"] = tuple(fields["scalars"])
     return Header(**fields)

@@ -1,0 +1,44 @@
+"""The section [es]."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from gamaml.config.checks import check
+from gamaml.config.options import option
+from gamaml.errors import ConfigError
+
+
+@dataclass(frozen=True)
+class ESConfig:
+    """Evolution strategies (Salimans et al. 2017), with `strategy = "es"`.
+
+    `ga.mutation_scale` and `ga.gene_scale` apply here too: they scale the noise of each parameter.
+    """
+
+    population_size: int = option(200, "Children per generation, in mirrored pairs: an even number.", at_least=2)
+    std: float = option(
+        0.05, "Standard deviation of the perturbation, in units of the noise table's standard normals.", above=0
+    )
+    std_final: float | None = option(None, "Where the std ends; left out, it stays at `std`.", above=0, example=0.01)
+    step_size: float = option(0.02, "Step size of Adam.", above=0)
+    step_size_final: float | None = option(
+        None, "Where the step size ends; left out, it stays at `step_size`.", above=0, example=0.001
+    )
+    decay_generations: int = option(
+        100, "Generations over which std and step size go exponentially from first to last.", at_least=1
+    )
+    beta1: float = option(0.9, "Decay of Adam's first moment.", at_least=0, below=1)
+    beta2: float = option(0.999, "Decay of Adam's second moment.", at_least=0, below=1)
+    weight_decay: float = option(0.0, "Factor on the parameters that is subtracted from the gradient.", at_least=0)
+    episodes: int = option(
+        8, "Fresh evaluations of the centre in every generation; they report, and change nothing.", at_least=1
+    )
+
+    def __post_init__(self) -> None:
+        check(self, "es")
+        if self.population_size % 2:
+            raise ConfigError(
+                f"es.population_size={self.population_size}: expected an even number, since children come in mirrored "
+                f"pairs; choose {self.population_size + 1}"
+            )
