@@ -47,11 +47,13 @@ from threadpoolctl import threadpool_limits
 from gamaml.evolution.entries import new_entries
 from gamaml.evolution.records import DONE, record_dtype
 from gamaml.inner.start_jax import start_jax
+from gamaml.job.board_sizes import BoardSizes
 from gamaml.job.signals import SignalWatch
 from gamaml.parallel.board import Board, Kind
+from gamaml.parallel.command import END, Command
 from gamaml.parallel.guard import Guard
-from gamaml.parallel.relay import END, Command, Relay, split
-from gamaml.parallel.service import Backoff, Service
+from gamaml.parallel.relay import Relay, split
+from gamaml.parallel.service import Backoff, Duties, Service
 from gamaml.parallel.topology import Topology
 from gamaml.parallel.windows import SharedWindow
 from report import print_machine, print_result, run_ranks
@@ -89,23 +91,16 @@ class Job:
 
     def __init__(self, topology: Topology, window: SharedWindow, watch: SignalWatch, items: int, batches: int) -> None:
         self._topology, self._num_items, self._num_batches = topology, items, batches
-        self.board = Board(window, FLAGS_NBYTES, items, 1, DTYPE)
+        sizes = BoardSizes(items, 1, DTYPE)
+        self.board = Board(window, FLAGS_NBYTES, sizes)
         self._comm = topology.relay.Dup() if topology.is_leader else None
-        relays = [] if self._comm is None else [Relay(self._comm, self.board, items, 1, DTYPE)]
+        relays = [] if self._comm is None else [Relay(self._comm, self.board, sizes)]
         self._relay = relays[0] if topology.is_root else None
         self._posted = 0
         self.arrivals: list[float] = []
         self.latencies: list[float] = []
-        self.service = Service(
-            topology,
-            window,
-            relays,
-            watch,
-            heartbeat=None,
-            master=self._advance if topology.is_root else None,
-            on_lose=lambda: None,
-            on_give_up=lambda: None,
-        )
+        duties = Duties(relays, root=self if topology.is_root else None)
+        self.service = Service(topology, window, watch, duties)
 
     def close(self) -> None:
         """Wait for all ranks. Collective."""
@@ -113,7 +108,15 @@ class Job:
         if self._comm is not None:
             self._comm.Free()
 
-    def _advance(self, closing: bool) -> bool:
+    error = None
+
+    def ask_for_restart(self) -> None:
+        """Do nothing: no heartbeat, no silent node."""
+
+    def close_logs(self) -> None:
+        """Do nothing: nothing is written."""
+
+    def advance(self, *, closing: bool) -> bool:
         """Take results and give the next batch, as the evolution does; on rank 0, in the service thread."""
         relay = self._relay
         if relay is None or not relay.idle:
@@ -124,14 +127,13 @@ class Job:
             self.arrivals.append(time.monotonic())
             self.latencies.append(1e-9 * (time.monotonic_ns() - int(results["steps"].max())))
         if closing or self._posted == self._num_batches:
-            relay.post(Command(END, self._posted, 0, new_entries(0)))
+            relay.post(Command(END, self._posted, new_entries(0)))
             return True
         shares = split(self._num_items, self._topology.node_sizes)
         relay.post(
             Command(
                 Kind.CHILDREN,
                 self._posted,
-                0,
                 new_entries(0),
                 num_items=self._num_items,
                 shares=shares,
@@ -156,7 +158,7 @@ class Job:
 @contextmanager
 def job_of(topology: Topology, items: int, batches: int) -> Generator[Job, None, None]:
     """Open a job's window, start its service, and wait for all ranks at the end. Collective."""
-    nbytes = FLAGS_NBYTES + Board.nbytes(items, 1, DTYPE)
+    nbytes = FLAGS_NBYTES + BoardSizes(items, 1, DTYPE).nbytes
     with (
         SharedWindow(topology.node, nbytes, clear=True) as window,
         SignalWatch(None) as watch,
@@ -278,7 +280,7 @@ def stop(topology: Topology, options: Mapping[str, Any]) -> list[float]:
             while evaluates and not job.board.ended():
                 job.claim_and_hand_over(1)
                 # A run that stops breaks its evaluations off.
-                call() if not job.service.stopping else time.sleep(1e-3)
+                call() if not job.service.stop else time.sleep(1e-3)
                 if not job.service.threaded:
                     job.service.tick()
         times = topology.relay.allgather((sent(), known())) if topology.is_leader else [(0.0, 0.0)]
@@ -302,7 +304,7 @@ def signal_and_listen(job: Job, signalled: bool) -> tuple[Callable[[], float], C
 
     def listen() -> None:
         nonlocal known
-        while not job.service.stopping:
+        while not job.service.stop:
             time.sleep(2e-4)
         known = time.monotonic()
 

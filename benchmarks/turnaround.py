@@ -23,7 +23,8 @@ import numpy as np
 
 import gamaml
 from gamaml.evolution.genetic_algorithm import GeneticAlgorithm
-from gamaml.parallel.relay import Command, Relay
+from gamaml.parallel.command import Command
+from gamaml.parallel.relay import Relay
 from gamaml.runlog.journal import FrameType, read_frames
 from gamaml.types import EvaluationKey, Float32Array, Records
 from report import print_machine, print_result, run_ranks

@@ -78,9 +78,10 @@ def generations(
 
     Raises:
         ConfigError: before anything is started or written.
-        RunFileError: a run exists, is locked, damaged, or belongs to another experiment.
+        RunFileError: a run exists, is locked, damaged, or belongs to another experiment; or it cannot be written.
         ResourceError: a node has too little memory.
         LaunchError: the ranks do not form one MPI job.
+        SelectionError: a generation without a finite fitness.
         EvaluationError: an evaluation raised (one rank; with several, the error is printed and the job aborted).
     """
     request = TrainRequest(
@@ -128,9 +129,10 @@ def train(
 
     Raises:
         ConfigError: before anything is started or written.
-        RunFileError: a run exists, is locked, damaged, or belongs to another experiment.
+        RunFileError: a run exists, is locked, damaged, or belongs to another experiment; or it cannot be written.
         ResourceError: a node has too little memory.
         LaunchError: the ranks do not form one MPI job.
+        SelectionError: a generation without a finite fitness.
         EvaluationError: an evaluation raised (one rank; with several, the error is printed and the job aborted).
     """
     results: list[TrainResult] = []
@@ -171,7 +173,8 @@ def _generations(
             refuse(error, comm)
 
         library.load()
-        from gamaml.engine.engine import Engine
+        from gamaml.engine.opening import info_of, open_engine
+        from gamaml.engine.plan import plans
         from gamaml.parallel.guard import Guard
         from gamaml.parallel.service import abort
         from gamaml.parallel.topology import Topology
@@ -181,12 +184,10 @@ def _generations(
         topology.agree(_refusal(request, topology.size))
         topology.exit_if_any(watch.requested(), INTERRUPTED)
         watch.end_job_by(partial(abort, topology.abort_comm, INTERRUPTED))
-        engine = Engine(topology, guard, watch, request.configs, problems, request.paths())
+        populations = plans(request.configs, problems, request.paths())
         if on_start is not None and topology.is_root:
-            on_start(engine.info)
-        stack.enter_context(engine)
-        engine.open_runs(resume=request.resume, overwrite=request.overwrite, accept_versions=request.accept_versions)
-        engine.prepare()
+            on_start(info_of(topology, populations))
+        engine = stack.enter_context(open_engine(topology, guard, watch, populations, request))
         try:
             yield from engine.run()
         except GeneratorExit:

@@ -216,6 +216,49 @@ def test_leaving_the_loop_on_rank_0_ends_all_ranks(mpi: Mpi, tmp_path: Path, way
     assert runlog.load(tmp_path / "sphere-seed1.h5").num_generations == 3
 
 
+@pytest.mark.parametrize("layout", [Layout((1,)), Layout((2,)), UNEVEN], ids=str)
+@pytest.mark.parametrize(
+    ("way", "caught", "again"),
+    [
+        (
+            "selection",
+            r"SelectionError: generation 0: expected at least one child with a finite fitness, got none of 16; .*",
+            "[(4, False)]",
+        ),
+        ("disk", r"RunFileError: .*/(first|second)\.h5: the disk is full", "[(4, False), (4, False)]"),
+    ],
+)
+def test_error_that_is_nobodys_bug_is_caught_on_every_rank_which_then_trains_again(
+    mpi: Mpi, tmp_path: Path, layout: Layout, way: str, caught: str, again: str
+) -> None:
+    program = ["python", PROGRAMS / "errors.py", way, tmp_path]
+    finished = run_mpi(program, ranks=layout.ranks, nodes=layout.nodes, mpi=mpi, cwd=PROGRAMS)
+    lines = finished.stdout.splitlines()
+    assert len(lines) == layout.ranks
+    assert len(set(lines)) == 1
+    assert re.fullmatch(caught, lines[0].partition(" | ")[0])
+    assert lines[0].partition(" | ")[2] == again
+    if way == "disk":
+        undisturbed = tmp_path / "undisturbed"
+        run_mpi(["python", PROGRAMS / "errors.py", "none", undisturbed], ranks=1, mpi=mpi, cwd=PROGRAMS, exit_code=1)
+        for name in ("first", "second"):
+            assert runlog.load(tmp_path / f"{name}.h5").digest() == runlog.load(undisturbed / f"{name}.h5").digest()
+
+
+@pytest.mark.parametrize("layout", [Layout((2,)), UNEVEN], ids=str)
+def test_run_without_a_finite_fitness_ends_with_one_line_and_can_be_looked_at(
+    mpi: Mpi, tmp_path: Path, layout: Layout
+) -> None:
+    hopeless = settings(["task.name='toys:Hopeless'"])
+    finished = run(mpi, layout, "sphere.toml", tmp_path, *hopeless, exit_code=1)
+    lines = [line for line in finished.stderr.splitlines() if "gamaml" in line and not line.startswith("+ ")]
+    assert len(lines) == 1
+    assert lines[0].startswith("gamaml: error: generation 0: expected at least one child with a finite fitness, got ")
+    assert len(read_past(tmp_path / "run.run" / "journal").history.children) == 24
+    again = run(mpi, layout, "sphere.toml", tmp_path, "--resume", *hopeless, exit_code=1)
+    assert lines[0] in again.stderr
+
+
 @pytest.mark.parametrize("ranks", [1, 3])
 def test_signal_after_the_last_selection_leaves_the_result_whole(mpi: Mpi, tmp_path: Path, ranks: int) -> None:
     finished = run_mpi(["python", PROGRAMS / "late_signal.py", tmp_path], ranks=ranks, mpi=mpi)

@@ -8,7 +8,8 @@ import numpy as np
 from gamaml import config as cfg
 from gamaml.evolution.entries import ENTRY_DTYPE
 from gamaml.evolution.records import record_dtype
-from gamaml.job.sizes import Layout, aligned, board_nbytes, job_info
+from gamaml.job.board_sizes import BoardSizes, aligned
+from gamaml.job.sizes import Layout, job_info
 
 
 class Problem:
@@ -25,18 +26,18 @@ def a_config() -> cfg.Config:
 def test_a_population_takes_two_buffers_of_vectors_and_a_board() -> None:
     layout = Layout(a_config(), Problem())  # type: ignore[arg-type]
     assert layout.vectors_nbytes == 2 * 4 * 1000 * 4
-    assert layout.capacity == 60  # 2 candidates x 30 episodes are more than 40 children
+    assert layout.board.capacity == 60  # 2 candidates x 30 episodes are more than 40 children
     dtype = record_dtype(1, ())
     three_words_and_descriptor, table, items, ready = 3 * 64 + 64, aligned(4 * ENTRY_DTYPE.itemsize), 256, 512
     records = aligned(60 * dtype.itemsize)
-    assert layout.board_nbytes == three_words_and_descriptor + table + items + ready + records
-    assert layout.board_nbytes == board_nbytes(60, 4, np.dtype(dtype))
+    assert layout.board.nbytes == three_words_and_descriptor + table + items + ready + records
+    assert layout.board == BoardSizes(60, 4, np.dtype(dtype))
 
 
 def test_a_node_holds_one_table_and_every_population() -> None:
     layout = Layout(a_config(), Problem())  # type: ignore[arg-type]
     info = job_info(5000, [layout, layout], num_ranks=6, num_nodes=2)
-    assert info.node_nbytes == 4 * 5000 + 2 * (layout.vectors_nbytes + layout.board_nbytes)
+    assert info.node_nbytes == 4 * 5000 + 2 * (layout.vectors_nbytes + layout.board.nbytes)
 
 
 def test_sizes_are_known_without_mpi() -> None:

@@ -89,8 +89,9 @@ def check(configs: Sequence[Config], out: Path) -> list[Check]:
             return [_memory(info, demands, shortage)]
         names = {name for problem in problems for name in problem.libraries}
         facts = probe.gather_facts(topology, sorted(names), configs[0].noise.seed if configs else 0)
-        share = max((layout.capacity * layout.dtype.itemsize for layout in layouts), default=1000 * 32)
-        table = max((layout.table_size * 16 for layout in layouts), default=20 * 16)
+        boards = [layout.board for layout in layouts]
+        share = max((board.capacity * board.record_dtype.itemsize for board in boards), default=1000 * 32)
+        table = max((board.num_entries * 16 for board in boards), default=20 * 16)
         seconds = topology.world.bcast(probe.relay_seconds(topology, table, -(-share // topology.num_nodes)))
         return [
             *judge_places(facts),

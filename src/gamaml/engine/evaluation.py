@@ -1,4 +1,4 @@
-"""Evaluations on one rank: their randomness, their records, and their address when they fail."""
+"""Evaluations on one rank: their randomness, their records, and their address if they fail."""
 
 from __future__ import annotations
 
@@ -56,9 +56,9 @@ class ChildKeys:
     """The randomness of all children of one generation.
 
     Args:
-        seed: the population's.
-        generation: their generation.
-        children: their entries, which say which of them share tasks and episodes.
+        seed: the population's seed.
+        generation: the generation.
+        children: the children's entries, which say who shares tasks and episodes.
     """
 
     def __init__(self, seed: int, generation: int, children: Entries) -> None:
@@ -126,12 +126,12 @@ def evaluate(
     rank: int,
     host: str,
 ) -> Records:
-    """Evaluate as many candidates as the problem wants at once, or fewer.
+    """Evaluate as many candidates as the problem takes at once, or fewer.
 
     Args:
         problem: the fitness function.
-        params: float32[problem.batch_size, num_params], a candidate per row; rows that are left over are overwritten.
-        keys: the randomness of each, at most as many as rows.
+        params: float32[problem.batch_size, num_params], a candidate per row; spare rows are overwritten.
+        keys: the randomness of each candidate; at most one per row.
         items: int32[len(keys)], the records' indices.
         address: the address of an item, named in errors.
         rank: world rank, recorded and named in errors.
@@ -150,7 +150,7 @@ def evaluate(
         evaluations = evaluate_rows(problem, params, keys)
         seconds = (time.perf_counter() - start) / number
         fill_records(records, items, evaluations, problem.scalars, seconds=seconds, rank=rank)
-    except (Exception, SystemExit) as error:  # code of others may call sys.exit
+    except (Exception, SystemExit) as error:  # a user's problem may call sys.exit
         first = address(int(items[0]))
         others = f" or one of the {number - 1} evaluated with it" if number > 1 else ""
         raise EvaluationError(

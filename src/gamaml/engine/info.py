@@ -1,4 +1,4 @@
-"""What training yields after every generation, and returns at its end."""
+"""The objects that training yields after every generation, and returns at its end."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from gamaml.types import Float32Array, Float64Array
 
 @dataclass(frozen=True)
 class GenerationInfo:
-    """What a finished generation tells.
+    """A finished generation: its summary, and where the run stands.
 
     Attributes:
         population: index of the population in this job.

@@ -1,4 +1,4 @@
-"""How fast each node works, measured from what it delivered: a node at half speed gets half a node's share."""
+"""How fast each node works, measured on its records: a node at half speed gets half a node's share."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ import numpy as np
 from gamaml.types import Float64Array, Records
 
 _DECAY = 0.8
-"""What a batch still counts for when the next one is in."""
+"""Weight of earlier batches when another one is taken in."""
 
 _PRIOR = 10.0
-"""Evaluations by which every node is believed to be as fast as the others before it has shown otherwise."""
+"""Prior weight, in evaluations, on all nodes being equally fast."""
 
 
 class NodeRates:
@@ -31,7 +31,7 @@ class NodeRates:
     def add(self, records: Records) -> None:
         """Take in a batch of result records.
 
-        Seconds count relative to the batch's mean, since re-evaluations may take longer than children.
+        Seconds are divided by the batch's mean, since re-evaluations may take longer than children.
         """
         total = float(records["seconds"].sum())
         if total <= 0:
@@ -42,7 +42,7 @@ class NodeRates:
         self._time = _DECAY * self._time + self._per_node(node, seconds)
 
     def weights(self) -> list[float]:
-        """Return what each node can do in the same time, in units of one rank of average speed."""
+        """Return each node's speed, in ranks of average speed."""
         speed = (self._evaluations + _PRIOR) / (self._time + _PRIOR)
         return [float(weight) for weight in self._sizes * speed]
 

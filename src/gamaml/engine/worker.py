@@ -1,7 +1,8 @@
-"""What a rank does with the items that it claims from one population: decode, evaluate, record."""
+"""A rank's work on the items that it claims from one population: decode, evaluate, record."""
 
 from __future__ import annotations
 
+import dataclasses
 import logging
 import time
 from dataclasses import dataclass
@@ -10,25 +11,16 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from gamaml.config import Config
-from gamaml.engine.evaluation import (
-    Address,
-    ChildKeys,
-    evaluate,
-    reevaluation_key,
-)
-from gamaml.evolution import chosen_strategy
-from gamaml.evolution.decode import Sources
+from gamaml.engine.evaluation import Address, ChildKeys, evaluate, reevaluation_key
+from gamaml.engine.plan import Plan
+from gamaml.engine.vector_buffers import VectorBuffers
+from gamaml.evolution.decode import NoiseSource, Sources
 from gamaml.evolution.entries import Entries
-from gamaml.evolution.noise_table import NoiseTable
-from gamaml.evolution.records import record_dtype
 from gamaml.evolution.strategy import Part, State
 from gamaml.job.signals import SignalWatch, Stopped
 from gamaml.parallel.board import Batch, Claim, Kind
-from gamaml.parallel.windows import SharedWindow
-from gamaml.problems import CompleteProblem
 from gamaml.runlog import CurrentFile
-from gamaml.types import Float32Array, Records
+from gamaml.types import Records
 
 log = logging.getLogger(__name__)
 
@@ -36,12 +28,29 @@ _CLAIM_SECONDS = 2e-3
 """Short evaluations are claimed in blocks that last about this long: a claim and its hand-over cost 40 microseconds."""
 
 _CLAIMS_LEFT = 2
-"""But each rank of the node shall find this many blocks, so that the last of them end together."""
+"""Each rank of the node should still find this many blocks, so that their last ones end together."""
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a rank is.
+
+    Attributes:
+        rank: world rank.
+        host: this host's name.
+        node: index of the node.
+        rank_in_node: rank among those of the node.
+    """
+
+    rank: int
+    host: str
+    node: int
+    rank_in_node: int
 
 
 @dataclass(frozen=True)
 class _Generation:
-    """What the children of a generation are."""
+    """The children of a generation, and their randomness."""
 
     number: int
     children: Entries
@@ -51,58 +60,34 @@ class _Generation:
 class Worker:
     """One population's work on one rank.
 
+    Keeps a note of the evaluation in progress in the run's folder, for the case that this process is killed.
+
     Args:
-        config: the population's config.
-        problem: its fitness function.
+        plan: the population.
         noise: the node's noise table.
-        window: the window that holds `vectors`.
-        vectors: float32[2, num_vectors, num_params], the node's two buffers of vectors.
-        watch: breaks off evaluations when the job is to end.
-        path: the run file, named in errors.
-        rank: world rank.
-        host: this host.
+        buffers: the node's vectors.
+        watch: breaks off evaluations when the job stops.
+        place: where this rank is.
     """
 
     def __init__(
-        self,
-        config: Config,
-        problem: CompleteProblem,
-        noise: NoiseTable,
-        window: SharedWindow,
-        vectors: Float32Array,
-        watch: SignalWatch,
-        path: Path,
-        rank: int,
-        host: str,
+        self, plan: Plan, noise: NoiseSource, buffers: VectorBuffers, watch: SignalWatch, place: Place
     ) -> None:
-        self._config = config
-        self._strategy = chosen_strategy.make(config)
-        self._sizes = self._strategy.sizes
-        self._problem = problem
+        self._plan = plan
+        self._strategy = plan.strategy
+        self._problem = plan.problem
         self._noise = noise
-        self._window = window
-        self._vectors = vectors
-        self._space = chosen_strategy.space_of(config, problem.num_params)
+        self._buffers = buffers
         self._watch = watch
-        self._path = path
-        self._rank = rank
-        self._host = host
-        self._dtype = record_dtype(problem.num_rounds, problem.scalars)
-        self._params = np.empty((problem.batch_size, problem.num_params), np.float32)
+        self._place = place
+        self._params = np.empty((plan.problem.batch_size, plan.problem.num_params), np.float32)
         self._decoded: tuple[int, bytes] | None = None
         self._generation: _Generation | None = None
         self._item_seconds: float | None = None
-        self._current: CurrentFile | None = None
-
-    def report_to(self, folder: Path, node: int, rank_in_node: int) -> None:
-        """Keep a note of the evaluation in progress in the run's folder, for the case that this process is killed."""
-        try:
-            self._current = CurrentFile(folder, node, rank_in_node, self._rank)
-        except OSError as error:
-            log.warning("%s: cannot note what rank %d evaluates: %s", folder, self._rank, error)
+        self._current = _current_file(plan.path.with_suffix(".run"), place)
 
     def close(self) -> None:
-        """Close what `report_to` opened."""
+        """Close the file of notes."""
         if self._current is not None:
             self._current.close()
 
@@ -124,8 +109,7 @@ class Worker:
         """Do the claimed items.
 
         Returns:
-            One record per item, None for items that have none (updates). The records of what was broken off have no
-            flags.
+            One record per item, None for an update. Evaluations that were broken off have records without flags.
 
         Raises:
             EvaluationError: the problem raised.
@@ -133,13 +117,13 @@ class Worker:
         if claim.batch.kind is Kind.UPDATE:
             self._update(claim)
             return None
-        self._window.sync()
+        self._buffers.sync()
         start = time.perf_counter()
-        records = np.zeros(len(claim.items), self._dtype)
+        records = np.zeros(len(claim.items), self._plan.layout.board.record_dtype)
         try:
             for first in range(0, len(records), len(self._params)):
                 part = slice(first, first + len(self._params))
-                # Within the block only, so that results that were written are complete.
+                # The records are stored outside, so that they are whole or missing.
                 with self._watch.evaluation():
                     found = self._evaluate(claim.batch, claim.items[part])
                 records[part] = found
@@ -156,22 +140,25 @@ class Worker:
         self._item_seconds = seconds if last is None else 0.5 * (last + seconds)
 
     def _update(self, claim: Claim) -> None:
-        batch, problem, sizes = claim.batch, self._problem, self._sizes
-        before, after = self._vectors[1 - batch.buffer], self._vectors[batch.buffer]
-        state = State(self._config.seed, self._space, batch.generation, batch.table)
-        self._window.sync()
+        problem, state = self._problem, self._state(claim.batch)
+        before, after = self._buffers.of(state.generation - 1), self._buffers.of(state.generation)
+        self._buffers.sync()
         for number in claim.items.tolist():
-            rows, where = sizes.part(number, problem.num_params)
+            rows, where = self._strategy.sizes.part(number, problem.num_params)
             sources = Sources(self._noise, problem, before[:, where], where.start, where.stop - where.start)
             self._strategy.update(state, sources, Part(rows, after[rows.start : rows.stop, where]))
-        self._window.sync()
+        self._buffers.sync()
+
+    def _state(self, batch: Batch) -> State:
+        return dataclasses.replace(self._plan.layout.initial, generation=batch.generation, entries=batch.entries)
 
     def _evaluate(self, batch: Batch, items: npt.NDArray[np.int32]) -> Records:
         def address(item: int) -> Address:
             index, episode = (item, None) if children else divmod(item, episodes)
-            return Address(self._path, self._config.seed, batch.generation, index, episode)
+            return Address(self._plan.path, seed, batch.generation, index, episode)
 
-        children, episodes = batch.kind is Kind.CHILDREN, self._sizes.num_episodes
+        seed, episodes = self._plan.config.seed, self._strategy.sizes.num_episodes
+        children = batch.kind is Kind.CHILDREN
         if self._current is not None:
             first = address(int(items[0]))
             phase = "child" if children else "re-evaluation"
@@ -181,24 +168,25 @@ class Worker:
             entries = generation.children[items]
             keys = [generation.keys[item] for item in items.tolist()]
         else:
-            entries = batch.table[items // episodes]
-            keys = [reevaluation_key(self._config.seed, batch.generation, item % episodes) for item in items.tolist()]
+            entries = batch.entries[items // episodes]
+            keys = [reevaluation_key(seed, batch.generation, item % episodes) for item in items.tolist()]
         self._decode(batch, entries)
+        place = self._place
         return evaluate(
-            self._problem, self._params, keys, items=items, address=address, rank=self._rank, host=self._host
+            self._problem, self._params, keys, items=items, address=address, rank=place.rank, host=place.host
         )
 
     def _open(self, batch: Batch) -> _Generation:
         if self._generation is None or self._generation.number != batch.generation:
-            state = State(self._config.seed, self._space, batch.generation, batch.table)
-            children = self._strategy.children(state)
-            keys = ChildKeys(self._config.seed, batch.generation, children)
+            children = self._strategy.children(self._state(batch))
+            keys = ChildKeys(self._plan.config.seed, batch.generation, children)
             self._generation = _Generation(batch.generation, children, keys)
         return self._generation
 
     def _decode(self, batch: Batch, entries: Entries) -> None:
-        """Decode entries into the rows of `_params`; the re-evaluations of one follow each other: once for all."""
-        rows, sources = self._params, Sources.whole(self._noise, self._problem, self._vectors[batch.buffer])
+        """Decode entries into the rows of `_params`; re-evaluations of one contender are decoded once."""
+        vectors = self._buffers.of(batch.generation)
+        rows, sources = self._params, Sources.whole(self._noise, self._problem, vectors)
         decoded, self._decoded = self._decoded, None
         for row, entry in enumerate(entries):
             if row > 0 and entry == entries[row - 1]:
@@ -206,3 +194,11 @@ class Worker:
             elif row > 0 or decoded != (batch.generation, entry.tobytes()):
                 self._strategy.decode(entry, sources, rows[row])
         self._decoded = (batch.generation, entries[0].tobytes())
+
+
+def _current_file(folder: Path, place: Place) -> CurrentFile | None:
+    try:
+        return CurrentFile(folder, place.node, place.rank_in_node, place.rank)
+    except OSError as error:
+        log.warning("%s: cannot note what rank %d evaluates: %s", folder, place.rank, error)
+        return None

@@ -1,4 +1,4 @@
-"""What the launcher's environment variables say. Imports no MPI, so that a login node can ask too."""
+"""Facts from the launcher: its environment variables and its process. Imports no MPI, so login nodes can ask too."""
 
 from __future__ import annotations
 
@@ -14,35 +14,35 @@ from pathlib import Path
 from gamaml.errors import ConfigError
 
 HEARTBEAT, _HEARTBEAT_SECONDS = "GAMAML_HEARTBEAT_SECONDS", 120.0
-"""An environment variable, since the limit belongs to a cluster and to a job, which may run several configs at once."""
+"""An environment variable, since the limit belongs to a cluster and a job, and a job may run several configs."""
 
 RESTART_FILE = "GAMAML_RESTART_FILE"
-"""An environment variable of a job script: a file that gets a line if the run should be started again, for the case
-that the launcher cannot pass its exit code on."""
+"""An environment variable of a job script: a file the run writes to when it wants a restart, since some launchers lose
+the exit code."""
 
 _RANK = ("PMI_RANK", "OMPI_COMM_WORLD_RANK", "PMIX_RANK", "SLURM_PROCID")
 _SIZE = ("PMI_SIZE", "OMPI_COMM_WORLD_SIZE", "SLURM_STEP_NUM_TASKS")
 _LOCAL_SIZE = ("MPI_LOCALNRANKS", "OMPI_COMM_WORLD_LOCAL_SIZE")
 _LAUNCHERS = ("mpiexec", "mpirun", "prterun")
 _MOST_GENERATIONS = 3
-"""A rank is the launcher's child, or that of the launcher's helper for its node."""
+"""A rank is a child of the launcher, or of the launcher's helper on its node."""
 
 _JOB = ("SLURM_JOB_ID", "PBS_JOBID", "LSB_JOBID", "JOB_ID")
 
 
 @dataclass(frozen=True)
 class Terminal:
-    """A terminal that shows what this process writes.
+    """A terminal that shows this process's stdout.
 
     Attributes:
-        width: its columns, None where this process's own stdout can be asked.
+        width: its columns; None if stdout is the terminal itself and can be asked.
     """
 
     width: int | None
 
 
 def rank_from_environment(environment: Mapping[str, str] = os.environ) -> int:
-    """Return this process's rank as the launcher set it, 0 without a launcher."""
+    """Return the rank that the launcher gave this process, 0 without a launcher."""
     return _first_integer(environment, _RANK, default=0)
 
 
@@ -65,7 +65,7 @@ def node_from_environment(environment: Mapping[str, str] = os.environ) -> int | 
 def job_id(environment: Mapping[str, str] = os.environ) -> str | None:
     """Return the batch system's id of this job, None outside one.
 
-    SLURM gives every task of an array an id of its own here, and keeps it over a requeue.
+    SLURM gives every task of an array its own id here, and keeps it over a requeue.
     """
     return next((environment[name] for name in _JOB if environment.get(name)), None)
 
@@ -74,7 +74,7 @@ def heartbeat_seconds(environment: Mapping[str, str] = os.environ) -> float:
     """Return after how many seconds of silence a node is given up, 0 for never.
 
     Raises:
-        ConfigError: it is set to something else than a number.
+        ConfigError: the variable holds no number.
     """
     text = environment.get(HEARTBEAT, "") or str(_HEARTBEAT_SECONDS)
     try:
@@ -90,32 +90,32 @@ def heartbeat_seconds(environment: Mapping[str, str] = os.environ) -> float:
 
 
 def terminal(environment: Mapping[str, str] = os.environ) -> Terminal | None:
-    """Return the terminal on which this process's stdout is seen, None if it ends in a file or is not known.
+    """Return the terminal that shows this process's stdout, None for a file or where it is not known.
 
-    MPICH's launcher gives every rank a pipe, Open MPI's gives rank 0 a terminal of its own; both whatever stands behind
-    the launcher itself. So the stdout of a launcher on this host is what counts.
+    MPICH's launcher gives every rank a pipe, Open MPI's gives rank 0 a new terminal, both regardless of the launcher's
+    own stdout. So the stdout of a launcher on this host decides.
     """
-    launcher = _launcher_pid()
-    if launcher is None and "OMPI_COMM_WORLD_RANK" in environment:
+    pid = _launcher_pid()
+    if pid is None and "OMPI_COMM_WORLD_RANK" in environment:
         return None
     try:
-        behind = Path(f"/proc/{launcher or 'self'}/fd/1").readlink()
+        behind = Path(f"/proc/{pid or 'self'}/fd/1").readlink()
         if not str(behind).startswith(("/dev/pts/", "/dev/tty")):
             return None
-        return Terminal(width=None if launcher is None else _width(behind))
+        return Terminal(width=None if pid is None else _width(behind))
     except OSError:
         return None
 
 
 def end_launcher(seconds: float) -> None:
-    """Have the launcher killed after `seconds`, if it is an ancestor of this process and still there.
+    """Let the launcher be killed after `seconds`, if it is an ancestor of this process and still there.
 
-    A launcher waits for processes that it cannot end: on a node out of reach, stopped, or hanging in a file system.
+    A launcher waits for processes that it cannot end: on a node out of reach, suspended, or hanging in a file system.
     """
     pid = _launcher_pid()
     if pid is None:
         return
-    # A process of its own, since this one ends before; a descriptor, since the number may by then be another's.
+    # Another process does it, since this one ends before; by a descriptor, since the pid may be reused by then.
     launcher = os.pidfd_open(pid)
     code = f"import signal, time; time.sleep({seconds}); signal.pidfd_send_signal({launcher}, signal.SIGKILL)"
     subprocess.Popen(
@@ -130,10 +130,10 @@ def end_launcher(seconds: float) -> None:
 
 
 def ask_for_restart(environment: Mapping[str, str] = os.environ) -> None:
-    """Tell the job script that this run should be started again, if it named a file for that."""
+    """Ask the job script to start this run again, if it named a file for that."""
     path = environment.get(RESTART_FILE)
     if path:
-        # What the job says in its other ways is not worth less without it.
+        # Best effort: the exit code and the log say the same.
         with contextlib.suppress(OSError):
             Path(path).write_text("start again with --resume\n")
 
@@ -144,11 +144,11 @@ def shared_memory_folder(environment: Mapping[str, str] = os.environ) -> str:
 
 
 def _launcher_pid() -> int | None:
-    """Return the process of the launcher, None if it is not an ancestor of this one: no launcher, or a remote one."""
+    """Return the launcher's process, None if it is no ancestor of this one: there is none, or it is remote."""
     pid = os.getppid()
     for _ in range(_MOST_GENERATIONS):
         try:
-            # The name, in parentheses, may hold blanks; the parent is the second field after it.
+            # The name, in parentheses, may contain blanks; the parent is the second field after it.
             head, _, fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")
         except OSError:
             return None

@@ -1,4 +1,4 @@
-"""Loading the MPI library, which starts it, or saying in words that there is none."""
+"""Loading the MPI library, which starts MPI, or a message that there is none."""
 
 from __future__ import annotations
 
@@ -9,18 +9,18 @@ from gamaml.errors import ConfigError, LaunchError
 from gamaml.job import launcher
 
 _LIMITS = 10
-"""A start may take so many times the limit of the heartbeat: ranks of a large job do not come up together."""
+"""A start may take this many times the heartbeat's limit: the ranks of a large job do not come up together."""
 
 
 def load() -> None:
-    """Import mpi4py's MPI. Ends the process if the other ranks do not come: MPI would wait for them for ever.
+    """Import mpi4py's MPI. Ends the process if other ranks are missing: MPI would wait for them for ever.
 
     Raises:
         LaunchError: there is no MPI library that mpi4py can load.
     """
     seconds = _LIMITS * _heartbeat_seconds() if launcher.size_from_environment() > 1 else 0.0
     if seconds > 0:
-        # MPI keeps the interpreter to itself while it starts, so no thread or handler in Python could end it.
+        # MPI holds the interpreter while it starts, so no thread or handler in Python could end it.
         faulthandler.dump_traceback_later(seconds, exit=True, file=2)
     try:
         importlib.import_module("mpi4py.MPI")
@@ -39,4 +39,4 @@ def _heartbeat_seconds() -> float:
     try:
         return launcher.heartbeat_seconds()
     except ConfigError:
-        return 0.0  # what is being refused by all ranks together, for which they need MPI
+        return 0.0  # all ranks are about to refuse this value together, for which they need MPI

@@ -1,4 +1,4 @@
-"""Whether a host can hold the windows, found out before anything is allocated.
+"""Whether a host can hold the windows, checked before anything is allocated.
 
 Too little shared memory would otherwise be a SIGBUS at the first touch (MPICH) or a hang (Open MPI), and a cgroup's
 limit a killed process. Nothing here needs MPI.
@@ -15,17 +15,17 @@ from gamaml.job.host_facts import boot_id, hosts_of
 
 MIB = 1 << 20
 RESERVE = 4 * MIB
-"""Shared memory left to MPI itself on top of what was free after MPI_Init."""
+"""Shared memory left to MPI itself, of the bytes that are free after MPI_Init."""
 
 
 @dataclass(frozen=True)
 class Demand:
-    """What one node needs of its host, and what the host has.
+    """The memory that one node needs, and the memory that its host has.
 
     Attributes:
         host: name shown in messages.
         device: identity of the file system behind shared memory: (boot id, device number).
-        memory: identity of the memory that is charged: (boot id, cgroup).
+        memory: identity of the memory that is accounted: (boot id, cgroup).
         nbytes: bytes of all windows of the node.
         device_free: bytes free on the device.
         memory_free: bytes that the host and the cgroup can still give, None where unknown.
@@ -42,7 +42,7 @@ class Demand:
 
 
 def measure(host: str, nbytes: int, folder: str, root: Path = Path("/")) -> Demand:
-    """Look at this host.
+    """Return this node's demand, and what this host has free.
 
     Args:
         host: its name.
@@ -65,7 +65,7 @@ def measure(host: str, nbytes: int, folder: str, root: Path = Path("/")) -> Dema
 
 
 def shortage(demands: Sequence[Demand]) -> str | None:
-    """Return None if every host can hold what its nodes ask together, else a sentence that says which cannot.
+    """Return None if every host can hold the windows of its nodes, else a sentence about one that cannot.
 
     Args:
         demands: one per node; nodes that share a device or a cgroup (emulated nodes) are added up.
@@ -101,7 +101,7 @@ def _available(root: Path) -> int | None:
 
 
 def _cgroups_free(root: Path) -> Iterable[int]:
-    """Yield what each cgroup above this process still allows, for cgroup v2 and v1."""
+    """Yield the bytes that each cgroup above this process still allows, for cgroup v2 and v1."""
     for line in (_read(root / "proc/self/cgroup") or "").splitlines():
         _, controllers, path = line.split(":", 2)
         if controllers == "":
@@ -112,7 +112,7 @@ def _cgroups_free(root: Path) -> Iterable[int]:
         else:
             continue
         folder = base / path.lstrip("/")
-        # In a container the path may lie outside the mounted hierarchy; what is mounted is then its own root.
+        # In a container the path may lie outside the mounted hierarchy, whose root is then the container's own group.
         for level in (folder, *folder.parents) if folder.is_dir() else (base,):
             free = _cgroup_free(level, *names)
             if free is not None:

@@ -10,7 +10,7 @@ import os
 import signal
 import threading
 from collections.abc import Callable, Generator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from types import FrameType, TracebackType
 
 CHECKPOINT_SIGNALS = (signal.SIGTERM, signal.SIGUSR1, signal.SIGINT)
@@ -33,16 +33,20 @@ class SignalWatch:
     def __init__(self, end_job: Callable[[], object] | None) -> None:
         self._end_job = end_job
         self._serving = False
-        self._installed = threading.current_thread() is threading.main_thread()
+        self._pipe: int | None = None
+        self._stack = ExitStack()
         self._requested = False
         self._evaluating = False
         self._give_up = False
 
     def __enter__(self) -> SignalWatch:
-        if self._installed:
-            self._read, self._write = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
-            self._old_wakeup = signal.set_wakeup_fd(self._write, warn_on_full_buffer=False)
-            self._old_handlers = {number: signal.signal(number, self._handle) for number in CHECKPOINT_SIGNALS}
+        if threading.current_thread() is threading.main_thread():
+            self._pipe, write = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+            self._stack.callback(os.close, self._pipe)
+            self._stack.callback(os.close, write)
+            self._stack.callback(signal.set_wakeup_fd, signal.set_wakeup_fd(write, warn_on_full_buffer=False))
+            for number in CHECKPOINT_SIGNALS:
+                self._stack.callback(signal.signal, number, signal.signal(number, self._handle))
         return self
 
     def __exit__(
@@ -51,36 +55,31 @@ class SignalWatch:
         self.close()
 
     def close(self) -> None:
-        """Let signals again do what they did before; a second call does nothing."""
-        if self._installed:
-            for number, handler in self._old_handlers.items():
-                signal.signal(number, handler)
-            signal.set_wakeup_fd(self._old_wakeup)
-            os.close(self._read)
-            os.close(self._write)
-            self._installed = False
+        """Restore the handlers that were there before; a second call does nothing."""
+        self._stack.close()
+        self._pipe = None
 
     def end_job_by(self, end_job: Callable[[], object]) -> None:
-        """From now on a signal calls `end_job`, at once if there was one already."""
+        """Call `end_job` for a signal from now on, at once if one has arrived already."""
         self._end_job = end_job
         self._end_unless_serving()
 
     def serve(self) -> None:
-        """From now on signals are noted, and somebody asks `requested`."""
+        """Only note signals from now on, for `requested`."""
         self._serving = True
 
     def requested(self) -> bool:
         """Return whether a checkpoint signal arrived. Callable from any thread."""
-        if self._installed and not self._requested:
+        if self._pipe is not None and not self._requested:
             try:
-                self._requested = any(number in CHECKPOINT_SIGNALS for number in os.read(self._read, 4096))
+                self._requested = any(number in CHECKPOINT_SIGNALS for number in os.read(self._pipe, 4096))
             except BlockingIOError:
                 pass
         return self._requested
 
     @contextmanager
     def evaluation(self) -> Generator[None, None, None]:
-        """Mark the main thread's body as something that `give_up` may break off with Stopped."""
+        """Mark the body, in the main thread, as an evaluation that `give_up` may break off with Stopped."""
         try:
             self._evaluating = True
             if self._give_up:
@@ -92,7 +91,7 @@ class SignalWatch:
     def give_up(self) -> None:
         """Break off the main thread's evaluation, now or when one begins. Called from the service thread."""
         self._give_up = True
-        if self._installed and self._evaluating:
+        if self._pipe is not None and self._evaluating:
             signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGUSR1)
 
     def _handle(self, number: int, frame: FrameType | None) -> None:

@@ -9,20 +9,13 @@ from __future__ import annotations
 
 import enum
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Protocol, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
-from gamaml.evolution.entries import ENTRY_DTYPE, Entries
-from gamaml.job.sizes import (
-    DESCRIPTOR,
-    DESCRIPTOR_WORDS,
-    LINE,
-    aligned,
-    board_nbytes,
-)
-from gamaml.parallel.windows import SharedWindow
+from gamaml.evolution.entries import Entries
+from gamaml.job.board_sizes import DESCRIPTOR, DESCRIPTOR_WORDS, LINE, BoardSizes, aligned
 from gamaml.types import Records
 
 S = TypeVar("S", bound=np.generic)
@@ -33,10 +26,40 @@ _COUNT_MASK = (1 << _COUNT_BITS) - 1
 _CLAIM, _FINISHED, _END = 0, LINE, 2 * LINE
 
 
+class Window(Protocol):
+    """Memory that the ranks of a node share, with atomic int64 words: a `SharedWindow`, or a double in tests."""
+
+    def memory(self) -> memoryview:
+        """Return the memory, writeable."""
+        ...
+
+    def sync(self) -> None:
+        """Order this rank's loads and stores with those of the others."""
+        ...
+
+    def load(self, position: int) -> int:
+        """Read the word at byte `position` atomically."""
+        ...
+
+    def store(self, position: int, value: int) -> int:
+        """Replace the word at byte `position` atomically; return the old one."""
+        ...
+
+    def add(self, position: int, value: int) -> int:
+        """Add to the word at byte `position` atomically; return the old one."""
+        ...
+
+    def compare_and_swap(self, position: int, expected: int, value: int) -> bool:
+        """Replace the word at byte `position` if it equals `expected`; return whether it did."""
+        ...
+
+
 class Kind(enum.IntEnum):
-    """What the items of a batch are."""
+    """The kind of a batch's items."""
 
     UPDATE = 0
+    """Parts of the generation's vectors, computed from those of the generation before."""
+
     CHILDREN = 1
     REEVALUATIONS = 2
 
@@ -48,14 +71,12 @@ class Batch:
     Attributes:
         kind: what its items are.
         generation: generation that the work belongs to.
-        buffer: which of the two parent buffers holds (for UPDATE: receives) the generation's parents.
-        table: what the vectors to decode follow from, the same of the present ones, or the candidates to re-evaluate.
+        entries: the entries that made the generation's vectors, or the candidates of REEVALUATIONS.
     """
 
     kind: Kind
     generation: int
-    buffer: int
-    table: Entries
+    entries: Entries
 
 
 @dataclass(frozen=True)
@@ -66,7 +87,7 @@ class Claim:
         number: the batch's number on this node.
         batch: its description.
         start, stop: positions, which are also the result slots.
-        items: int32[stop - start], a child's index, candidate * episodes + episode, or a part of what is decoded.
+        items: int32[stop - start], children's indices, candidate * episodes + episode, or parts of an update.
     """
 
     number: int
@@ -82,37 +103,24 @@ class Board:
     Args:
         window: the node's window.
         position: first byte of this board, a multiple of 64.
-        capacity: the most items that a batch can have.
-        table_size: the most entries that a batch's table can have.
-        dtype: dtype of a result record.
-        table_dtype: dtype of a table's entry.
+        sizes: sizes of the board; it takes `sizes.nbytes` bytes.
     """
 
-    def __init__(
-        self,
-        window: SharedWindow,
-        position: int,
-        capacity: int,
-        table_size: int,
-        dtype: np.dtype[np.void],
-        table_dtype: np.dtype[np.void] = ENTRY_DTYPE,
-    ) -> None:
+    def __init__(self, window: Window, position: int, sizes: BoardSizes) -> None:
         self._window = window
         self._position = position
         memory, start = window.memory(), position + DESCRIPTOR
         self._descriptor, start = _array(memory, start, np.dtype(np.int64), DESCRIPTOR_WORDS)
-        self._table, start = _array(memory, start, table_dtype, table_size)
-        self._items, start = _array(memory, start, np.dtype(np.int32), capacity)
+        self._entries, start = _array(memory, start, sizes.entry_dtype, sizes.num_entries)
+        self._items, start = _array(memory, start, np.dtype(np.int32), sizes.capacity)
         self._ready = start
-        start = aligned(start + 8 * capacity)
-        self._records, _ = _array(memory, start, dtype, capacity)
+        start = aligned(start + 8 * sizes.capacity)
+        self._records, _ = _array(memory, start, sizes.record_dtype, sizes.capacity)
         self._published = 0
         self._finished_before = 0
         self._claimed: int | None = None
 
-    nbytes = staticmethod(board_nbytes)
-
-    # What the leader does.
+    # The leader's side.
 
     def publish(self, batch: Batch, items: npt.NDArray[np.int32]) -> None:
         """Open a batch for claiming; the one before must be complete or closed.
@@ -123,12 +131,12 @@ class Board:
         """
         self._published += 1
         self._claimed = None
-        self._descriptor[:4] = (batch.kind, batch.generation, batch.buffer, len(batch.table))
-        self._table[: len(batch.table)] = batch.table
+        self._descriptor[:3] = (batch.kind, batch.generation, len(batch.entries))
+        self._entries[: len(batch.entries)] = batch.entries
         # Claims count down, so that the claim word alone says whether anything is left.
         self._items[: len(items)] = items[::-1]
         self._records["flags"][: len(items)] = 0
-        self._descriptor[4] = len(items)
+        self._descriptor[3] = len(items)
         self._finished_before = self._window.load(self._position + _FINISHED)
         self._window.sync()
         self._window.store(self._position + _CLAIM, _word(self._published, len(items)))
@@ -143,13 +151,13 @@ class Board:
         while self._claimed is None:
             word = self._window.load(claim)
             if self._window.compare_and_swap(claim, word, word & ~_COUNT_MASK):
-                self._claimed = int(self._descriptor[4]) - (word & _COUNT_MASK)
+                self._claimed = int(self._descriptor[3]) - (word & _COUNT_MASK)
         return self._claimed
 
     def collect(self) -> Records:
         """Return a copy of the published batch's finished records, in any order."""
         ready: list[int] = []
-        slot, number = 0, int(self._descriptor[4])
+        slot, number = 0, int(self._descriptor[3])
         while slot < number:
             word = self._window.load(self._ready + 8 * slot)
             count = word & _COUNT_MASK if word >> _COUNT_BITS == self._published else 0
@@ -161,13 +169,13 @@ class Board:
     def collect_complete(self) -> Records:
         """Return a copy of all records of the published batch, which is complete."""
         self._window.sync()
-        return self._records[: int(self._descriptor[4])].copy()
+        return self._records[: int(self._descriptor[3])].copy()
 
     def end(self) -> None:
-        """Tell the ranks of the node that this population is over."""
+        """Announce to the node's ranks that this population is over."""
         self._window.store(self._position + _END, 1)
 
-    # What every rank does.
+    # Every rank's side.
 
     @property
     def generation(self) -> int:
@@ -179,11 +187,11 @@ class Board:
         return self._window.load(self._position + _END) == 1
 
     def num_left(self) -> int:
-        """Return how many items of the open batch were not claimed yet; a hint, since others claim too."""
+        """Return how many items of the open batch are unclaimed; a hint, since others claim too."""
         return self._window.load(self._position + _CLAIM) & _COUNT_MASK
 
     def claim(self, max_items: int = 1) -> Claim | None:
-        """Take up to `max_items` items of the open batch; None if nothing is left now."""
+        """Take up to `max_items` items of the open batch; None if nothing is left or another rank was faster."""
         position = self._position + _CLAIM
         word = self._window.load(position)
         left = word & _COUNT_MASK
@@ -194,8 +202,8 @@ class Board:
             return None
         # From here to `hand_over` the batch cannot end, so its description stays.
         self._window.sync()
-        kind, generation, buffer, table_size = (int(value) for value in self._descriptor[:4])
-        batch = Batch(Kind(kind), generation, buffer, self._table[:table_size].copy())
+        kind, generation, num_entries = (int(value) for value in self._descriptor[:3])
+        batch = Batch(Kind(kind), generation, self._entries[:num_entries].copy())
         start, stop = left - taken, left
         return Claim(word >> _COUNT_BITS, batch, start, stop, self._items[start:stop][::-1].copy())
 
@@ -203,8 +211,8 @@ class Board:
         """Deliver the results of a claim.
 
         Args:
-            claim: what was claimed.
-            results: one record per item in the order of `claim.items`, or None for an abandoned or recordless claim.
+            claim: the claim.
+            results: one record per item in the order of `claim.items`; None for an abandoned claim or an update.
         """
         if results is not None:
             self._records[claim.start : claim.stop] = results[::-1]

@@ -1,4 +1,4 @@
-"""Every failure ends the job: no rank is left waiting for one that raised."""
+"""A failure of one rank ends the job, so that no other rank is left waiting for it."""
 
 from __future__ import annotations
 
@@ -14,8 +14,11 @@ class Guard:
     """Context manager that turns an exception of one rank into the end of the job.
 
     An error that all ranks agreed on passes, since every rank raises it. With one rank everything passes. With
-    several, an exception that the caller does not catch later ends the job too (`sys.excepthook`), because the other
-    ranks may by then wait for this one.
+    several, an exception that the caller leaves uncaught later ends the job too (`sys.excepthook`), because the other
+    ranks may be waiting for this one.
+
+    Args:
+        topology: the job.
     """
 
     def __init__(self, topology: Topology) -> None:

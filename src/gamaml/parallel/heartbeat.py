@@ -1,8 +1,8 @@
 """Signs of life between rank 0 and the leaders of the other nodes.
 
-MPI waits on for a node whose link or daemon is dead, and burns the allocation. The service threads therefore send each
-other empty messages, also while the main thread is inside a long evaluation. A call that keeps Python's interpreter to
-itself keeps them from it; the limit has to be longer than any such call.
+MPI keeps waiting for a dead node and wastes the allocation. The service threads therefore send each other empty
+messages, also while the main thread is inside a long evaluation. A call that holds Python's interpreter stops the
+messages too, so the limit has to be longer than any such call.
 """
 
 from __future__ import annotations
@@ -13,6 +13,8 @@ from collections.abc import Callable
 import numpy as np
 from mpi4py import MPI
 
+from gamaml.parallel.shutdown import peers
+
 _BEATS_PER_LIMIT = 6
 _LONGEST_INTERVAL = 10.0
 
@@ -20,13 +22,13 @@ _LONGEST_INTERVAL = 10.0
 class Heartbeat:
     """The beats of one leader. Collective over `relay`.
 
-    Rank 0 exchanges them with all leaders, each leader with rank 0. A process that did not run itself (stopped by a
-    debugger, or by a scheduler that suspends jobs) blames nobody: it starts to listen anew.
+    Rank 0 exchanges them with all leaders, each leader with rank 0. A process that was itself suspended (by a debugger
+    or a scheduler) accuses no node: it starts to listen anew.
 
     Args:
         relay: communicator of the leaders, which is duplicated.
         host: this host's name.
-        limit: seconds of silence after which a node is given up; rank 0's counts, and 0 means never.
+        limit: seconds of silence after which a node is given up, 0 for never; rank 0's value counts.
         clock: gives seconds.
     """
 
@@ -35,7 +37,7 @@ class Heartbeat:
         self.limit: float = self._comm.bcast(limit)
         self.hosts: list[str] = self._comm.allgather(host)
         self._clock = clock
-        self._peers = list(range(1, self._comm.size)) if self._comm.rank == 0 else [0]
+        self._peers = peers(self._comm.rank, self._comm.size)
         self._interval = min(self.limit / _BEATS_PER_LIMIT, _LONGEST_INTERVAL)
         self._last_tick = self._last_beat = clock()
         self._heard = dict.fromkeys(self._peers, self._last_tick)
@@ -44,9 +46,9 @@ class Heartbeat:
         self._received = np.zeros(self._comm.size, np.int64)
 
     def tick(self) -> list[int]:
-        """Send what is due, note what has come, and return the nodes that have been silent for too long."""
+        """Send a beat if one is due, receive those that have come, and return the nodes that are silent too long."""
         now = self._clock()
-        # A tenth of a beat is soon enough: a leader's thread comes by every millisecond.
+        # A tenth of a beat is often enough; a leader's thread calls this every millisecond.
         if self.limit == 0 or now - self._last_tick < self._interval / 10:
             return []
         if now - self._last_tick > self.limit / 2:
@@ -55,7 +57,7 @@ class Heartbeat:
         if now - self._last_beat >= self._interval:
             self._last_beat = now
             for peer in self._peers:
-                # A beat that does not get through is not followed by others, which would pile up.
+                # While a beat is stuck no other follows, or they would pile up.
                 if self._requests[peer].Test():
                     self._requests[peer] = self._comm.Isend([b"", MPI.BYTE], peer)
                     self._sent[peer] += 1
@@ -66,7 +68,7 @@ class Heartbeat:
         return [peer for peer in self._peers if now - self._heard[peer] > self.limit]
 
     def free(self) -> None:
-        """Take the beats that are still under way, and free the communicator. Collective over `relay`."""
+        """Receive the beats that are still under way, and free the communicator. Collective over `relay`."""
         expected = np.empty_like(self._sent)
         self._comm.Alltoall(self._sent, expected)
         for peer in self._peers:

@@ -15,7 +15,7 @@ from gamaml.parallel.windows import SharedWindow
 def fill(topology: Topology, window: SharedWindow, size: int, seed: int) -> NoiseTable:
     """Fill the table in its window and make it read-only. Collective over `topology.world`.
 
-    Chunks go round-robin to the ranks of a node; which rank fills one does not change its content.
+    The ranks of a node fill the chunks round-robin; the content of a chunk does not depend on its rank.
 
     Args:
         topology: the job.

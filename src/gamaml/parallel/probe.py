@@ -1,4 +1,4 @@
-"""What `gamaml preflight` measures on the ranks of a job."""
+"""The measurements of `gamaml preflight` on the ranks of a job."""
 
 from __future__ import annotations
 
@@ -23,22 +23,22 @@ _REPEATS = 20
 
 @dataclass(frozen=True)
 class RankFacts:
-    """One rank as it finds itself.
+    """Where one rank runs, and with what.
 
     Attributes:
         rank: world rank.
         node: index of its node, as MPI sees it.
         host: hostname.
-        machine: what ranks of one machine have in common: its boot id.
-        launched_with: ranks that the launcher put where it put this one, itself included; None if it does not say.
+        machine: the machine's boot id, which its ranks have in common.
+        launched_with: ranks that the launcher put on this rank's node, itself included; None if it does not say.
         launched_on: SLURM's number of the node, None outside SLURM.
         cores: cores that it may run on.
         num_cores: cores of the machine.
-        software: versions of what the numbers depend on, of Python and MPI, and the type of the CPU.
+        software: versions of the libraries that the numbers depend on, of Python and MPI, and the type of the CPU.
         threads: whether MPI allows calls from several threads.
         noise: checksum of a piece of the noise table.
-        clock: seconds since 1970, just after a barrier.
-        sees_node: whether it read in a shared window what the other ranks of its node wrote.
+        clock: Unix time, just after a barrier.
+        sees_node: whether it reads, in a shared window, the values that the other ranks of its node wrote.
     """
 
     rank: int
@@ -61,7 +61,7 @@ def gather_facts(topology: Topology, libraries: Iterable[str], noise_seed: int) 
 
     Args:
         topology: the job.
-        libraries: distributions on which the numbers depend besides the usual ones.
+        libraries: distributions on which the numbers depend, besides the usual ones.
         noise_seed: seed of the noise table.
     """
     piece = np.empty(noise.CHUNK, np.float32)
@@ -82,7 +82,7 @@ def gather_facts(topology: Topology, libraries: Iterable[str], noise_seed: int) 
         cores=tuple(sorted(os.sched_getaffinity(0))),
         num_cores=os.cpu_count() or 1,
         software=software,
-        threads=MPI.Query_thread() == MPI.THREAD_MULTIPLE,
+        threads=topology.threaded,
         noise=noise.chunk_checksum(piece),
         clock=clock,
         sees_node=sees_node,
@@ -97,15 +97,15 @@ def relay_seconds(topology: Topology, broadcast_nbytes: int, gather_nbytes: int)
 
     Args:
         topology: the job.
-        broadcast_nbytes: bytes of a generation's parents.
+        broadcast_nbytes: bytes of a generation's entries.
         gather_nbytes: bytes of a node's share of the results.
     """
     if not topology.is_leader:
         return None
     relay = topology.relay
-    told, found = np.zeros(broadcast_nbytes, np.uint8), np.zeros(gather_nbytes, np.uint8)
+    sent, found = np.zeros(broadcast_nbytes, np.uint8), np.zeros(gather_nbytes, np.uint8)
     whole = np.empty(relay.size * gather_nbytes, np.uint8) if relay.rank == 0 else None
-    return _median(relay, lambda: relay.Bcast(told)), _median(relay, lambda: relay.Gather(found, whole))
+    return _median(relay, lambda: relay.Bcast(sent)), _median(relay, lambda: relay.Gather(found, whole))
 
 
 def _median(relay: MPI.Comm, action: Callable[[], object]) -> float:

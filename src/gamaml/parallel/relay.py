@@ -3,6 +3,8 @@
 Each population has a relay of its own, on its own duplicate of the leaders' communicator, with one collective in
 flight: broadcast of a command, gather of its results, broadcast of the next, and so on up to the command that ends it.
 Nothing is therefore pending when MPI is finalised. A relay never blocks; `progress` advances it.
+
+`next_state` decides; entering a state does the state's work.
 """
 
 from __future__ import annotations
@@ -10,52 +12,112 @@ from __future__ import annotations
 import enum
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
-from mpi4py import MPI
 
-from gamaml.evolution.entries import ENTRY_DTYPE, Entries
+from gamaml.job.board_sizes import BoardSizes
 from gamaml.parallel.board import Batch, Board, Kind
+from gamaml.parallel.command import END, Command, CommandBuffer
 from gamaml.types import Records
 
-END = -1
-"""Kind of the command that ends a population."""
+
+class Request(Protocol):
+    """A collective in flight."""
+
+    def Test(self) -> bool:
+        """Return whether it is complete."""
+        ...
+
+
+class Leaders(Protocol):
+    """The part of MPI's communicator that a relay uses."""
+
+    @property
+    def rank(self) -> int:
+        """This node's index."""
+        ...
+
+    @property
+    def size(self) -> int:
+        """Number of nodes."""
+        ...
+
+    def Ibcast(self, buf: npt.NDArray[np.uint8], root: int = 0) -> Request:
+        """Begin a broadcast."""
+        ...
+
+    def Igatherv(
+        self,
+        sendbuf: npt.NDArray[np.uint8],
+        recvbuf: tuple[npt.NDArray[np.uint8], Sequence[int]],
+        root: int = 0,
+    ) -> Request:
+        """Begin a gather; `recvbuf` holds the bytes of rank 0's buffer and the number of bytes from each rank."""
+        ...
+
+
+class State(enum.Enum):
+    """A relay's state; entering it begins what it names."""
+
+    IDLE = enum.auto()
+    """Rank 0 may post a command."""
+
+    RECEIVING = enum.auto()
+    """A command is being broadcast."""
+
+    UPDATING = enum.auto()
+    """The node computes the vectors of the command's generation."""
+
+    WORKING = enum.auto()
+    """The node carries out its share of the command's items."""
+
+    GATHERING = enum.auto()
+    """The node's records are on their way to rank 0."""
+
+    ENDED = enum.auto()
+    """The population is over."""
 
 
 @dataclass(frozen=True)
-class Command:
-    """What rank 0 tells the leaders.
+class Facts:
+    """All that decides on a relay's next state.
 
     Attributes:
-        kind: CHILDREN, REEVALUATIONS, or END.
-        generation: generation of the work.
-        buffer: the parent buffer that holds the generation's parents.
-        num_parts: parts in which the vectors that `table` describes are computed from the other buffer into `buffer`
-            first; 0: they are there.
-        num_items: items of the batch, over all nodes.
-        skip: int32[...], items that are already known and not evaluated.
-        shares: items per node, in relay order.
-        table: the parents or the candidates.
+        arrived: the collective in flight is complete.
+        complete: every item of the published batch was handed over.
+        quiet: claims are closed, and every claimed item was handed over.
+        overdue: claimed items are not awaited any longer.
+        end: the last command is END.
+        update: the last command begins with an update.
+        is_root: this is rank 0's relay.
     """
 
-    kind: int
-    generation: int
-    buffer: int
-    table: Entries
-    num_parts: int = 0
-    num_items: int = 0
-    skip: npt.NDArray[np.int32] | None = None
-    shares: Sequence[int] = ()
+    arrived: bool = False
+    complete: bool = False
+    quiet: bool = False
+    overdue: bool = False
+    end: bool = False
+    update: bool = False
+    is_root: bool = False
 
 
-class _State(enum.Enum):
-    IDLE = enum.auto()
-    RECEIVING = enum.auto()
-    DECODING = enum.auto()
-    WORKING = enum.auto()
-    GATHERING = enum.auto()
-    ENDED = enum.auto()
+def next_state(state: State, facts: Facts) -> State:
+    """Return the state that follows; the same one means to wait."""
+    after_update = State.ENDED if facts.end else State.WORKING
+    if state is State.RECEIVING and facts.arrived:
+        return State.UPDATING if facts.update else after_update
+    if state is State.UPDATING and facts.complete:
+        return after_update
+    # The vectors of the END command are the run's result: they are soon there, and awaited even in a stopping job.
+    if state is State.UPDATING and not facts.end and (facts.quiet or facts.overdue):
+        return State.GATHERING
+    if state is State.WORKING and (facts.complete or facts.quiet or facts.overdue):
+        return State.GATHERING
+    if state is State.GATHERING and facts.arrived:
+        return State.IDLE if facts.is_root else State.RECEIVING
+    return state
 
 
 class Relay:
@@ -64,74 +126,37 @@ class Relay:
     Args:
         comm: this population's duplicate of the leaders' communicator; rank 0 gives the commands.
         board: the node's board of the population.
-        capacity: the most items of a batch, over all nodes.
-        table_size: the most entries of a table.
-        dtype: dtype of a result record.
-        table_dtype: dtype of a table's entry.
+        sizes: sizes of the population's boards.
     """
 
-    def __init__(
-        self,
-        comm: MPI.Comm,
-        board: Board,
-        capacity: int,
-        table_size: int,
-        dtype: np.dtype[np.void],
-        table_dtype: np.dtype[np.void] = ENTRY_DTYPE,
-    ) -> None:
+    def __init__(self, comm: Leaders, board: Board, sizes: BoardSizes) -> None:
         self._comm = comm
         self._board = board
-        self._dtype = dtype
-        header = [(name, "<i4") for name in ("kind", "generation", "buffer", "parts", "items", "entries")]
-        self._buffer = np.zeros(
-            1,
-            np.dtype(
-                [
-                    *header,
-                    ("shares", "<i4", (comm.size,)),
-                    ("skip", "u1", (-(-capacity // 8),)),
-                    ("table", table_dtype, (table_size,)),
-                ]
-            ),
-        )
-        self._message = self._buffer[0]
-        self._state = _State.IDLE
-        self._request = MPI.REQUEST_NULL
+        self._dtype = sizes.record_dtype
+        self._buffer = CommandBuffer(sizes, comm.size)
+        self._command = self._buffer.read()
+        self._state = State.IDLE
+        self._request: Request | None = None
         self._expected = 0
-        self._todo = np.empty(0, np.int32)
-        self._batch: Batch | None = None
-        self._received: Records = np.empty(0, dtype)
+        self._sent = self._received = np.empty(0, self._dtype)
         self._has_results = False
         if comm.rank != 0:
-            self._receive()
+            self._enter(State.RECEIVING)
 
     @property
     def ended(self) -> bool:
         """Whether the command END has been carried out."""
-        return self._state is _State.ENDED
+        return self._state is State.ENDED
 
     @property
     def idle(self) -> bool:
         """On rank 0: whether a command may be posted."""
-        return self._state is _State.IDLE
+        return self._state is State.IDLE
 
     def post(self, command: Command) -> None:
         """Send a command to all leaders, this one included. On rank 0, when idle."""
-        message = self._message
-        message["kind"], message["generation"], message["buffer"] = (
-            command.kind,
-            command.generation,
-            command.buffer,
-        )
-        message["parts"] = command.num_parts
-        message["items"], message["entries"] = command.num_items, len(command.table)
-        message["shares"] = command.shares if command.kind != END else 0
-        bits = np.zeros(8 * message["skip"].size, np.uint8)
-        if command.skip is not None:
-            bits[command.skip] = 1
-        message["skip"] = np.packbits(bits)
-        message["table"][: len(command.table)] = command.table
-        self._receive()
+        self._buffer.write(command)
+        self._enter(State.RECEIVING)
 
     def take_results(self) -> Records | None:
         """On rank 0: the finished records of the last command, once, when they have arrived."""
@@ -144,87 +169,71 @@ class Relay:
         """Advance as far as possible without waiting.
 
         Args:
-            closing: no more items may be claimed; what is in flight is awaited.
-            overdue: what is in flight is not awaited any longer.
+            closing: no more items may be claimed; those in flight are awaited.
+            overdue: in a closing job, items in flight are not awaited any longer.
 
         Returns:
             Whether anything happened.
         """
-        before = self._state
-        if self._state is _State.RECEIVING and self._request.Test():
-            self._carry_out()
-        elif self._state in (_State.DECODING, _State.WORKING):
-            self._watch_batch(closing, overdue)
-        elif self._state is _State.GATHERING and self._request.Test():
-            if self._comm.rank == 0:
-                self._has_results = True
-                self._state = _State.IDLE
-            else:
-                self._receive()
-        return self._state is not before
+        facts = self._look(closing=closing, overdue=overdue)
+        state = next_state(self._state, facts)
+        if state is self._state:
+            return False
+        self._enter(state, complete=facts.complete)
+        return True
 
-    def _receive(self) -> None:
-        self._request = self._comm.Ibcast([self._buffer.view(np.uint8), MPI.BYTE], root=0)
-        self._state = _State.RECEIVING
+    def _look(self, *, closing: bool, overdue: bool) -> Facts:
+        arrived = self._request is not None and self._request.Test()
+        if arrived and self._state is State.RECEIVING:
+            self._command = self._buffer.read()
+        end = self._command.kind == END
+        complete = quiet = False
+        if self._state in (State.UPDATING, State.WORKING):
+            finished = self._board.num_finished()
+            complete = finished == self._expected
+            if closing and not complete and not end:
+                quiet = finished == self._board.close()
+        return Facts(
+            arrived=arrived,
+            complete=complete,
+            quiet=quiet,
+            overdue=closing and overdue,
+            end=end,
+            update=self._command.num_parts > 0,
+            is_root=self._comm.rank == 0,
+        )
 
-    def _carry_out(self) -> None:
-        message = self._message
-        kind, table = int(message["kind"]), message["table"][: int(message["entries"])].copy()
-        generation, buffer = int(message["generation"]), int(message["buffer"])
-        if kind != END:
-            shares = message["shares"]
-            pending = np.flatnonzero(np.unpackbits(message["skip"])[: int(message["items"])] == 0).astype(np.int32)
-            start = int(shares[: self._comm.rank].sum())
-            self._todo = pending[start : start + int(shares[self._comm.rank])]
-            self._batch = Batch(Kind(kind), generation, buffer, table)
+    def _enter(self, state: State, *, complete: bool = False) -> None:
+        before, self._state = self._state, state
+        command = self._command
+        if state is State.RECEIVING:
+            self._request = self._comm.Ibcast(self._buffer.bytes, root=0)
+        elif state is State.UPDATING:
+            self._publish(Kind.UPDATE, np.arange(command.num_parts, dtype=np.int32))
+        elif state is State.WORKING:
+            self._publish(Kind(command.kind), command.items(self._comm.rank))
+        elif state is State.GATHERING and before is State.UPDATING:
+            self._gather(np.empty(0, self._dtype))
+        elif state is State.GATHERING:
+            self._gather(self._board.collect_complete() if complete else self._board.collect())
+        elif state is State.IDLE:
+            self._has_results = True
         else:
-            self._batch = None
-        if message["parts"]:
-            parts = np.arange(int(message["parts"]), dtype=np.int32)
-            self._publish(_State.DECODING, Batch(Kind.UPDATE, generation, buffer, table), parts)
-        else:
-            self._work()
+            self._board.end()
 
-    def _work(self) -> None:
-        if self._batch is None:
-            self._finish()
-        else:
-            self._publish(_State.WORKING, self._batch, self._todo)
-
-    def _publish(self, state: _State, batch: Batch, items: npt.NDArray[np.int32]) -> None:
-        self._board.publish(batch, items)
+    def _publish(self, kind: Kind, items: npt.NDArray[np.int32]) -> None:
+        command = self._command
+        self._board.publish(Batch(kind, command.generation, command.entries), items)
         self._expected = len(items)
-        self._state = state
-
-    def _watch_batch(self, closing: bool, overdue: bool) -> None:
-        finished = self._board.num_finished()
-        # The last parents, decoded before the end, are the run's result: they are soon there, and awaited.
-        if closing and finished < self._expected and self._batch is not None:
-            claimed = self._board.close()
-            if finished < claimed and not overdue:
-                return
-            self._gather(self._board.collect() if self._state is _State.WORKING else np.empty(0, self._dtype))
-        elif finished == self._expected:
-            if self._state is _State.DECODING:
-                self._work()
-            else:
-                self._gather(self._board.collect_complete())
 
     def _gather(self, records: Records) -> None:
-        shares = self._message["shares"]
-        mine = np.zeros(int(shares[self._comm.rank]), self._dtype)
-        mine[: len(records)] = records
-        self._sent = mine
-        nbytes = [int(share) * self._dtype.itemsize for share in shares]
-        self._received = np.zeros(int(shares.sum()) if self._comm.rank == 0 else 0, self._dtype)
-        self._request = self._comm.Igatherv(
-            [mine.view(np.uint8), MPI.BYTE], [self._received.view(np.uint8), (nbytes, None), MPI.BYTE], root=0
-        )
-        self._state = _State.GATHERING
-
-    def _finish(self) -> None:
-        self._board.end()
-        self._state = _State.ENDED
+        shares = self._command.shares
+        # Both buffers must live until the gather is complete.
+        self._sent = np.zeros(shares[self._comm.rank], self._dtype)
+        self._sent[: len(records)] = records
+        self._received = np.zeros(sum(shares) if self._comm.rank == 0 else 0, self._dtype)
+        nbytes = [share * self._dtype.itemsize for share in shares]
+        self._request = self._comm.Igatherv(self._sent.view(np.uint8), (self._received.view(np.uint8), nbytes), root=0)
 
 
 def split(num_items: int, weights: Sequence[float]) -> list[int]:

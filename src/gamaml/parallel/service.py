@@ -1,6 +1,6 @@
 """The service thread: relays progress and stops are noticed while the main thread is inside a long evaluation.
 
-Every rank has one. A leader's advances the relays (and on rank 0 the evolution), every rank's watches for a stop. An
+Every rank has one. A leader's advances the relays (and on rank 0 the populations), every rank's watches for a stop. An
 MPI library below MPI_THREAD_MULTIPLE gets no thread; the main thread then calls `tick` between evaluations.
 """
 
@@ -14,40 +14,30 @@ import threading
 import time
 import traceback
 from collections.abc import Callable, Sequence
-from typing import NoReturn
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, NoReturn, Protocol
 
-from mpi4py import MPI
-
-from gamaml.errors import GamamlError
 from gamaml.job import launcher
-from gamaml.job.exit_codes import INTERRUPTED
+from gamaml.job.exit_codes import FAILURE, INTERRUPTED
 from gamaml.job.signals import SignalWatch
-from gamaml.parallel.heartbeat import Heartbeat
+from gamaml.parallel.board import Window
 from gamaml.parallel.relay import Relay
-from gamaml.parallel.topology import Topology
-from gamaml.parallel.windows import SharedWindow
+from gamaml.parallel.shutdown import Stage, Stop, StopNotes, stage
+
+if TYPE_CHECKING:
+    from mpi4py import MPI
+
+    from gamaml.parallel.heartbeat import Heartbeat
+    from gamaml.parallel.topology import Topology
 
 log = logging.getLogger(__name__)
 
-SOFT_SECONDS = 1.5
-"""After a stop, evaluations in flight may go on this long before they are broken off."""
-
-GRACE_SECONDS = 3.5
-"""After a stop, leaders gather what there is; an evaluation deaf to being broken off (one XLA call) is given up."""
-
-LEAVE_SECONDS = 5.5
-"""After a stop, rank 0 does not wait any longer for ranks that have not left: the job ends with INTERRUPTED."""
-
-_SECOND_LEAVE_SECONDS = 6.5
-"""After a stop, when the other ranks end themselves too: Hydra answers an abort on one node with SIGTERM on the others,
-which they are taking for another request to checkpoint."""
-
 _ALARM_SECONDS = 9.0
-"""After a node fell silent, nothing of the job that can be reached lives longer than this."""
+"""After a node fell silent, no process of the job that can be reached lives longer than this."""
 
 _ABORT_SECONDS = 10.0
-"""What MPI_Abort may take. Open MPI's waits for the launcher, which answers late on a busy machine; a rank that ends
-before the answer gives the job an exit code of its own."""
+"""The longest that MPI_Abort may take. Open MPI's waits for the launcher, which answers late on a busy machine; a rank
+that ends before the answer gives the job an exit code of its own."""
 
 _SPEAK_SECONDS = 0.3
 
@@ -63,7 +53,7 @@ class Backoff:
         self._seconds = _SHORTEST_SLEEP
 
     def reset(self) -> None:
-        """Something happened: the next sleep is short."""
+        """Make the next sleep short, since something happened."""
         self._seconds = _SHORTEST_SLEEP
 
     def sleep(self) -> None:
@@ -88,47 +78,82 @@ def abort(world: MPI.Comm, code: int, text: str = "") -> NoReturn:
     os._exit(code)
 
 
+class Root(Protocol):
+    """Rank 0's populations, as the service thread sees them. Only bugs are raised from its methods."""
+
+    @property
+    def error(self) -> Exception | None:
+        """The error because of which the job stops, raised on every rank once all have left."""
+        ...
+
+    def advance(self, *, closing: bool) -> bool:
+        """Advance all populations once without waiting; return whether anything happened.
+
+        Args:
+            closing: the job stops: give no more work, and save the results that are there.
+        """
+        ...
+
+    def ask_for_restart(self) -> None:
+        """Ask for another start of the job, because a node fell silent."""
+        ...
+
+    def close_logs(self) -> None:
+        """Finish what is being written, because the job ends now."""
+        ...
+
+
+@dataclass(frozen=True)
+class Duties:
+    """All that one rank's service thread advances; empty on a rank that is no leader.
+
+    Attributes:
+        relays: a leader's relays, one per population.
+        heartbeat: on a leader of several, notices nodes that fell silent; it needs the thread.
+        root: rank 0's populations.
+    """
+
+    relays: Sequence[Relay] = ()
+    heartbeat: Heartbeat | None = None
+    root: Root | None = None
+
+
 class Service:
     """Progress beside the main thread.
 
+    Attributes:
+        stop: the stop that this rank knows of.
+        threaded: whether the service has a thread.
+
     Args:
         topology: the job.
-        flags: window of the node whose first word is the node's stop flag.
-        relays: this leader's relays, one per population; empty on other ranks.
+        flags: window of the node whose first words say to the node's ranks that the job stops.
         watch: signals of this process.
-        heartbeat: on a leader of several, notices nodes that fell silent; needs the thread.
-        master: on rank 0, advances the evolution and returns whether anything happened; takes `closing`.
-        on_lose: on rank 0, called when a node fell silent, before the job is stopped.
-        on_give_up: on rank 0, called before a job that does not leave in time is ended.
+        duties: what this rank advances.
+        clock: gives seconds.
     """
 
     def __init__(
         self,
         topology: Topology,
-        flags: SharedWindow,
-        relays: Sequence[Relay],
+        flags: Window,
         watch: SignalWatch,
-        *,
-        heartbeat: Heartbeat | None,
-        master: Callable[[bool], bool] | None,
-        on_lose: Callable[[], None],
-        on_give_up: Callable[[], None],
+        duties: Duties,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._topology = topology
         self._flags = flags
-        self._relays = relays
         self._watch = watch
-        self._heartbeat = heartbeat
-        self._master = master
-        self._on_lose = on_lose
-        self._on_give_up = on_give_up
-        self._stop_requested = False
-        self._stopped_at: float | None = None
-        self._note_sent = self._note_received = False
+        self._duties = duties
+        self._clock = clock
+        self._notes = StopNotes(topology.control) if topology.is_leader else None
+        self._asked = self.stop = Stop.NONE
+        self._stopped_at = 0.0
         self._main_left = False
         self._parent = os.getppid()
         self._barrier: MPI.Request | None = None
-        self.threaded = MPI.Query_thread() == MPI.THREAD_MULTIPLE
+        self._switch_interval = sys.getswitchinterval()
+        self.threaded: bool = topology.threaded
         if not self.threaded and topology.is_root:
             log.warning(
                 "this MPI does not offer MPI_THREAD_MULTIPLE: results travel, and signals are served, only between "
@@ -140,41 +165,31 @@ class Service:
         """Start the thread, if this MPI allows one."""
         if self.threaded:
             # The thread must get the interpreter soon after it wakes beside a busy main thread.
-            self._old_interval = sys.getswitchinterval()
             sys.setswitchinterval(_SWITCH_INTERVAL)
             self._thread.start()
 
     def request_stop(self) -> None:
-        """Ask all ranks to checkpoint and leave."""
-        self._stop_requested = True
-
-    @property
-    def stopping(self) -> bool:
-        """Whether this rank knows of a stop."""
-        return self._stopped_at is not None
+        """Ask all ranks to save their work and leave."""
+        self._asked = max(self._asked, Stop.LEAVING)
 
     def tick(self) -> bool:
         """Advance everything once without waiting; return whether anything happened."""
         if self._topology.size > 1 and os.getppid() != self._parent:
-            # Killed by SIGKILL, Open MPI's launcher leaves its ranks running, and nobody to stop them.
+            # When Open MPI's launcher is killed by SIGKILL, it leaves its ranks running and unwatched.
             os._exit(1)
-        if self._heartbeat is not None and self.threaded and self._stopped_at is None:
-            silent = self._heartbeat.tick()
-            if silent:
-                self._lose([self._heartbeat.hosts[node] for node in silent], self._heartbeat.limit)
+        self._notice_silence()
         self._notice_stop()
-        since_stop = time.monotonic() - self._stopped_at if self._stopped_at is not None else 0.0
-        closing = self._stopped_at is not None
+        reached = stage(self.stop, self._clock() - self._stopped_at, is_root=self._topology.is_root)
+        closing, overdue = reached >= Stage.CLOSING, reached >= Stage.OVERDUE
         happened = False
-        for relay in self._relays:
-            happened |= relay.progress(closing=closing, overdue=since_stop > GRACE_SECONDS)
-        if self._master is not None:
-            happened |= self._master(closing)
-        if since_stop > SOFT_SECONDS and not self._main_left:
+        for relay in self._duties.relays:
+            happened |= relay.progress(closing=closing, overdue=overdue)
+        if self._duties.root is not None:
+            happened |= self._duties.root.advance(closing=closing)
+        if reached >= Stage.BREAKING_OFF and not self._main_left:
             self._watch.give_up()
-        if since_stop > (LEAVE_SECONDS if self._topology.is_root else _SECOND_LEAVE_SECONDS):
-            self._on_give_up()
-            abort(self._topology.world, INTERRUPTED)
+        if reached is Stage.ENDING:
+            self._end_job()
         return happened
 
     def leave(self) -> None:
@@ -182,13 +197,14 @@ class Service:
         self._main_left = True
         if self.threaded:
             self._thread.join()
-            sys.setswitchinterval(self._old_interval)
+            sys.setswitchinterval(self._switch_interval)
         else:
             self._run()
-        self._drain_notes()
+        if self._notes is not None:
+            self._notes.drain()
 
     def _run(self) -> None:
-        backoff = Backoff(_LEADER_SLEEP if self._relays else _WORKER_SLEEP)
+        backoff = Backoff(_LEADER_SLEEP if self._duties.relays else _WORKER_SLEEP)
         try:
             while not self._everyone_left():
                 if self.tick():
@@ -197,60 +213,66 @@ class Service:
                     time.sleep(_LEADER_SLEEP)
                 else:
                     backoff.sleep()
-        except GamamlError as error:
-            abort(self._topology.world, 1, f"gamaml: error: {error}")
         except Exception:
-            abort(self._topology.world, 1, traceback.format_exc())
+            abort(self._topology.world, FAILURE, traceback.format_exc())
 
     def _everyone_left(self) -> bool:
-        if not self._main_left or not all(relay.ended for relay in self._relays):
+        if not self._main_left or not all(relay.ended for relay in self._duties.relays):
             return False
         if self._barrier is None:
             self._barrier = self._topology.world.Ibarrier()
         return self._barrier.Test()
 
     def _notice_stop(self) -> None:
-        if self._stopped_at is not None:
+        found = self._asked
+        if self._duties.root is not None and self._duties.root.error is not None:
+            found = max(found, Stop.LEAVING)
+        if self._watch.requested():
+            found = Stop.URGENT
+        for stop in (Stop.LEAVING, Stop.URGENT):
+            if self._flags.load(_word(stop)) == 1:
+                found = max(found, stop)
+        if self._notes is not None:
+            found = max(found, self._notes.receive())
+        if found <= self.stop:
             return
-        wanted = self._stop_requested or self._watch.requested() or self._flags.load(0) == 1
-        control, leader = self._topology.control, self._topology.is_leader
-        if leader and control.size > 1 and not self._note_received and control.Iprobe():
-            control.recv()
-            wanted = self._note_received = True
-        if not wanted:
-            return
-        self._flags.store(0, 1)
-        if leader and control.size > 1:
-            others = range(1, control.size) if self._topology.is_root else (0,)
-            for other in others:
-                # A few bytes, sent eagerly: the request completes at once.
-                control.isend(None, other).wait()
-            self._note_sent = True
-        self._stopped_at = time.monotonic()
+        self._flags.store(_word(found), 1)
+        if self._notes is not None:
+            self._notes.send(found)
+        self.stop, self._stopped_at = found, self._clock()
 
-    def _lose(self, hosts: Sequence[str], limit: float) -> None:
-        """Stop the job, because the nodes on `hosts` are silent: it ends as if these did not leave in time."""
+    def _notice_silence(self) -> None:
+        """Stop the job if nodes are silent: it ends as if these did not leave in time."""
+        heartbeat = self._duties.heartbeat
+        if heartbeat is None or not self.threaded or self.stop is Stop.URGENT:
+            return
+        silent = heartbeat.tick()
+        if not silent:
+            return
+        hosts = ", ".join(heartbeat.hosts[node] for node in silent)
         sys.stderr.write(
-            f"gamaml: error: node on {', '.join(hosts)}: expected a sign of life within {limit:g} s, got none on "
+            f"gamaml: error: node on {hosts}: expected a sign of life within {heartbeat.limit:g} s, got none on "
             f"{self._topology.host}; its link, machine or launcher is down, or one call kept Python's interpreter "
             f"for that long ({launcher.HEARTBEAT}); start again with --resume\n"
         )
         sys.stderr.flush()
-        self._stop_requested = True
+        self._asked = Stop.URGENT
         # Whatever MPI may wait for in the meantime, the kernel's alarm ends this process, and the launcher's end comes.
         signal.setitimer(signal.ITIMER_REAL, _ALARM_SECONDS)
-        if self._topology.is_root:
-            self._on_lose()
+        if self._duties.root is not None:
+            self._duties.root.ask_for_restart()
             launcher.end_launcher(_ALARM_SECONDS)
 
-    def _drain_notes(self) -> None:
-        control = self._topology.control
-        if control == MPI.COMM_NULL:
-            return
-        sent = control.allgather(self._note_sent)
-        if self._topology.is_root:
-            pending = sum(sent[1:]) - self._note_received
-        else:
-            pending = sent[0] - self._note_received
-        for _ in range(pending):
-            control.recv()
+    def _end_job(self) -> NoReturn:
+        """End a job whose ranks do not leave in time."""
+        root = self._duties.root
+        if root is not None:
+            root.close_logs()
+            if root.error is not None:
+                abort(self._topology.world, FAILURE, f"gamaml: error: {root.error}")
+        abort(self._topology.world, INTERRUPTED)
+
+
+def _word(stop: Stop) -> int:
+    """Return the place of the word that announces a stop to the node; one for each, since none is ever taken back."""
+    return 8 * stop

@@ -1,6 +1,6 @@
 """World, node and relay communicators, and agreement on errors.
 
-The node communicator is what shares memory; the relay holds one leader per node, world rank 0 first. Nodes may be
+The ranks of a node communicator share memory; the relay holds one leader per node, world rank 0 first. Nodes may be
 uneven and may have one rank; nothing is computed from rank numbers.
 """
 
@@ -29,13 +29,14 @@ class Topology:
         world: duplicate of `comm`.
         node: the ranks that share memory with this one, in world order.
         relay: the node leaders in world order, COMM_NULL on the other ranks.
-        control: a duplicate of `relay` for point-to-point notes.
+        control: a duplicate of `relay` for notes that the job stops.
         node_index: rank of this node's leader in `relay`.
         node_sizes: ranks per node, in relay order; known on every rank.
         node_of_rank: index of the node of every rank; known on every rank.
         host: this host's name.
         agreed_error: the last error that was raised on every rank.
         abort_comm: the caller's communicator, which outlives this object.
+        threaded: whether MPI allows calls from several threads.
 
     Args:
         comm: communicator to work on; None for COMM_WORLD, which is then compared with what the launcher started.
@@ -60,6 +61,7 @@ class Topology:
         self.node_sizes: list[int] = node_sizes
         self.node_of_rank: list[int] = self.world.allgather(node_index)
         self.host = socket.gethostname()
+        self.threaded: bool = MPI.Query_thread() == MPI.THREAD_MULTIPLE
 
     @property
     def rank(self) -> int:
@@ -89,8 +91,8 @@ class Topology:
     def on_root(self, action: Callable[[], T]) -> T:
         """Run `action` on rank 0 and return its result everywhere. Collective over `world`.
 
-        A GamamlError on rank 0 is raised on every rank; any other exception on rank 0 leaves through it alone and
-        ends the job there.
+        A GamamlError on rank 0 is raised on every rank. Any other exception is raised on rank 0 alone, where it ends
+        the job.
         """
         outcome: tuple[T | None, GamamlError | None] | None = None
         if self.is_root:
@@ -112,14 +114,14 @@ class Topology:
             time.sleep(_POLL_SECONDS)
 
     def agree(self, error: GamamlError | None) -> None:
-        """Raise on every rank the first error that any rank brings, by rank. Collective over `world`."""
+        """Raise on every rank the error of the lowest rank that has one. Collective over `world`."""
         for candidate in self.world.allgather(error):
             if candidate is not None:
                 self.agreed_error = candidate
                 raise candidate
 
     def exit_if_any(self, wanted: bool, code: int) -> None:
-        """Raise SystemExit with `code` on every rank if any rank wants it. Collective over `world`."""
+        """Raise SystemExit with `code` on every rank if any rank wants to exit. Collective over `world`."""
         if any(self.world.allgather(wanted)):
             self.agreed_error = SystemExit(code)
             raise self.agreed_error
@@ -140,11 +142,11 @@ class Topology:
 
 
 def check_launch(world_size: int, launched_size: int, library: str) -> None:
-    """Refuse N worlds of one rank, which a launcher of another MPI makes without an error of its own.
+    """Refuse N worlds of one rank each, which the launcher of another MPI starts without an error.
 
     Args:
         world_size: size of COMM_WORLD.
-        launched_size: ranks that the launcher says it started.
+        launched_size: ranks that the launcher started, by its own account.
         library: the MPI library's version text.
 
     Raises:

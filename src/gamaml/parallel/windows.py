@@ -13,11 +13,11 @@ _ALIGNMENT = 64
 class SharedWindow:
     """`nbytes` of memory shared by a node, 64-byte aligned. Collective over `node`.
 
-    Hand-over between ranks: store, `sync`, atomic update; then atomic read, `sync`, load. Nobody waits on plain loads.
+    Hand-over between ranks: store, `sync`, atomic update; then atomic read, `sync`, load. No rank waits on plain loads.
 
     Args:
         node: communicator of the ranks that share memory.
-        nbytes: size; rank 0 of `node` allocates it all, so that it lies in one piece.
+        nbytes: size; rank 0 of `node` allocates all of it, so that it lies in one piece.
         clear: whether to fill it with zeros.
     """
 
@@ -53,15 +53,15 @@ class SharedWindow:
         return self._fetch_and_op(0, position, MPI.NO_OP)
 
     def add(self, position: int, value: int) -> int:
-        """Add to the int64 at byte `position` atomically; return what was there."""
+        """Add to the int64 at byte `position` atomically; return the old one."""
         return self._fetch_and_op(value, position, MPI.SUM)
 
     def store(self, position: int, value: int) -> int:
-        """Replace the int64 at byte `position` atomically; return what was there."""
+        """Replace the int64 at byte `position` atomically; return the old one."""
         return self._fetch_and_op(value, position, MPI.REPLACE)
 
     def compare_and_swap(self, position: int, expected: int, value: int) -> bool:
-        """Replace the int64 at byte `position` if it is `expected`; return whether it was."""
+        """Replace the int64 at byte `position` if it equals `expected`; return whether it did."""
         window, _ = self._live()
         found = np.empty(1, np.int64)
         window.Compare_and_swap(

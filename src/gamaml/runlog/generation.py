@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import struct
 from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from gamaml.evolution.entries import Entries
 from gamaml.evolution.rebuild import Snapshot
 from gamaml.types import Records
+
+if TYPE_CHECKING:
+    from gamaml.runlog.summary import Summary
 
 _COMMIT = struct.Struct("<QIIIIiddd")
 NO_CONTENDER = -1
@@ -49,6 +54,13 @@ class Generation:
     def steps(self) -> int:
         """Environment steps of the generation, re-evaluations included."""
         return int(self.records["steps"].sum()) + int(self.reevaluations["steps"].sum())
+
+    @cached_property
+    def summary(self) -> Summary:
+        """The summary, computed once: for the caller of `train` and for the HDF5 file."""
+        from gamaml.runlog.summary import summarise  # only here, since a summary is made of this class
+
+        return summarise(self)
 
 
 @dataclass(frozen=True)

@@ -27,7 +27,7 @@ from gamaml.evolution.entries import Entries
 from gamaml.evolution.rebuild import Snapshot
 from gamaml.runlog.generation import Generation
 from gamaml.runlog.header import SCHEMA_VERSION, Header, from_json, refuse_other_schema, to_json
-from gamaml.runlog.summary import summarise, summary_dtype
+from gamaml.runlog.summary import summary_dtype
 from gamaml.types import Records
 
 _h5py: Any = h5py  # so that what it returns is Any, not unknown
@@ -102,7 +102,7 @@ def tables_of(generations: Sequence[Generation], header: Header) -> Tables:
             there = getattr(generation, name)
             row[: len(there)] = there
         tables[name] = table
-    rows = [summarise(generation).row() for generation in generations]
+    rows = [generation.summary.row() for generation in generations]
     return Tables(**tables, summary=np.array(rows, summary_dtype(header.num_rounds)))
 
 

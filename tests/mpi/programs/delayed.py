@@ -8,12 +8,14 @@ import numpy as np
 
 from gamaml.evolution.entries import new_entries
 from gamaml.evolution.records import DONE, record_dtype
+from gamaml.job.board_sizes import BoardSizes
 from gamaml.parallel.board import Batch, Board, Claim, Kind
 from gamaml.parallel.guard import Guard
 from gamaml.parallel.topology import Topology
 from gamaml.parallel.windows import SharedWindow
 
 ITEMS, DTYPE = 8, record_dtype(0)
+SIZES = BoardSizes(ITEMS, 1, DTYPE)
 READ, REOPENED = 0, 8
 
 
@@ -34,8 +36,8 @@ class HeldWindow(SharedWindow):
 def main() -> None:
     with Topology() as topology:
         kind = HeldWindow if topology.rank == 1 else SharedWindow
-        with kind(topology.node, 64 + Board.nbytes(ITEMS, 1, DTYPE), clear=True) as window, Guard(topology):
-            board = Board(window, 64, ITEMS, 1, DTYPE)
+        with kind(topology.node, 64 + SIZES.nbytes, clear=True) as window, Guard(topology):
+            board = Board(window, 64, SIZES)
             if topology.rank == 0:
                 lead(window, board)
             else:
@@ -53,12 +55,12 @@ def main() -> None:
 
 def lead(window: SharedWindow, board: Board) -> None:
     items = np.arange(ITEMS, dtype=np.int32)
-    board.publish(Batch(Kind.CHILDREN, 0, 0, new_entries(0)), items)
+    board.publish(Batch(Kind.CHILDREN, 0, new_entries(0)), items)
     while window.load(READ) == 0:
         time.sleep(1e-4)
     drain(board)
     assert board.num_finished() == ITEMS
-    board.publish(Batch(Kind.CHILDREN, 1, 0, new_entries(0)), items)
+    board.publish(Batch(Kind.CHILDREN, 1, new_entries(0)), items)
     window.store(REOPENED, 1)
 
 

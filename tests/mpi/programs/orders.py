@@ -6,14 +6,17 @@ import numpy as np
 
 from gamaml.evolution.entries import new_entries
 from gamaml.evolution.records import DONE, record_dtype
+from gamaml.job.board_sizes import BoardSizes
 from gamaml.parallel.board import Board, Kind
+from gamaml.parallel.command import END, Command
 from gamaml.parallel.guard import Guard
-from gamaml.parallel.relay import END, Command, Relay, split
+from gamaml.parallel.relay import Relay, split
 from gamaml.parallel.topology import Topology
 from gamaml.parallel.windows import SharedWindow
 
 BATCHES, ITEMS = 50, 12
 DTYPE = record_dtype(0)
+SIZES = BoardSizes(ITEMS, 1, DTYPE)
 
 
 def tag(population: int, generation: int, item: int) -> int:
@@ -23,11 +26,10 @@ def tag(population: int, generation: int, item: int) -> int:
 def main() -> None:
     with Topology() as topology:
         assert topology.node.size == 1
-        nbytes = Board.nbytes(ITEMS, 1, DTYPE)
-        with SharedWindow(topology.node, 2 * nbytes, clear=True) as window, Guard(topology):
-            boards = [Board(window, population * nbytes, ITEMS, 1, DTYPE) for population in range(2)]
+        with SharedWindow(topology.node, 2 * SIZES.nbytes, clear=True) as window, Guard(topology):
+            boards = [Board(window, population * SIZES.nbytes, SIZES) for population in range(2)]
             comms = [topology.relay.Dup() for _ in boards]
-            relays = [Relay(comm, board, ITEMS, 1, DTYPE) for comm, board in zip(comms, boards, strict=True)]
+            relays = [Relay(comm, board, SIZES) for comm, board in zip(comms, boards, strict=True)]
             generations = [-1, -1]
             while not all(relay.ended for relay in relays):
                 if topology.is_root:
@@ -63,14 +65,13 @@ def drive(population: int, relay: Relay, generations: list[int], topology: Topol
         expected = [tag(population, generation, int(index)) for index in results["index"]]
         assert list(results["steps"]) == expected, (population, generation, results)
     if generation + 1 == BATCHES:
-        relay.post(Command(END, generation, 0, new_entries(0)))
+        relay.post(Command(END, generation, new_entries(0)))
         return
     generations[population] += 1
     relay.post(
         Command(
             Kind.CHILDREN,
             generations[population],
-            0,
             new_entries(0),
             num_items=ITEMS,
             shares=split(ITEMS, [population + 1 + node for node in range(topology.num_nodes)]),

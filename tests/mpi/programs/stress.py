@@ -12,22 +12,23 @@ from mpi4py import MPI
 
 from gamaml.evolution.entries import new_entries
 from gamaml.evolution.records import DONE, record_dtype
+from gamaml.job.board_sizes import BoardSizes
 from gamaml.parallel.board import Batch, Board, Claim, Kind
 from gamaml.parallel.guard import Guard
 from gamaml.parallel.topology import Topology
 from gamaml.parallel.windows import SharedWindow
 
 BATCHES, CAPACITY, DTYPE = 60, 37, record_dtype(2)
+SIZES = BoardSizes(CAPACITY, 1, DTYPE)
 
 
 def main() -> None:
     with Topology() as topology:
         random = np.random.default_rng(topology.rank)
-        nbytes = Board.nbytes(CAPACITY, 1, DTYPE)
         handed_over = np.zeros(BATCHES, np.int64)
         collected = np.zeros(BATCHES, np.int64)
-        with SharedWindow(topology.node, nbytes, clear=True) as window, Guard(topology):
-            board, opened = Board(window, 0, CAPACITY, 1, DTYPE), 0
+        with SharedWindow(topology.node, SIZES.nbytes, clear=True) as window, Guard(topology):
+            board, opened = Board(window, 0, SIZES), 0
             awaited, closed = 0, False
             while not board.ended():
                 if topology.is_leader and board.num_finished() == awaited:
@@ -42,7 +43,7 @@ def main() -> None:
                         break
                     awaited, closed = size_of(opened), False
                     items = np.arange(100, 100 + awaited, dtype=np.int32)
-                    board.publish(Batch(Kind.CHILDREN, opened, 0, new_entries(0)), items)
+                    board.publish(Batch(Kind.CHILDREN, opened, new_entries(0)), items)
                     opened += 1
                 elif topology.is_leader and opened % 3 == 0 and not closed and random.random() < 0.05:
                     awaited, closed = board.close(), True

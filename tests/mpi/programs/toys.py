@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import os
 import sys
@@ -77,6 +78,13 @@ class Sphere:
         before = -distance - 1.0 + float(streams.generator(key.task).normal())
         fitness = noise - distance
         return gamaml.Evaluation(fitness, np.array([before, fitness], np.float32), steps=7, scalars=(distance,))
+
+
+class Hopeless(Sphere):
+    """The same, but no fitness is finite."""
+
+    def evaluate(self, params: Float32Array, key: EvaluationKey) -> gamaml.Evaluation:
+        return dataclasses.replace(super().evaluate(params, key), fitness=float("nan"))
 
 
 class SphereInBatches(Sphere):

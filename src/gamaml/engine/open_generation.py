@@ -1,0 +1,71 @@
+"""The generation that is being evaluated: its records so far, and its contenders."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+from gamaml.engine.decisions import Phase
+from gamaml.evolution.entries import new_entries
+from gamaml.evolution.records import DONE
+from gamaml.evolution.strategy import State, Strategy
+from gamaml.types import Records
+
+
+class OpenGeneration:
+    """The records of one generation on rank 0, as they arrive.
+
+    Attributes:
+        state: the strategy's state.
+        children: [population_size], the children's records in index order; missing ones have no flags.
+        contenders: who is re-evaluated; empty until all children are there.
+        reevaluations: [num_contenders * num_episodes], in index order; missing ones have no flags.
+
+    Args:
+        strategy: the population's strategy.
+        state: its state.
+        dtype: dtype of a record.
+    """
+
+    def __init__(self, strategy: Strategy, state: State, dtype: np.dtype[np.void]) -> None:
+        self._strategy = strategy
+        self.state = state
+        self.children: Records = np.zeros(strategy.sizes.population_size, dtype)
+        self.contenders = new_entries(0, strategy.sizes.entry_dtype)
+        self.reevaluations: Records = np.zeros(0, dtype)
+
+    @property
+    def phase(self) -> Phase:
+        """CHILDREN, REEVALUATIONS or SELECTION."""
+        if not _complete(self.children):
+            return Phase.CHILDREN
+        return Phase.SELECTION if _complete(self.reevaluations) else Phase.REEVALUATIONS
+
+    @property
+    def awaited(self) -> Records:
+        """The records of which some are missing."""
+        return self.children if self.phase is Phase.CHILDREN else self.reevaluations
+
+    @property
+    def known(self) -> npt.NDArray[np.int32]:
+        """Indices of the awaited records that are there."""
+        return np.flatnonzero(self.awaited["flags"] & DONE).astype(np.int32)
+
+    def add(self, records: Records) -> None:
+        """Take in awaited records, each with its index."""
+        phase = self.phase
+        self.awaited[records["index"]] = records
+        if phase is Phase.CHILDREN and self.phase is not Phase.CHILDREN:
+            # Done now, so that the ranks need not wait for it between the last result and the next command.
+            self.contenders = self._strategy.contenders(self.state, self.children)
+            number = len(self.contenders) * self._strategy.sizes.num_episodes
+            self.reevaluations = np.zeros(number, self.children.dtype)
+
+
+def finished(records: Records) -> Records:
+    """Return those records that hold a finished evaluation."""
+    return records[(records["flags"] & DONE) != 0]
+
+
+def _complete(records: Records) -> bool:
+    return bool(np.all(records["flags"] & DONE))
