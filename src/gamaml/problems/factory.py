@@ -105,8 +105,8 @@ def _problem(task: CompleteTask, config: Config) -> CompleteProblem:
     if derivative_order(config) > 0 and not problem.reproducible:
         raise ConfigError(
             f"strategy={config.strategy!r}: expected a task whose seed decides an episode, since an interrupted run "
-            f'computes its updates again, got {config.subject!r}, which says that it is not reproducible; choose strategy = "es" or '
-            '"ga"'
+            f"computes its updates again, got {config.subject!r}, which says that it is not reproducible; choose "
+            'strategy = "es" or "ga"'
         )
     return complete(problem, config.subject)
 
