@@ -40,8 +40,6 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import numpy as np
-
 import gamaml
 from gamaml import config as cfg
 from gamaml import problems
@@ -357,8 +355,7 @@ def score(arguments: dict[str, Any]) -> None:
             # From mark to mark: MAML's updates take as long again as they did.
             latest = max((one for one in snapshots if one.generation <= number), key=by_generation, default=None)
             history = [run.state(generation).entries for generation in range(1, number + 1)]
-            found = rebuild(strategy, Course(run.state(0), history, latest), noise, problem)
-            vectors = np.stack([found[row] for row in sorted(found)])
+            vectors = rebuild(strategy, Course(run.state(0), history, latest), noise, problem)
             snapshots = sorted([*snapshots, Snapshot(number, vectors)], key=by_generation)
         found = gamaml.adapt(
             dataclasses.replace(run, snapshots=snapshots),

@@ -54,6 +54,7 @@ RECOMBINED = (*SLOW, "--set", "ga.recombine=3")
 @pytest.fixture(scope="session")
 def reference(tmp_path_factory: pytest.TempPathFactory, mpich: Mpi) -> dict[str, str]:
     """Digests of the runs on one rank, by config."""
+    sys.path.append(str(PROGRAMS))  # to find SNES again when its run is read
     out = tmp_path_factory.mktemp("reference")
     digests: dict[str, str] = {}
     for name, arguments in {
@@ -65,6 +66,7 @@ def reference(tmp_path_factory: pytest.TempPathFactory, mpich: Mpi) -> dict[str,
         "es": ["es.toml", *SLOW],
         "large es": ["es.toml", *LARGE],
         "random": ["sphere.toml", *RANDOM],
+        "snes": ["snes.toml", *SLOW],
     }.items():
         run(mpich, SINGLE, arguments[0], out / name, *arguments[1:])
         digests[name] = digest(out / name)
@@ -145,11 +147,21 @@ def test_children_of_several_parents_are_the_same_everywhere(
     assert replay(loaded, generation=11, contender=1, episode=2, problem=Sphere()).differences == ()
 
 
-@pytest.mark.parametrize(("layout", "how"), [(Layout((3,)), "large es"), (UNEVEN, "large es"), (UNEVEN, "random")])
+@pytest.mark.parametrize(
+    ("layout", "how"),
+    [
+        (Layout((3,)), "large es"),
+        (UNEVEN, "large es"),
+        (UNEVEN, "random"),
+        (Layout((3,)), "snes"),
+        (Layout((2, 1)), "snes"),
+    ],
+)
 def test_every_strategy_gives_the_digest_of_one_rank(
-    mpi: Mpi, layout: Layout, tmp_path: Path, reference: dict[str, str], how: str
+    mpi: Mpi, layout: Layout, tmp_path: Path, reference: dict[str, str], how: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    config, more = ("sphere.toml", RANDOM) if how == "random" else ("es.toml", LARGE)
+    monkeypatch.syspath_prepend(PROGRAMS)  # to find SNES again when the run is read
+    config, more = {"large es": ("es.toml", LARGE), "random": ("sphere.toml", RANDOM), "snes": ("snes.toml", SLOW)}[how]
     run(mpi, layout, config, tmp_path, *more)
     assert digest(tmp_path) == reference[how]
     loaded = runlog.load(tmp_path / "run.h5")
@@ -222,12 +234,21 @@ def test_part_of_the_ranks_is_as_good_as_all_of_them(mpi: Mpi, tmp_path: Path) -
 
 @pytest.mark.parametrize(
     ("victim", "how"),
-    [("rank", "slow sphere"), ("everything", "slow sphere"), ("rank", "recombined"), ("everything", "es")],
+    [
+        ("rank", "slow sphere"),
+        ("everything", "slow sphere"),
+        ("rank", "recombined"),
+        ("everything", "es"),
+        ("rank", "snes"),
+    ],
 )
 def test_run_killed_three_times_equals_the_uninterrupted_one(
-    mpi: Mpi, tmp_path: Path, reference: dict[str, str], victim: str, how: str
+    mpi: Mpi, tmp_path: Path, reference: dict[str, str], victim: str, how: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    config, settings = "es.toml" if how == "es" else "sphere.toml", RECOMBINED if how == "recombined" else SLOW
+    monkeypatch.syspath_prepend(PROGRAMS)  # to find SNES again when the run is read
+    config, settings = {"es": "es.toml", "snes": "snes.toml"}.get(how, "sphere.toml"), SLOW
+    if how == "recombined":
+        settings = RECOMBINED
     chance = random.Random(f"{mpi.name} {victim}")
     for _ in range(3):
         before = journalled(tmp_path)
@@ -268,7 +289,11 @@ def test_gradient_maml_killed_and_interrupted_equals_the_uninterrupted_run(
 
 
 def test_gradient_maml_stores_what_took_long(mpich: Mpi, tmp_path: Path) -> None:
-    program = "from gamaml import cli, gradient; gradient.GradientMAML.snapshot_seconds = 0.0; cli.main()"
+    program = (
+        "import dataclasses; from gamaml import cli; from gamaml.evolution.gradient_maml import GradientMAML; "
+        "own = GradientMAML.sizes.fget; "
+        "GradientMAML.sizes = property(lambda self: dataclasses.replace(own(self), snapshot_seconds=0.0)); cli.main()"
+    )
     arguments = words("waves.toml", tmp_path, *settings(["stop.generations=6"]))
     run_mpi([mpich.python, "-c", program, *arguments[1:]], ranks=1, mpi=mpich, cwd=PROGRAMS)
     assert [snapshot.generation for snapshot in runlog.load(tmp_path / "run.h5").snapshots] == [1, 2, 3, 4, 5, 6]

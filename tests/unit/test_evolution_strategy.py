@@ -153,7 +153,7 @@ def test_an_update_in_parts_and_from_the_root_has_the_bits_of_one_in_one_piece(
     monkeypatch.setattr("gamaml.evolution.strategy.PART", 2)
     chosen, problem = EvolutionStrategy(dataclasses.replace(FOUR, weight_decay=0.01)), Toy(scale=float32(1, 0.3, 2))
     course = Course(chosen.start(1, SPACE), [])
-    vectors = np.stack([*rebuild(chosen, course, NOISE, problem).values()])
+    vectors = rebuild(chosen, course, NOISE, problem)
     root = int(course.initial.entries["offset"][0])
     assert vectors[0].tobytes() == (NOISE.block(root, 3) * np.float32(0.1)).tobytes()
     random, stored = np.random.default_rng(1), None
@@ -167,16 +167,9 @@ def test_an_update_in_parts_and_from_the_root_has_the_bits_of_one_in_one_piece(
             sources = Sources(NOISE, problem, before[:, where], where.start, where.stop - where.start)
             chosen.update(following, sources, Part(rows, vectors[:, where]))
         for snapshot in (None, stored):
-            again = [
-                np.stack(
-                    [
-                        *rebuild(
-                            chosen, dataclasses.replace(course, snapshot=snapshot), NOISE, problem, where=where
-                        ).values()
-                    ]
-                )
-                for where in (slice(0, 1), slice(1, NUM_PARAMS))
-            ]
+            latest = dataclasses.replace(course, snapshot=snapshot)
+            ranges = slice(0, 1), slice(1, NUM_PARAMS)
+            again = [rebuild(chosen, latest, NOISE, problem, where=where) for where in ranges]
             assert np.concatenate(again, axis=1).tobytes() == vectors.tobytes()
         if generation == 3:
             stored = Snapshot(3, vectors.copy())

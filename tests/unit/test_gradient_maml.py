@@ -199,7 +199,7 @@ def sinusoid() -> tuple[Config, GradientMAML, CompleteProblem]:
 def test_200_updates_lower_the_loss_of_the_sinusoid_and_can_be_repeated_from_any_snapshot() -> None:
     settings, chosen, problem = sinusoid()
     course = Course(chosen.start(settings.seed, Space(problem.num_params, 1000)), [])
-    vectors = np.stack([*rebuild(chosen, course, NOISE, problem).values()])
+    vectors = rebuild(chosen, course, NOISE, problem)
     losses, stored = [], None
     for generation in range(1, 201):
         evaluation = problem.evaluate(vectors[0], centre_key(settings.seed, generation - 1))
@@ -218,7 +218,7 @@ def test_200_updates_lower_the_loss_of_the_sinusoid_and_can_be_repeated_from_any
     parts = [
         rebuild(chosen, latest, NOISE, problem, where=slice(*ends)) for ends in ((0, 100), (100, problem.num_params))
     ]
-    again = np.concatenate([np.stack([*part.values()]) for part in parts], axis=1)
+    again = np.concatenate(parts, axis=1)
     assert again.tobytes() == vectors.tobytes()
     first = rebuild(chosen, dataclasses.replace(course, history=course.history[:3]), NOISE, problem)
     assert first[0].tobytes() != vectors[0].tobytes()
@@ -227,7 +227,7 @@ def test_200_updates_lower_the_loss_of_the_sinusoid_and_can_be_repeated_from_any
 def test_the_first_update_has_the_length_of_the_step_size() -> None:
     settings, chosen, problem = sinusoid()
     initial = chosen.start(settings.seed, Space(problem.num_params, 1000))
-    before = np.stack([*rebuild(chosen, Course(initial, []), NOISE, problem).values()])
+    before = rebuild(chosen, Course(initial, []), NOISE, problem)
     after = np.empty_like(before)
     following = initial.followed_by(chosen.children(initial))
     chosen.update(following, Sources.whole(NOISE, problem, before), Part(range(3), after))

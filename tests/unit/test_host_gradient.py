@@ -305,7 +305,7 @@ def test_60_updates_raise_the_return_after_adaptation() -> None:
     chosen, problem = chosen_strategy.make(settings), problems.make_problem(settings, Walks())
     assert isinstance(chosen, GradientMAML)
     noise, state = LazyNoise(size=100_000, seed=5), chosen.start(settings.seed, Space(problem.num_params, 1000))
-    vectors = np.stack([*rebuild(chosen, Course(state, []), noise, problem).values()])
+    vectors = rebuild(chosen, Course(state, []), noise, problem)
     found = list[float]()
     for generation in range(1, 61):
         found.append(problem.evaluate(vectors[0], child_key(settings.seed, generation - 1, task=0, episode=0)).fitness)

@@ -33,7 +33,6 @@ from gamaml.errors import ConfigError, RunFileError
 from gamaml.evolution.rebuild import Snapshot
 from gamaml.evolution.records import DONE, FAILED
 from gamaml.runlog import PADDING, CurrentFile, RunLog, load, read_current, summarise
-from gamaml.runlog.header import from_json, to_json
 from gamaml.runlog.journal import FrameType, Journal
 
 
@@ -166,12 +165,6 @@ def test_best_possible_return_comes_back(path: Path, optimum: float | None) -> N
     assert repr(load(path).header.optimal_return) == repr(optimum)
     path.unlink()
     assert repr(load(path).header.optimal_return) == repr(optimum)
-
-
-def test_header_from_before_there_were_constants_is_read() -> None:
-    header = example_header()
-    old = {name: value for name, value in to_json(header).items() if name not in ("constants", "optimal_return")}
-    assert from_json(old) == header
 
 
 def test_file_copied_without_its_folder_is_enough_to_read(path: Path, tmp_path: Path) -> None:

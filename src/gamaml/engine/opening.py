@@ -193,7 +193,7 @@ def _restore(
     for plan, course, vectors in zip(plans, courses, buffers, strict=True):
         start, stop = (plan.problem.num_params * rank // node.size for rank in (node.rank, node.rank + 1))
         found = rebuild(plan.strategy, course, memory.noise, plan.problem, where=slice(start, stop))
-        for row, vector in found.items():
+        for row, vector in enumerate(found):
             vectors.of(len(course.history))[row, start:stop] = vector
     memory.vectors.sync()
     topology.wait_for_all()

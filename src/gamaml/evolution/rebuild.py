@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from gamaml.evolution.decode import Decodable, NoiseSource, Sources
+from gamaml.evolution.decode import Decodable, NoiseSource, Sources, Vectors
 from gamaml.evolution.entries import UNCHANGED, Entries, bases_of
 from gamaml.evolution.strategy import Part, State, Strategy
 from gamaml.types import Float32Array
@@ -54,14 +54,8 @@ class Course:
 
 
 def rebuild(
-    strategy: Strategy,
-    course: Course,
-    noise: NoiseSource,
-    problem: Decodable,
-    *,
-    where: slice | None = None,
-    rows: Iterable[int] | None = None,
-) -> Mapping[int, Float32Array]:
+    strategy: Strategy, course: Course, noise: NoiseSource, problem: Decodable, *, where: slice | None = None
+) -> Float32Array:
     """Compute the vectors at the end of a course, with the bits that they had in the run.
 
     Args:
@@ -70,14 +64,15 @@ def rebuild(
         noise: the noise table.
         problem: gives num_params, scale, the initial parameters, and derivatives where the strategy asks for them.
         where: the range of parameters that is wanted, all by default.
-        rows: the vectors that are wanted, all by default.
 
     Returns:
-        row -> float32[size of the range]; rows that the state does not have are left out.
+        float32[number of vectors that the state has, size of the range].
     """
     where = slice(0, problem.num_params) if where is None else where
     if strategy.sizes.has_genomes:
-        return _ancestors(strategy, course, noise, problem, where, rows)
+        rows = range(len(course.state.entries))
+        found = _ancestors(strategy, course, noise, problem, where=where, rows=rows)
+        return np.array([found[row] for row in rows], np.float32).reshape(len(rows), where.stop - where.start)
     # A derivative needs all parameters.
     own = slice(0, problem.num_params) if strategy.sizes.update_by == "whole" else where
     first, vectors = 0, np.empty((strategy.sizes.num_vectors, own.stop - own.start), np.float32)
@@ -88,20 +83,22 @@ def rebuild(
         sources = Sources(noise, problem, vectors, own.start, own.stop - own.start)
         strategy.update(course.at(generation), sources, Part(every, after))
         vectors, after = after, vectors
-    found = vectors[:, where.start - own.start : where.stop - own.start]
-    return {row: found[row] for row in (every if rows is None else rows)}
+    return vectors[:, where.start - own.start : where.stop - own.start]
+
+
+def rebuild_for(entry: np.void, strategy: Strategy, course: Course, noise: NoiseSource, problem: Decodable) -> Vectors:
+    """Return the vectors that an entry is decoded from: its bases alone where a candidate is a list of mutations."""
+    if not strategy.sizes.has_genomes:
+        return rebuild(strategy, course, noise, problem)
+    where = slice(0, problem.num_params)
+    return _ancestors(strategy, course, noise, problem, where=where, rows=bases_of(entry))
 
 
 def _ancestors(
-    strategy: Strategy,
-    course: Course,
-    noise: NoiseSource,
-    problem: Decodable,
-    where: slice,
-    rows: Iterable[int] | None,
+    strategy: Strategy, course: Course, noise: NoiseSource, problem: Decodable, *, where: slice, rows: Iterable[int]
 ) -> dict[int, Float32Array]:
     """Compute every ancestor once and forget it after its last child: memory grows with those that live at once."""
-    needed = [set(range(len(course.state.entries)) if rows is None else rows)]
+    needed = [set(rows)]
     for entries in reversed(course.history):
         needed.append({base for row in needed[-1] for base in bases_of(entries[row])})
     vectors: dict[int, Float32Array] = {}

@@ -15,10 +15,10 @@ from gamaml.config import Config
 from gamaml.errors import ConfigError, RunFileError, check_index
 from gamaml.evolution import chosen_strategy
 from gamaml.evolution.decode import NoiseSource, Sources, mean
-from gamaml.evolution.entries import Entries, bases_of
+from gamaml.evolution.entries import Entries
 from gamaml.evolution.genome import Genome, genome_of
 from gamaml.evolution.noise_table import LazyNoise
-from gamaml.evolution.rebuild import Course, Snapshot, rebuild
+from gamaml.evolution.rebuild import Course, Snapshot, rebuild, rebuild_for
 from gamaml.evolution.records import NOT_SCIENCE
 from gamaml.evolution.strategy import State, Strategy
 from gamaml.runlog import hdf5_file
@@ -137,8 +137,7 @@ class Run:
             state = self._course(generation + 1).state
             return self.strategy.incumbent(state, vectors)
         entry, course = self._entry(generation, index, contender), self._course(generation)
-        rows = bases_of(entry) if self.strategy.sizes.has_genomes else None
-        vectors = rebuild(self.strategy, course, *sources, rows=rows)
+        vectors = rebuild_for(entry, self.strategy, course, *sources)
         out = np.empty(self.header.num_params, np.float32)
         self.strategy.decode(entry, Sources.whole(*sources, vectors), out)
         return out
@@ -209,8 +208,7 @@ class Run:
     def _vectors(self, generation: int, noise: NoiseSource, problem: Problem) -> Float32Array:
         """Return all vectors after a generation, float32[at most num_vectors, num_params]."""
         check_index("generation", generation, self.num_generations)
-        found = rebuild(self.strategy, self._course(generation + 1), noise, problem)
-        return np.stack([found[row] for row in sorted(found)])
+        return rebuild(self.strategy, self._course(generation + 1), noise, problem)
 
     def _course(self, generation: int) -> Course:
         """Return how the run came to a generation."""
