@@ -33,7 +33,8 @@ from gamaml.errors import ConfigError
 from gamaml.evolution import streams
 from gamaml.policies import networks
 from gamaml.policies.flat import Layout
-from gamaml.problems import make_problem
+from gamaml.problems.host_problem import HostProblem
+from gamaml.problems.task_kinds import CompleteHostTask
 from gamaml.types import EvaluationKey
 from report import print_machine, print_result
 
@@ -136,8 +137,8 @@ class Bench:
         config = cfg.from_mapping(mapping)
         self.env = make(config.env)
         self._recorder = Recorder(self.env)
-        self._problem = make_problem(config, Definition(self.env))
-        self._recorded = make_problem(config, Definition(self._recorder))
+        self._problem = HostProblem(CompleteHostTask.of(Definition(self.env)), config)
+        self._recorded = HostProblem(CompleteHostTask.of(Definition(self._recorder)), config)
         self._spaces = spaces_of(self.env, config.subject)
         self._network = networks.make(config.policy, self._spaces.observation_shape, self._spaces.num_outputs)
         self._layout = Layout.of(self._network.shapes)

@@ -303,7 +303,7 @@ def test_observations_of_another_size_than_declared_are_not_stretched() -> None:
         network(np.ones(1))
 
 
-def test_a_problem_tells_what_its_environments_say_of_themselves() -> None:
+def test_a_problem_reports_the_properties_of_its_environments() -> None:
     class Told(Faulty):
         reproducible = False
         library_versions = {"simulator": "1.2"}  # noqa: RUF012 - as a user's class has it

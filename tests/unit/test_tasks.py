@@ -318,7 +318,7 @@ class Empty:
     [
         (
             without(Regression, loss=None),
-            "for the kind 'supervised' lacks loss(params, task, key); define what is",
+            "for the kind 'supervised' lacks loss(params, task, key); define them",
         ),
         (
             without(Point, step=3),

@@ -35,7 +35,7 @@ class Pixels:
 
 @dataclass(frozen=True)
 class Actions:
-    """A space of actions: 0 to n - 1, which mean the buttons of the same places in `meanings`."""
+    """A space of actions: action i, from 0 to n - 1, is the button `meanings[i]`."""
 
     n: int
     meanings: tuple[str, ...]
@@ -44,12 +44,12 @@ class Actions:
 class Atari:
     """One game with Gymnasium's interface, and the raw score as reward.
 
-    An episode is a function of its seed and the actions, whatever was played before. A seed decides how many frames the
-    console runs untouched at the start, and where actions stick.
+    An episode is a function of its seed and the actions, whatever was played before. The seed decides how many frames
+    the console runs untouched at the start, and where actions stick.
 
     Args:
         game: as in "ALE/Frostbite-v5", the part in the middle: "Frostbite", "MsPacman".
-        noop_max: an episode starts after 0 to `noop_max` frames without a button pressed, each number as likely.
+        noop_max: an episode starts after 0 to `noop_max` frames without a button pressed, all numbers equally likely.
         frame_skip: frames per step, in which the action is repeated.
         frame_stack: frames per observation, oldest first; before the start they are black.
         sticky_actions: chance, at each frame, that the console sees the previous action instead (Machado et al. 2018,
@@ -104,7 +104,7 @@ class Atari:
         """Start an episode.
 
         Args:
-            seed: a number from 0 on; None goes on with the random numbers of the last one.
+            seed: a number from 0 on; None continues the random numbers of the previous one.
 
         Returns:
             The observation, uint8[frame_stack, 84, 84], and the number of lives.
@@ -112,7 +112,7 @@ class Atari:
         if seed is not None:
             self._random = streams.generator(np.array(divmod(seed, _WORD), np.uint32))
         ale = self._ale
-        # The console draws the state in which it is switched on; going back makes it draw the same every time.
+        # The console draws its power-on state at random; restoring the state makes it draw the same one every time.
         ale.restoreState(self._after_loading)
         ale.reset_game()
         for _ in range(int(self._random.integers(self._noop_max + 1))):
@@ -176,7 +176,7 @@ def games() -> dict[str, Path]:
     """
     ale_py, roms = _libraries()
     files = {rom.title().replace("_", ""): Path(roms.get_rom_path(rom)) for rom in sorted(roms.get_all_rom_ids())}
-    # The emulator ends the process when it loads one of the others, which want two players.
+    # The emulator ends the process when it loads one of the others, which need two players.
     return {name: file for name, file in files.items() if ale_py.ALEInterface.isSupportedROM(file) is not None}
 
 
@@ -187,7 +187,7 @@ def _console(game: str) -> Any:  # an ale_py.ALEInterface with the game loaded
     ale_py, _ = _libraries()
     ale_py.ALEInterface.setLoggerMode(ale_py.LoggerMode.Error)  # else it greets on stderr
     ale = ale_py.ALEInterface()
-    # One frame per act, no sticking and no limit: all that is counted and drawn here, from the episode's seed.
+    # One frame per act, no sticking and no limit: this class counts frames, and draws from the episode's seed.
     ale.setInt("frame_skip", 1)
     ale.setFloat("repeat_action_probability", 0.0)
     ale.setInt("max_num_frames_per_episode", 0)
@@ -209,8 +209,8 @@ def _libraries() -> tuple[Any, Any]:  # ale_py and ale_py.roms, which need not b
 class _Shrink:
     """The mean over areas, from a screen to 84 x 84 pixels, rounded to the nearest, halves up.
 
-    The share of each pixel in each area is a whole number, and so are the sums, below 2**24: float32 holds them
-    exactly, and the result is the same on every machine.
+    The shares of pixels in areas are whole numbers, and so are the sums, below 2**24: float32 holds them exactly, and
+    the result is the same on every machine.
 
     Args:
         height: rows of the screen.

@@ -1,13 +1,13 @@
-"""Environments that live in another Python interpreter, with other packages; they look like Gymnasium's here.
+"""Environments in another Python interpreter, with other packages, behind Gymnasium's interface.
 
 The environment runs in a process of its own, `server.py`, which answers one request at a time over a pair of plain
 pipes. Client and server take turns and never work at once, so they share the core that the client is bound to.
 
 The server's surroundings are fixed, so that the seed decides an episode:
 
-* New heap memory reads as zeros (glibc's `malloc.perturb`), for some simulators read memory that they never wrote.
-  roboschool's Bullet does while it loads a model, and then the order of its contacts depends on whatever was there.
-* Strings hash alike in every process, and NumPy's and Python's global generators are seeded with the episode.
+* New heap memory reads as zeros (glibc's `malloc.perturb`), since some simulators read memory that they never wrote.
+  roboschool's Bullet does while it loads a model, and the order of its contacts then depends on the old contents.
+* Strings have the same hash in every process, and NumPy's and Python's global generators are seeded with the episode.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ from gamaml.errors import ConfigError, GamamlError, OverdueError
 
 _SERVER = Path(__file__).with_name("server.py")
 _TUNABLES = "glibc.malloc.perturb=255:glibc.malloc.tcache_count=0"
-"""Allocated memory is filled with 255 ^ 255; the cache of each thread would hand out memory as it was freed."""
+"""Fill allocated memory with 255 ^ 255 = 0, without the per-thread cache, which returns memory as it was freed."""
 _THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 _CHUNK = 1 << 16
 _TAIL_BYTES = 4096
@@ -79,7 +79,7 @@ class Box:
 
     Attributes:
         shape: of the arrays.
-        dtype: of the arrays, as the environment declares it; an observation comes in the dtype that it has.
+        dtype: of the arrays, as the environment declares it; observations keep the dtype that they really have.
         low, high: bounds, arrays of this shape and dtype; None for observations of another kind of space.
     """
 
@@ -94,17 +94,17 @@ class BridgedEnv:
 
     Args:
         python: the interpreter, a path or a name on PATH; Python 3.6 or newer with NumPy.
-        env_id: what `make` of Gymnasium or gym takes there, or "module:callable". Modules are found as by that
-            interpreter started in the working directory; PYTHONPATH, meant for this interpreter, is not passed on.
-        modules: imported before, for what they register.
-        kwargs: of `make` or the callable; what JSON can hold.
-        render: whether `render` will be called: newer environments have to know it when they are made.
+        env_id: an id for `make` of Gymnasium or gym there, or "module:callable". Modules are found as if that
+            interpreter was started in the working directory; PYTHONPATH, meant for this interpreter, is not passed on.
+        modules: imported first, for the environments that they register.
+        kwargs: of `make` or the callable; JSON values.
+        render: whether `render` will be called: newer environments need to know it when they are made.
         step_seconds: time limit of one step.
         start_seconds: time limit of the start, a reset and a picture.
 
     Attributes:
         library_versions: of the other Python, and of the libraries there on which the environment's numbers depend.
-        reproducible: whether the seed decides an episode, by what the environment says of itself.
+        reproducible: whether the seed decides an episode, as far as the environment says.
 
     Raises:
         ConfigError: there is no such interpreter.
@@ -164,11 +164,11 @@ class BridgedEnv:
         """Start an episode.
 
         Args:
-            seed: decides the whole episode, whatever was played before; None goes on with the present generators.
+            seed: decides the whole episode, whatever was played before; None continues with the present generators.
             options: must be None or empty.
 
         Returns:
-            The observation, and of the environment's info the plain numbers, booleans and texts.
+            The observation, and the plain numbers, booleans and texts of the environment's info.
         """
         if options:
             raise ValueError(f"{self._subject}: expected no options of reset, got {options!r}; use kwargs")
@@ -186,7 +186,7 @@ class BridgedEnv:
             action: a number, or an array of the action space's shape.
 
         Returns:
-            Observation, reward, terminated, truncated, and of the info what `reset` gives of it.
+            Observation, reward, terminated, truncated, and the same part of the info as from `reset`.
         """
         shape = action.shape if type(action) is np.ndarray else np.shape(action)
         if shape != self._action.shape:
@@ -194,8 +194,8 @@ class BridgedEnv:
                 f"{self._subject}: expected an action of shape {self._action.shape}, got {shape}; reshape it"
             )
         self._action[...] = action
-        # The usual answer has its place. After the environment's own work every line of code and every byte that is
-        # touched here is out of the caches, so the general way through `_rest` costs several times what it seems to.
+        # The usual answer has a buffer of its own. The environment's work has emptied the caches of all code and data
+        # used here, so the general way through `_rest` costs several times as much as it seems to.
         usual_answer = self._usual
         have = self._exchange(self._step_request, (usual_answer,), self._step_seconds, "step")
         outcome, nbytes, reward, terminated, truncated, usual, info_length = STEP_HEAD.unpack_from(usual_answer)
@@ -213,7 +213,7 @@ class BridgedEnv:
         return observation, reward, terminated, truncated, _info(answer, end, info_length)
 
     def _learn_form(self, observation: npt.NDArray[Any]) -> None:
-        """Make a place for the answer to a step whose observation has this dtype and shape."""
+        """Prepare the buffer for the answer to a step whose observation has this dtype and shape."""
         self._usual = bytearray(STEP_HEAD.size + observation.nbytes)
         entries = np.frombuffer(self._usual, observation.dtype, observation.size, STEP_HEAD.size)
         self._entries = entries.reshape(observation.shape)
@@ -223,7 +223,7 @@ class BridgedEnv:
         return _array(self._call(RENDER, b"", self._start_seconds, "render"), 0)[0]
 
     def close(self) -> None:
-        """End the server. That of an environment which is not closed ends with this process."""
+        """End the server. Without this call, it ends with this process."""
         self._closed = True
         self._end()
 
@@ -252,17 +252,17 @@ class BridgedEnv:
                 sent += os.write(self._server.requests, message[sent:])
             return self._read(parts, seconds, what)
         except BrokenPipeError:
-            self._tell_death(seconds, what)
+            self._report_death(seconds, what)
         except BaseException:
-            # Whatever cut this off, Ctrl-C included: the next answer would be the one to this request.
+            # After any interruption, Ctrl-C included, the next answer would still belong to this request.
             self.close()
             raise
 
     def _rest(self, answer: bytearray, seconds: float, what: str) -> memoryview:
-        """Read the rest of an answer of which the beginning is here; return its bytes without the header.
+        """Read the rest of an answer whose beginning is here; return its bytes without the header.
 
         Raises:
-            BridgeError: the environment raised; it may be used again.
+            BridgeError: the environment raised; it can still be used.
         """
         outcome, total = DONE, HEADER.size
         try:
@@ -291,17 +291,17 @@ class BridgedEnv:
         """
         have = os.readv(self._server.answers, parts)
         if have == 0:
-            self._tell_death(seconds, what)
+            self._report_death(seconds, what)
         self._watch.limit = None
         return have
 
-    def _tell_death(self, seconds: float, what: str) -> NoReturn:
+    def _report_death(self, seconds: float, what: str) -> NoReturn:
         with contextlib.suppress(subprocess.TimeoutExpired):
             self._server.process.wait(1.0)
         status = self._server.process.poll()
         self.close()
         if self._watch.expired:
-            end = f"none within {seconds:g} s, so its process {self.pid} was killed; allow more time if it only is slow"
+            end = f"none within {seconds:g} s, so its process {self.pid} was killed; allow more time if it is only slow"
         elif status is None:
             end = f"closed pipes of its process {self.pid}"
         elif status < 0:
@@ -336,20 +336,20 @@ class _Server:
 class _Watch(threading.Thread):
     """Kills a server that takes too long for a call, and keeps the end of what it prints.
 
-    In a thread, so that the caller waits in the read of the answer alone: a poll before it would cost every step 5 to
-    10 us, a tenth of what the bridge costs altogether.
+    It is a thread so that the caller can block in the read of the answer: a poll before each read would cost 5 to 10 us
+    a step, a tenth of the bridge's total cost.
 
-    Time passes in ticks, and one counts for `tick` seconds at most. So a job that was suspended for an hour, as some
-    schedulers do, has lost one tick when it goes on, and its server gets the others.
+    Time is counted in ticks of at most `tick` seconds. So a job that was suspended for an hour, as some schedulers do,
+    has lost one tick when it continues, and its server gets the others.
 
     Args:
         server: the server.
-        tick: seconds between two looks.
+        tick: seconds between two checks.
 
     Attributes:
         limit: seconds that the present call may take, or None while there is none.
         expired: whether the server was killed.
-        words: the last that it printed.
+        words: the end of its output.
     """
 
     def __init__(self, server: _Server, tick: float) -> None:
@@ -366,7 +366,7 @@ class _Watch(threading.Thread):
         self.limit = limit
 
     def run(self) -> None:
-        """Look until told to stop."""
+        """Check the server until `stopped`."""
         pipes = select.poll()
         pipes.register(self._server.words, select.POLLIN)
         number, waited = 0, 0.0
@@ -386,7 +386,7 @@ class _Watch(threading.Thread):
             continue
 
     def _listen(self) -> bool:
-        """Keep the end of what the environment prints; return whether there was anything."""
+        """Keep the end of the environment's output; return whether there was any."""
         words = os.read(self._server.words, _CHUNK)
         self.words = (self.words + words)[-_TAIL_BYTES:]
         return words != b""
@@ -397,7 +397,7 @@ def _start(python: str | os.PathLike[str]) -> _Server:
     answers, answers_there = os.pipe()
     words, words_there = os.pipe()
     lifeline_there, lifeline = os.pipe()
-    # Signals to the whole job must not end a server before it has had time to ignore them.
+    # Signals to the whole job must not end a server before it ignores them.
     mask = signal.pthread_sigmask(signal.SIG_BLOCK, IGNORED_SIGNALS)
     try:
         process = subprocess.Popen(
@@ -438,7 +438,7 @@ def _end(server: _Server, watch: _Watch) -> None:
         server.process.kill()
         server.process.wait()
     watch.stopped = True
-    if threading.current_thread() is not watch:  # which may be where a forgotten environment is collected
+    if threading.current_thread() is not watch:  # the watch itself may collect a forgotten environment
         watch.join()
     for descriptor in (server.answers, server.words, server.lifeline):
         os.close(descriptor)

@@ -1,4 +1,4 @@
-"""Episodes as a video: an environment is wrapped, and every frame that it shows goes into a file."""
+"""Episodes as a video: every frame of a wrapped environment goes into a file."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ SUFFIXES = (".mp4", ".gif")
 
 _DEFAULT_FPS = 30.0
 _GIF_FPS = 50.0
-"""Viewers slow a GIF down that shows more frames a second than this."""
+"""Viewers slow down a GIF with more frames a second than this."""
 
 
 class Film:
     """The frames of all episodes that its environments play, one after another, in a video.
 
-    It never disturbs an episode: what goes wrong while frames are taken ends the film, and `close` tells it.
+    It never disturbs an episode: an error while frames are taken ends the film, and `close` reports it.
 
     Args:
-        path: of the video, which ends in one of `SUFFIXES`.
+        path: of the video, ending in one of `SUFFIXES`.
 
     Attributes:
         num_frames: written so far.
@@ -44,7 +44,7 @@ class Film:
         self._error: Exception | None = None
 
     def take(self, env: Any) -> None:  # an environment
-        """Take the frame that an environment shows."""
+        """Add the present frame of an environment."""
         if self._error is not None:
             return
         try:
@@ -90,7 +90,12 @@ class Film:
 
 
 class FilmedEnv:
-    """An environment that is filmed after every reset and step; otherwise it is the environment that it wraps."""
+    """An environment that is filmed after every reset and step, and otherwise passes everything on.
+
+    Args:
+        env: the environment.
+        film: takes its frames.
+    """
 
     def __init__(self, env: Any, film: Film) -> None:
         self.filmed = env
@@ -109,12 +114,12 @@ class FilmedEnv:
         return result
 
     def __getattr__(self, name: str) -> Any:
-        """Return whatever else the environment has, such as its spaces."""
+        """Return any other attribute of the environment, such as its spaces."""
         return getattr(self.filmed, name)
 
 
 def _checked(frame: Any, env: Any) -> npt.NDArray[np.uint8]:
-    """Return a frame with even sides, as H.264 wants them."""
+    """Return a frame with even sides, as H.264 requires."""
     shape = np.shape(frame)
     if len(shape) != 3 or shape[2] != 3:
         got = "None" if frame is None else f"{type(frame).__name__} of shape {shape}"

@@ -20,7 +20,7 @@ from gamaml.errors import ConfigError
 log = logging.getLogger(__name__)
 
 _OFF_SCREEN = {"egl": "EGL", "osmesa": "OSMesa"}
-"""MuJoCo's ways to draw without a display -> the system library that each needs."""
+"""MuJoCo's backends that draw without a display -> the system library that each needs."""
 
 ATARI = "ALE/"
 OLD_GYM = "gym:"
@@ -31,11 +31,11 @@ class EnvTask:
     """The environments of a config's [env] section, as a host task.
 
     Attributes:
-        libraries: distributions on whose versions the environment's numbers depend.
+        libraries: distributions whose versions decide the environment's numbers.
 
     Args:
         env: the section; its id is set.
-        render: whether frames will be asked for.
+        render: whether frames will be requested.
     """
 
     def __init__(self, env: EnvConfig, *, render: bool = False) -> None:
@@ -49,7 +49,7 @@ class EnvTask:
 
 
 def libraries(env: EnvConfig) -> tuple[str, ...]:
-    """Return the distributions of this interpreter that decide what the environment does."""
+    """Return the distributions of this interpreter that decide the environment's numbers."""
     if env.python:
         return ()
     if env.id.startswith(ATARI):
@@ -62,7 +62,7 @@ def make(env: EnvConfig, *, render: bool = False) -> Any:  # an environment with
 
     Args:
         env: id, settings, interpreter.
-        render: whether `render()` shall give frames, uint8[height, width, 3].
+        render: whether `render()` must give frames, uint8[height, width, 3].
 
     Raises:
         ConfigError: the id is unknown, a library is missing, or the environment refuses its settings.
@@ -120,13 +120,13 @@ def _take_mujocos_warnings() -> None:
     try:
         mujoco = importlib.import_module("mujoco")
     except ImportError:
-        return  # gymnasium.make says what is missing
+        return  # gymnasium.make names the missing library
     if mujoco.get_mju_user_warning() is None:
         mujoco.set_mju_user_warning(_log_mujocos_warning)
 
 
 def _log_mujocos_warning(text: str) -> None:
-    # Its models are Gymnasium's, so that what is deprecated in them is no news to a user.
+    # The models are Gymnasium's own: a user can do nothing about deprecated parts in them.
     log.log(logging.DEBUG if "deprecated" in text else logging.WARNING, "MuJoCo: %s", text)
 
 
@@ -146,7 +146,7 @@ def _gym(env: EnvConfig, render: bool) -> Any:  # an environment
 
 
 def _speaks_new_gym(env: Any) -> bool:  # an environment of gym 0.26
-    """Return whether it takes a seed on reset and gives five values on step; older ones are told by trying."""
+    """Return whether it takes a seed on reset and gives five values on step, by trying both."""
     try:
         env.reset(seed=0)
         env.step(env.action_space.sample())

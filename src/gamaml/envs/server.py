@@ -3,20 +3,20 @@
 Started as a script. It needs Python 3.6 or newer, NumPy and the environment's own packages, and knows the interfaces of
 old gym, gym 0.26 and Gymnasium. It never imports gamaml.
 
-Requests come on file descriptor 0 and answers leave on 1; both are moved away before foreign code runs, so that what
-an environment prints goes to stderr. A message is a header, `HEADER`, and as many bytes as it says. Numbers are in the
-machine's byte order, for both ends are on one machine.
+Requests come on file descriptor 0 and answers leave on 1; both are moved away before foreign code runs, so that the
+output of an environment goes to stderr. A message is a header, `HEADER`, and the number of bytes in it. Numbers are in
+the machine's byte order, since both ends are on one machine.
 
 | request | its bytes | answer | its bytes |
 |---|---|---|---|
 | START | JSON: id, modules, kwargs, render, lifeline | DONE | JSON: spaces, fps, versions, reproducible |
-| RESET | `SEED`: is there one, the seed | DONE | info length, observation, info |
+| RESET | `SEED`: whether there is one, the seed | DONE | info length, observation, info |
 | STEP | the action in the dtype of its space | DONE | `STEPPED`, observation, info |
 | RENDER | none | DONE | the picture |
 | any | | ERROR | the traceback, UTF-8 |
 
 An array is its dtype's letter, its number of dimensions, its lengths and its entries in C order; the observation of a
-step is its entries alone if dtype and shape are those of the observation before, as `STEPPED` tells. An info is JSON.
+step is its entries alone if dtype and shape are those of the previous one, which `STEPPED` says. An info is JSON.
 """
 
 import contextlib
@@ -39,17 +39,17 @@ START, RESET, STEP, RENDER = 1, 2, 3, 4
 DONE, ERROR = 1, 2
 
 HEADER = struct.Struct("=II")
-"""What the message is, and how many bytes follow."""
+"""Kind of the message, and the number of bytes that follow."""
 SEED = struct.Struct("=?Q")
 STEPPED = struct.Struct("=d???xI")
-"""Reward, terminated, truncated, is the observation of the usual form, and the length of the info at the end."""
+"""Reward, terminated, truncated, whether the observation has the usual form, and the length of the info at the end."""
 STEP_HEAD = struct.Struct(HEADER.format + STEPPED.format[1:])
 INFO = struct.Struct("=I")
 ARRAY = struct.Struct("=cB")
 
 IGNORED_SIGNALS = (signal.SIGHUP, signal.SIGINT, signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2)
-"""Schedulers and terminals send these to every process of a job. The client decides what they mean; when it has
-ended, so does its server."""
+"""Schedulers and terminals send these to every process of a job. The client reacts to them; when it has ended, so does
+its server."""
 
 
 class Channel:
@@ -73,7 +73,7 @@ class Channel:
         os.close(self._sink)
 
     def reserve(self, nbytes: int) -> None:
-        """Make room for requests of this size; the buffer stays where it is while they are no larger."""
+        """Make room for requests of this size; smaller ones never move the buffer."""
         if nbytes > len(self.buffer):
             self.buffer += bytes(nbytes - len(self.buffer))
 
@@ -116,7 +116,7 @@ class Host:
     """
 
     def __init__(self, env: Any, channel: Channel) -> None:
-        # Only now, so that a missing NumPy is told to the client like every other error.
+        # Imported here, so that the client hears of a missing NumPy as of every other error.
         import numpy as np
 
         self._np, self._ndarray = np, np.ndarray
@@ -177,7 +177,7 @@ class Host:
         observation = self._np.asarray(observation)
         encoded = self._encode_info(info)
         payload = INFO.pack(len(encoded)) + self._encode(observation) + encoded
-        self._learn_form(observation)  # last, for the client learns it from an answer only
+        self._learn_form(observation)  # last, since the client learns it from a complete answer only
         return payload
 
     def _split(self, result: Any) -> Any:
@@ -195,7 +195,7 @@ class Host:
     def step(self) -> bytearray:
         """Advance the episode by the action that has arrived; return the answer with its header.
 
-        Every line costs here: the environment's own work has emptied the caches of it.
+        Every line costs here, because the environment's own work has emptied the caches.
         """
         # A copy, because the environment may keep or change it.
         action = int(self._action) if self._discrete else self._action.copy()
@@ -262,10 +262,10 @@ def make_environment(name: str, modules: List[str], kwargs: Dict[str, Any], rend
     """Make an environment.
 
     Args:
-        name: "module:callable", or what `make` of Gymnasium or gym takes.
-        modules: imported before, for what they register.
+        name: "module:callable", or an id for `make` of Gymnasium or gym.
+        modules: imported first, for the environments that they register.
         kwargs: of the callable, or of `make`.
-        render: whether pictures will be asked for.
+        render: whether pictures will be requested.
     """
     pictures = {"render_mode": "rgb_array"} if render else {}
     for module in modules:
@@ -285,7 +285,7 @@ def make_environment(name: str, modules: List[str], kwargs: Dict[str, Any], rend
             continue
         # The checker only warns, costs time, and in gym 0.26 fails with NumPy 2.
         known = inspect.signature(make).parameters
-        # Before that checker came, pictures were asked of render().
+        # Older versions, without that checker, take the render mode in render().
         new = {"disable_env_checker": True, **pictures} if "disable_env_checker" in known else {}
         try:
             return make(name, **dict(new, **kwargs))
@@ -300,7 +300,7 @@ def make_environment(name: str, modules: List[str], kwargs: Dict[str, Any], rend
 
 
 _UNKNOWN = ("NameNotFound", "NamespaceNotFound", "VersionNotFound", "UnregisteredEnv", "DeprecatedEnv")
-"""Names of the errors by which gym and Gymnasium say that they have no such environment."""
+"""Names of the errors that gym and Gymnasium raise for an unknown environment."""
 
 
 _SIMULATORS = ("mujoco", "mujoco_py", "pybullet", "ale_py", "Box2D")
@@ -320,7 +320,7 @@ def versions(env: Any, name: str, modules: List[str]) -> Dict[str, str]:
 
 
 def installed_version(library: str) -> Optional[str]:
-    """Return what an installer wrote into a folder's name; Python 3.7 has nothing quick that does this."""
+    """Return the version in the name of the installed folder; Python 3.7 has no quick function for it."""
     for folder in sys.path:
         for entry in pathlib.Path(folder).glob(f"{library}-*-info"):
             return entry.stem.split("-")[1]
@@ -328,13 +328,13 @@ def installed_version(library: str) -> Optional[str]:
 
 
 _NOT_REPRODUCIBLE = ("RoboschoolPong-v1", "Meta-World/MT1")
-"""Do not say so: one keeps the generator of the first seed that it saw, the other draws before it is seeded."""
+"""These do not say so: one keeps the generator of its first seed, the other draws before it is seeded."""
 
 
 def repeats(env: Any) -> bool:
     """Return whether the seed decides an episode.
 
-    An environment says no by an attribute `reproducible = False`, or by `nondeterministic` where it is registered.
+    An environment says no with an attribute `reproducible = False`, or with `nondeterministic` in its registration.
     """
     innermost = getattr(env, "unwrapped", env)
     if not getattr(env, "reproducible", True) or not getattr(innermost, "reproducible", True):
@@ -346,8 +346,7 @@ def repeats(env: Any) -> bool:
 def end_with_the_client(lifeline: int) -> None:
     """Let the kernel kill this process when the other end of a pipe closes, even while foreign code spins.
 
-    A parent-death signal would do the same for the *thread* that started this process, which may end long before the
-    client does.
+    A parent-death signal would follow the *thread* that started this process, which may end long before the client.
     """
     fcntl.fcntl(lifeline, fcntl.F_SETOWN, os.getpid())
     fcntl.fcntl(lifeline, fcntl.F_SETSIG, signal.SIGKILL)
@@ -359,7 +358,7 @@ def end_with_the_client(lifeline: int) -> None:
 
 
 def is_a(value: Any, kind: Any) -> bool:
-    """Do as isinstance, but leave Any as it is for the type checker."""
+    """Act as isinstance, but keep the type Any for the type checker."""
     return isinstance(value, kind)
 
 
@@ -406,15 +405,15 @@ def main() -> None:
     signal.pthread_sigmask(signal.SIG_UNBLOCK, IGNORED_SIGNALS)  # the client blocked them until here
     channel = Channel(os.dup(0), os.dup(1))
     if hasattr(os, "register_at_fork"):  # from Python 3.7 on
-        # Workers of the environment would keep the pipes open, and hide from the client that this process has ended.
+        # The environment's workers would keep the pipes open and hide the end of this process from the client.
         os.register_at_fork(after_in_child=channel.close)
-    # Without a claim to run at once: what wakes this process is about to wait for it anyway.
+    # No claim to run at once: the client that wakes this process is about to wait for it anyway.
     with contextlib.suppress(OSError):
         os.sched_setscheduler(0, os.SCHED_BATCH, os.sched_param(0))
     nothing = os.open(os.devnull, os.O_RDONLY)
     os.dup2(nothing, 0)
     os.dup2(2, 1)
-    # As for a program started here by hand, instead of the folder of this file.
+    # The working directory, as for a program started by hand, instead of the folder of this file.
     sys.path[0] = str(pathlib.Path.cwd())
     serve(channel)
 

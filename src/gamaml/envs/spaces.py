@@ -1,4 +1,4 @@
-"""Gymnasium-style environments, seen through the sizes that a network needs; Gymnasium is not imported."""
+"""The sizes of Gymnasium-style environments that a network needs; Gymnasium is not imported."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from gamaml.types import Float32Array
 
 @dataclass(frozen=True)
 class Spaces:
-    """What a policy for an environment must read and give.
+    """The observations that a policy reads, and the actions that it gives.
 
     Attributes:
         observation_shape: shape of an observation.
@@ -41,7 +41,7 @@ class Spaces:
         """Entries of a recorded action."""
         return self.num_outputs if self.first_action is None else 1
 
-    def act(self, outputs: Float32Array) -> Any:  # what `step` takes
+    def act(self, outputs: Float32Array) -> Any:  # an action for `step`
         """Return the action: the largest output, or the outputs clipped to the bounds.
 
         Args:
@@ -55,7 +55,7 @@ class Spaces:
         return np.minimum(action, self.high, out=action)
 
     def noise(self, random: np.random.Generator, number: int, std: float) -> Float32Array:
-        """Return what makes drawn actions of outputs by being added: Gumbel noise, or Gaussian for continuous ones.
+        """Return noise that, added to the outputs, makes the actions sampled ones: Gumbel, or Gaussian if continuous.
 
         The largest of log-probability plus Gumbel noise is distributed as the softmax.
 
@@ -72,11 +72,11 @@ class Spaces:
             return np.float32(std) * random.standard_normal(shape, np.float32)
         return -np.log(np.maximum(random.standard_exponential(shape, np.float32), np.finfo(np.float32).tiny))
 
-    def recorded(self, outputs: Float32Array) -> Any:  # what fits into float32[action_size]
-        """Return an action as it is recorded: the outputs before they are clipped, or the place of the largest."""
+    def recorded(self, outputs: Float32Array) -> Any:  # it fits into float32[action_size]
+        """Return an action as it is recorded: the outputs before they are clipped, or the index of the largest."""
         return outputs if self.first_action is None else outputs.argmax()
 
-    def random_action(self, random: np.random.Generator) -> Any:  # what `step` takes
+    def random_action(self, random: np.random.Generator) -> Any:  # an action for `step`
         """Return an action drawn uniformly; an entry without bounds is drawn from [-1, 1]."""
         if self.first_action is not None:
             return int(random.integers(self.num_outputs)) + self.first_action

@@ -23,11 +23,11 @@ from gamaml.rollouts.trajectory import Trajectory
 def loss(policy: Policy, params: Params, batch: Trajectory[jax.Array], settings: Settings) -> jax.Array:
     """Return the actor's surrogate plus the critic's squared error, float32[].
 
-    Actor and critic share no parameters, and their arrays may have step sizes of their own, so the sum needs no weight.
+    Actor and critic share no parameters, and each array can have its own step size, so the sum needs no weight.
 
     Args:
         policy: gives the log probability of an action and the value of an observation.
-        params: what the gradient is taken of.
+        params: the arrays by which the gradient is taken.
         batch: trajectories with a leading dimension [episodes].
         settings: gives discount, lambda and normalisation.
     """

@@ -1,4 +1,4 @@
-"""How much better the actions of a batch of episodes were than expected."""
+"""Advantages: how much better the actions of a batch of episodes were than expected."""
 
 # pyright: reportUnknownMemberType=false, reportUnknownVariableType=false
 # JAX leaves the types of array constructors partly unknown.
@@ -12,13 +12,13 @@ from jax import lax
 from gamaml.rollouts.trajectory import Trajectory
 
 _SMALLEST_STD = 1e-8
-"""Keeps advantages that are all equal at 0 instead of dividing by their std of 0."""
+"""Equal advantages become 0 instead of being divided by their std of 0."""
 
 _RIDGE = 1e-4
-"""Of the linear baseline, whose features have std 1; the powers of the time are nearly collinear."""
+"""Ridge of the linear baseline, whose features have std 1: the powers of the time are nearly collinear."""
 
 _CONSTANT = 1e-6
-"""A feature whose std is below this part of its mean is taken for constant."""
+"""A feature whose std is below this fraction of its mean counts as constant."""
 
 
 def rewards_to_go(rewards: jax.Array, discount: float | jax.Array) -> jax.Array:
@@ -90,8 +90,7 @@ def linear_baseline(observations: jax.Array, weight: jax.Array, targets: jax.Arr
 def solve(matrix: jax.Array, vector: jax.Array) -> jax.Array:
     """Return the solution of a positive definite system, by Gauss-Jordan elimination.
 
-    Such a system needs no pivoting, and a loop of one line compiles in a fraction of the seconds that
-    `jnp.linalg.solve` takes.
+    Such a system needs no pivoting, and a loop of one line compiles in a fraction of the time of `jnp.linalg.solve`.
 
     Args:
         matrix: float32[n, n], symmetric and positive definite.
@@ -111,7 +110,7 @@ def generalised(
 ) -> jax.Array:
     """Return the generalised advantage estimates of one episode, float32[horizon].
 
-    What follows the last step is worth 0, also where the horizon cut the episode: the return ends there too.
+    The value after the last step is 0, also where the horizon cut the episode: the return ends there too.
 
     Args:
         rewards: float32[horizon], 0 after the end.

@@ -1,4 +1,4 @@
-"""What an inner learner is: one function, the loss whose gradient an update follows; and what it may ask for."""
+"""The form of an inner learner: a loss whose gradient an update follows, and the policy and settings that it sees."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ class Policy(NamedTuple):
 
     Attributes:
         log_prob: (params, observation, action) -> float32[], the log probability (density) of the action.
-        value: (params, observation) -> float32[], what a value network beside the policy expects of the observation.
-            There is one for "actor_critic", and for a loss of one's own that has an attribute `critic = True`.
+        value: (params, observation) -> float32[], the return that a value network beside the policy expects from there
+            on. It exists for "actor_critic", and for a user's loss that has an attribute `critic = True`.
     """
 
     log_prob: Callable[[Params, jax.Array, jax.Array], jax.Array]
@@ -26,7 +26,7 @@ class Policy(NamedTuple):
 
 
 class Settings(NamedTuple):
-    """The part of the config's [inner] that a loss reads.
+    """The settings of [inner] that a loss reads.
 
     Attributes:
         discount: factor per step; float32[] where it is a gene.
@@ -46,11 +46,11 @@ Loss = Callable[[Policy, Params, Trajectory[jax.Array], Settings], jax.Array]
 
 
 def mean_log_prob(policy: Policy, params: Params, batch: Trajectory[jax.Array], weights: jax.Array) -> jax.Array:
-    """Return the mean over the steps that happened of weight times log probability, float32[].
+    """Return weight times log probability, float32[], averaged over the steps that happened.
 
     Args:
         policy: gives the log probability.
-        params: what the gradient is taken of.
+        params: the arrays by which the gradient is taken.
         batch: trajectories with a leading dimension [episodes].
         weights: float32[episodes, horizon], 0 where not alive; the gradient does not pass through them.
     """

@@ -1,4 +1,4 @@
-"""What an update does with a gradient: one step of SGD or Adam, with a step size per array or per parameter."""
+"""From a gradient to an update: one step of SGD or Adam, with a step size per array or per parameter."""
 
 # pyright: reportUnknownMemberType=false
 # JAX leaves the types of array functions partly unknown.
@@ -33,7 +33,7 @@ class Optimiser(NamedTuple):
 
 
 class AdamState(NamedTuple):
-    """What Adam carries from update to update.
+    """The state that Adam carries from update to update.
 
     Attributes:
         updates: float32[], the updates so far.
@@ -76,7 +76,7 @@ OPTIMISERS = {"sgd": Optimiser(_sgd_start, _sgd_step), "adam": Optimiser(_adam_s
 
 
 def optimiser_of(inner: InnerConfig) -> Optimiser:
-    """Return the optimiser of the inner updates, whose steps become smaller by `inner.step_size_decay` each."""
+    """Return the optimiser of the inner updates; each step is `inner.step_size_decay` times as long as the last."""
     optimiser = OPTIMISERS[inner.optimiser]
     return optimiser if inner.step_size_decay == 1 else _decaying(optimiser, inner.step_size_decay)
 

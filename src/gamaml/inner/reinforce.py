@@ -18,7 +18,7 @@ def loss(policy: Policy, params: Params, batch: Trajectory[jax.Array], settings:
 
     Args:
         policy: gives the log probability of an action.
-        params: what the gradient is taken of.
+        params: the arrays by which the gradient is taken.
         batch: trajectories with a leading dimension [episodes].
         settings: gives discount, baseline and normalisation.
     """

@@ -15,20 +15,20 @@ from gamaml.errors import LaunchError
 from gamaml.job.host_facts import cpu_lines
 
 _ENVIRONMENT = {"NPROC": "1", "JAX_PLATFORMS": "cpu"}
-"""NPROC is what XLA sizes its thread pool by; XLA's own thread flags were measured to have no effect."""
+"""XLA sizes its thread pool by NPROC; measurements showed no effect of its own thread flags."""
 
 _POOL_THREAD = "tf_XLAEigen"
-"""Name that XLA gives the threads of its CPU pool."""
+"""Name of the threads in XLA's CPU pool."""
 
 
 def prepare_environment() -> None:
-    """Set what JAX reads when its backend starts. Without effect on a backend that exists already."""
+    """Set the variables that JAX reads when its backend starts. A backend that exists already ignores them."""
     os.environ.update(_ENVIRONMENT)
 
 
 @functools.cache
 def start_jax() -> None:
-    """Start JAX on the CPU with one thread and a compilation cache on disk; where it runs already, verify it.
+    """Start JAX on the CPU with one thread and a compilation cache on disk; if it runs already, verify it.
 
     Raises:
         LaunchError: JAX was started earlier in this process, on another platform or with more threads.

@@ -1,1 +1,1 @@
-"""Networks and how they lie in a flat parameter vector."""
+"""Networks, and their layout in a flat parameter vector."""

@@ -13,7 +13,7 @@ def log_prob(action: jax.Array, logits: jax.Array) -> jax.Array:
     """Return the log probability of an action, float32[].
 
     Args:
-        action: float32[1], the action's place among the logits: trajectories hold all actions as float32.
+        action: float32[1], the index of the action among the logits: trajectories hold all actions as float32.
         logits: float32[num_actions].
     """
     return jax.nn.log_softmax(logits)[action[0].astype(jnp.int32)]

@@ -1,11 +1,12 @@
 """The convolutional networks of deep GAs on Atari, for JAX and for the host.
 
 "nature" is the network of Mnih et al. 2015 as Such et al. 2017 evolved it (arXiv 1712.06567; `LargeModel` in their
-published code): relu after each layer, no padding. "ga-dist" is that of gamaml's ancestor: SAME padding, no activation
-after the convolutions. Both read four grey frames of 84 x 84 and end with 512 units and one output per action.
+published code): relu after each layer, no padding. "ga-dist" is the network of gamaml's ancestor: SAME padding, no
+activation after the convolutions. Both read four grey frames of 84 x 84 and end with 512 units and one output per
+action.
 
-A layer's weights are the matrix [inputs, units] that multiplies a row of inputs. The inputs are ordered as the host
-reads them, so that a child's parameters are used where they lie, without a copy: (frame, row, column) of a patch in the
+A layer's weights are the matrix [inputs, units] that multiplies a row of inputs. The inputs are in the order in which
+the host reads them, so that a child's parameters are used without a copy: (frame, row, column) of a patch in the
 first convolution, (row, column, channel) in the others and in the first dense layer.
 
 JAX is imported inside `apply`, because evolving host environments without inner updates must not need it.
@@ -42,7 +43,7 @@ _ZERO = np.float32(0)
 
 
 class _Layer(NamedTuple):
-    """Where a convolution's patches lie.
+    """The geometry of a convolution's patches.
 
     Attributes:
         kernel: rows and columns of a patch.
@@ -67,7 +68,7 @@ def _layers(network: str) -> list[_Layer]:
     layers: list[_Layer] = []
     size, inputs = _SIZE, _FRAMES
     for kernel, stride, outputs in _CONVOLUTIONS:
-        # SAME as TensorFlow and XLA have it: one output per stride, and of an odd number of zeros one more at the end.
+        # SAME as in TensorFlow and XLA: one output per stride; an odd number of zeros puts one more at the end.
         output = -(-size // stride) if network == "ga-dist" else (size - kernel) // stride + 1
         zeros = (output - 1) * stride + kernel - size if network == "ga-dist" else 0
         layers.append(_Layer(kernel, stride, inputs, outputs, zeros // 2, size + zeros, output))
@@ -158,10 +159,10 @@ def apply(network: str, params: Mapping[str, jax.Array], observation: jax.Array)
 
 
 class HostNetwork:
-    """A network in NumPy, for one observation at a time; made once, it serves any number of children.
+    """A network in NumPy, for one observation at a time and any number of children.
 
-    A call is a pure function of parameters and observation: what is kept are only buffers. Its time is that of the
-    matrix products, the convolutions' near the core's peak, the first dense layer's bound by reading w3.
+    A call is a pure function of parameters and observation: only buffers are kept. Its time goes into the matrix
+    products: those of the convolutions run near the core's peak, that of the first dense layer is bound by reading w3.
 
     Args:
         network: one of `NETWORKS`.
@@ -215,11 +216,11 @@ class _Stage:
     """The buffers of one convolution.
 
     Attributes:
-        unfolded: the input's patches, float32[size, size, kernel, kernel, inputs]; of the first layer's not used.
+        unfolded: the input's patches, float32[size, size, kernel, kernel, inputs]; unused in the first layer.
         patches: the same memory as a matrix, float32[size * size, kernel * kernel * inputs].
         product: of patches and weights, float32[size * size, outputs].
         grid: the same memory as float32[size, size, outputs].
-        output: the same, inside the zeros that the following layer wants; without zeros it is `grid` itself.
+        output: the same, inside the zeros that the following layer pads with; without zeros it is `grid` itself.
         windows: the following layer's patches in `output`, a view.
     """
 
@@ -241,10 +242,10 @@ class _Stage:
 
 
 def _unfold_pixels(first: _Layer) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.uint64]]:
-    """Return where an observation is written, uint8[4, 84, 84], and the first layer's patches in it, a view.
+    """Return the array for an observation, uint8[4, 84, 84], and the first layer's patches in it, a view.
 
-    The 8 pixels of a patch's row are one 64-bit word: uint64[size, size, frame, row]. Moved so, before they become
-    floats, patches cost a third of what they cost as floats in the order (row, column, frame).
+    The 8 pixels of a patch's row are one 64-bit word: uint64[size, size, frame, row]. Copying words before they become
+    floats takes a third of the time of copying floats in the order (row, column, frame).
     """
     pixels = np.zeros((_FRAMES, first.padded, first.padded), np.uint8)
     frame, row, pixel = pixels.strides

@@ -13,12 +13,12 @@ import numpy as np
 from gamaml.types import Float32Array
 
 Shapes = Mapping[str, tuple[int, ...]]
-"""Name -> shape of each array, in the order in which they lie in the vector."""
+"""Name -> shape of each array, in their order in the vector."""
 
 
 @dataclass(frozen=True)
 class Layout:
-    """Where each named array lies in a flat vector.
+    """The places of named arrays in a flat vector.
 
     Attributes:
         arrays: (name, shape) in order, without gaps.

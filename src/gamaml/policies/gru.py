@@ -31,7 +31,7 @@ def shapes(num_inputs: int, hidden: Sequence[int], num_outputs: int) -> dict[str
 
 
 def memory_shapes(num_inputs: int, hidden: Sequence[int]) -> list[tuple[int, ...]]:
-    """Return the shapes of what is remembered: a vector per layer."""
+    """Return the shapes of the memory: a vector per layer."""
     return [(units,) for units in hidden]
 
 

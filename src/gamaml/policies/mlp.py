@@ -16,13 +16,13 @@ if TYPE_CHECKING:
     import jax
 
 CRITIC = "value_"
-"""Prefix of the names of a value network, which lies among the parameters beside the policy's network."""
+"""Prefix of the names of a value network, which shares the parameter vector with the policy's network."""
 
 
 def shapes(*sizes: int, prefix: str = "") -> dict[str, tuple[int, ...]]:
     """Return the arrays of a network with layers of the given sizes, input first: w0, b0, w1, b1, ...
 
-    A prefix of the names tells one network from another among the same parameters.
+    A prefix of the names distinguishes the networks of one parameter vector.
 
     Example:
         >>> shapes(1, 40, 40, 1)["w1"]
@@ -39,7 +39,7 @@ def apply(params: Mapping[str, jax.Array], x: jax.Array, activation: str = "relu
     """Return the network's outputs, in JAX.
 
     Args:
-        params: arrays named as by `shapes`, perhaps among others.
+        params: arrays named as by `shapes`; others are ignored.
         x: float32[..., num_inputs]; any number of leading dimensions.
         activation: "relu" or "tanh", after every layer but the last.
         prefix: of the arrays' names.
@@ -84,7 +84,7 @@ class Forward:
         """Return the outputs, float32[num_outputs]; the next call overwrites them."""
         array = np.asarray(observation)
         x, last = self._input, self._outputs[-1]
-        # Into a buffer, and by methods in place of functions: of a step of 12 us each way saves 1.
+        # A buffer, and methods in place of functions, save 1 us each of a step of 12 us.
         x[...] = array if array.shape == x.shape else array.reshape(x.shape)
         for weights, biases, out in self._layers:
             x.dot(weights, out=out)
@@ -95,7 +95,7 @@ class Forward:
 
 
 _ZERO = np.zeros((), np.float32)
-"""An array, for NumPy would make one of a number at every call."""
+"""A 0-d array: NumPy would convert a Python number on every call."""
 
 
 def _relu_in_place(x: Float32Array) -> Float32Array:

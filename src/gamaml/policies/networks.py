@@ -1,4 +1,4 @@
-"""The policy networks of host environments by name: their arrays, their beginning, and their forward pass in NumPy."""
+"""The policy networks of host environments by name: arrays, initial values, and forward pass in NumPy."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ def make(policy: PolicyConfig, observation_shape: tuple[int, ...], num_outputs: 
         num_outputs: of the network.
 
     Raises:
-        ConfigError: a convolutional network cannot read such observations.
+        ConfigError: the observations do not fit a convolutional network.
     """
     if policy.network == "mlp":
         return Mlp(policy, (math.prod(observation_shape), *policy.hidden, num_outputs))

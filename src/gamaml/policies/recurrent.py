@@ -1,4 +1,4 @@
-"""Policies that remember: what a step of an episode hands on to the next one."""
+"""Policies with a memory that each step of an episode passes on to the next one."""
 
 # pyright: reportUnknownMemberType=false
 # JAX leaves the types of array constructors partly unknown.
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     import jax
 
 _MODULES: Mapping[str, ModuleType] = {"gru": gru, "tcn": tcn}
-"""Name -> the module that defines it, by `shapes`, `memory_shapes` and `step`."""
+"""Name -> the module that defines it with `shapes`, `memory_shapes` and `step`."""
 
 
 class Recurrent(NamedTuple):

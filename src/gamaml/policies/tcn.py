@@ -1,4 +1,4 @@
-"""Causal dilated convolutions over the last steps, one step at a time: their memory is each layer's last inputs.
+"""Causal dilated convolutions over the last steps, one step at a time: the memory is each layer's last inputs.
 
 Layer k sees its input now and 2^k steps ago, so that L layers see 2^L steps; before the beginning all inputs are 0.
 
@@ -32,7 +32,7 @@ def shapes(num_inputs: int, hidden: Sequence[int], num_outputs: int) -> dict[str
 
 
 def memory_shapes(num_inputs: int, hidden: Sequence[int]) -> list[tuple[int, ...]]:
-    """Return the shapes of what is remembered: the last 2^k inputs of layer k, the oldest first."""
+    """Return the shapes of the memory: the last 2^k inputs of layer k, the oldest first."""
     return [(2**layer, before) for layer, before in enumerate([num_inputs, *hidden[:-1]])]
 
 

@@ -61,7 +61,7 @@ class Derivative(NamedTuple, Generic[Array]):
 
 @dataclass(frozen=True)
 class ParameterVector:
-    """What the entries of a parameter vector mean.
+    """The meaning of the entries of a parameter vector.
 
     Attributes:
         network: the network's arrays, at the beginning of the vector.
@@ -81,9 +81,7 @@ class ParameterVector:
 
     @classmethod
     def of(cls, shapes: Shapes, inner: InnerConfig, policy: PolicyConfig, *, stochastic: bool) -> ParameterVector:
-        """Return the vector that a config asks for.
-
-        Without inner updates there is nothing of them to evolve.
+        """Return the vector of a config; without inner updates, it has no genes for them.
 
         Args:
             shapes: the network's arrays.
@@ -108,7 +106,7 @@ class ParameterVector:
         return self.network.size + self.num_step_sizes + self.num_stds + len(self.factors)
 
     def scalars(self, inner: InnerConfig) -> tuple[str, ...]:
-        """Return the names of what `evolved` gives."""
+        """Return the names of the numbers that `evolved` returns."""
         step_size = ("step_size",) if self.num_step_sizes else ()
         return step_size + (inner.genes if self.factors else ())
 
@@ -126,7 +124,7 @@ class ParameterVector:
         return (*mean, *factors.tolist())
 
     def arrays(self, params: Float32Array, inner: InnerConfig, *, stochastic: bool) -> dict[str, Float32Array]:
-        """Return what a parameter vector, float32[size], means: the network's arrays, and the genes by name.
+        """Return the contents of a parameter vector, float32[size], by name: the network's arrays, and the genes.
 
         Args:
             params: the vector.
@@ -144,7 +142,7 @@ class ParameterVector:
         return arrays
 
     def fan_in_initialiser(self, activation: str, output_scale: float = 1.0) -> Initialiser:
-        """Return `fan_in_initial` for flat networks: as it only scales the noise, one product for all arrays."""
+        """Return `fan_in_initial` for flat networks: it only scales the noise, so one product does all arrays."""
         ones = self.network.unflatten(np.ones(self.network.size, np.float32))
         factors = self.network.flatten(fan_in_initial(ones, activation, output_scale))
         return lambda noise: noise * factors
@@ -154,7 +152,7 @@ class ParameterVector:
         return lambda noise: self.network.flatten(function(self.network.unflatten(noise)))
 
     def initial(self, noise: Float32Array, initialise: Initialiser) -> Float32Array:
-        """Turn noise into initial parameters; the genes start at the config's values whatever the noise is.
+        """Turn noise into initial parameters; the genes start at the config's values, whatever the noise.
 
         Args:
             noise: float32[size], standard normal.
@@ -170,7 +168,7 @@ class ParameterVector:
         return np.concatenate([weights, steps, stds, odds])
 
     def scale(self, ga: GAConfig) -> Float32Array | None:
-        """Return the factors on the mutation std, float32[size], or None when all are 1."""
+        """Return the factors on the mutation std, float32[size], or None if all are 1."""
         scale = np.ones(self.size, np.float32)
         if ga.mutation_scale == "fan_in":
             for name, shape in self.network.arrays:
@@ -221,7 +219,7 @@ def fan_in_initial(
     """
     gain = 2.0 if activation == "relu" else 1.0
     weights = [name for name, array in noise.items() if array.ndim >= 2]
-    # The last of each network; a mapping keeps the last entry of a key.
+    # The last of each network, since a mapping keeps the last entry of a key.
     outputs = {name.startswith(CRITIC): name for name in weights}.values()
     arrays: dict[str, Float32Array] = {}
     for name, array in noise.items():

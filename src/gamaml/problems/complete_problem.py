@@ -1,4 +1,4 @@
-"""A Problem with every member: behind it, nobody asks which of the optional ones a user has defined."""
+"""A Problem with every member, so that no other code asks which of the optional ones a user has defined."""
 
 from __future__ import annotations
 

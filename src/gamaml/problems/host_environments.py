@@ -42,7 +42,7 @@ class HostEnvironments:
 
     Args:
         task: the user's, completed.
-        subject: how the task is named in errors.
+        subject: the task's name in errors.
     """
 
     def __init__(self, task: CompleteHostTask, subject: str) -> None:

@@ -149,8 +149,8 @@ def complete_task(definition: Any, name: str) -> CompleteTask:  # the user's tas
         name: its name, for errors.
 
     Raises:
-        ConfigError: it is of no kind (the message says what the nearest one lacks), something has the wrong form, or
-            the name of an optional member is misspelt.
+        ConfigError: it is of no kind (the message names the members that the nearest one lacks), a member has the
+            wrong form, or the name of an optional one is misspelt.
     """
     if isinstance(definition, CompleteProblem):
         return definition
@@ -160,7 +160,7 @@ def complete_task(definition: Any, name: str) -> CompleteTask:  # the user's tas
         nearest = min(FORMS, key=lambda form: len(lacks[form.kind]) / len(form.required))
         raise ConfigError(
             f"task {name!r}: expected a task, got {type(definition).__name__}, which for the kind {nearest.kind!r} "
-            f"lacks {', '.join(lacks[nearest.kind])}; define what is missing"
+            f"lacks {', '.join(lacks[nearest.kind])}; define them"
         )
     if form is PROBLEM:
         return complete(definition, name)

@@ -1,1 +1,1 @@
-"""Episodes: in JAX and on the host."""
+"""Episodes in JAX and on the host, with one Trajectory for both."""

@@ -1,6 +1,6 @@
 """Episodes of Gymnasium-style environments on the host: played, checked, and recorded where an update needs them.
 
-JAX is not imported: without inner updates nothing needs it.
+JAX is not imported, because only inner updates need it.
 """
 
 from __future__ import annotations
@@ -26,14 +26,14 @@ MAX_SEED = 2**31
 """Environments take seeds below this; some still store them in 32 signed bits."""
 
 _HUNG_SECONDS = 10.0
-"""A step that goes on this long after `env.max_seconds` is taken for hung, and the process ends where it is."""
+"""A step that runs this long after `env.max_seconds` has hung, and the process ends."""
 
 _FEW = 24
-"""Entries up to which Python adds them faster than a call to NumPy begins."""
+"""Up to so many entries, Python sums them faster than a call to NumPy starts."""
 
 _CLIP = 5.0
 _NOISE_STEPS = 64
-"""Steps whose randomness is drawn at once: a draw for one step costs ten times its share of such a block."""
+"""Steps whose randomness is drawn together: a draw per step costs ten times as much."""
 
 
 Batch = Trajectory[npt.NDArray[Any]]
@@ -41,7 +41,7 @@ Batch = Trajectory[npt.NDArray[Any]]
 
 
 class EnvironmentFault(GamamlError):
-    """An environment raised, gave a number that is not finite, crashed, or went on for too long."""
+    """An environment raised, gave a number that is not finite, crashed, or ran for too long."""
 
 
 def empty_batch(episodes: int, horizon: int, spaces: Spaces) -> Batch:
@@ -63,11 +63,11 @@ class Player:
         max_steps: steps after which an episode is cut, if any.
         sampled: whether actions are drawn.
         spaces: of the environments.
-        network: what acts; its parameters are loaded from outside.
-        subject: how the task is named in errors.
+        network: the policy; `load` gives it its arrays.
+        subject: the task's name in errors.
 
     Attributes:
-        steps: the environment steps so far.
+        steps: environment steps so far.
     """
 
     def __init__(
@@ -89,7 +89,7 @@ class Player:
         self._network.load(arrays)
 
     def use_constants(self, constants: Mapping[str, Float32Array]) -> None:
-        """Normalise observations from now on, if there are constants for it."""
+        """Normalise observations from now on, if the constants say how."""
         if constants:
             self._mean = np.asarray(constants["observation_mean"], np.float32)
             self._inverse_std = 1 / np.asarray(constants["observation_std"], np.float32)
@@ -108,9 +108,9 @@ class Player:
         Args:
             env: the environment.
             seed: of its reset.
-            std: of continuous actions that are drawn.
-            random: the source of the draws.
-            recording: where the steps are recorded, if anywhere.
+            std: of continuous actions, if they are drawn.
+            random: draws the actions.
+            recording: takes the steps, if they are recorded.
             episode: the row of the recording.
         """
         config, spaces, forward = self._config, self._spaces, self._network
@@ -189,7 +189,7 @@ def flat(observation: Any) -> Float32Array:  # an array
 def _checked(observation: Any) -> Any:  # an array, or what becomes one
     array = np.asarray(observation)
     if array.dtype.kind == "f":
-        # Only where a sum, which is quick, says that something may be wrong.
+        # A sum is quick; only one that is not finite needs a closer look.
         few = array.ndim == 1 and array.size <= _FEW
         total = sum(array.tolist()) if few else np.vdot(array, array)
         if not math.isfinite(total) and not np.isfinite(array).all():
@@ -199,7 +199,7 @@ def _checked(observation: Any) -> Any:  # an array, or what becomes one
 
 @contextlib.contextmanager
 def _watchdog(seconds: float | None) -> Generator[None, None, None]:
-    """End the process, with a traceback of where it is, if the body hangs in one step."""
+    """End the process with a traceback if the body hangs in one step."""
     if seconds is None:
         yield
         return

@@ -1,4 +1,4 @@
-"""Episodes of a JAX task under a Gaussian policy: one with all that a gradient needs, or many for their returns."""
+"""Episodes of a JAX task under a Gaussian policy: one as a trajectory, or many for their returns alone."""
 
 # pyright: reportUnknownMemberType=false
 # JAX leaves the types of array constructors partly unknown.
@@ -24,7 +24,7 @@ Network = Callable[[Params, jax.Array], jax.Array]
 
 
 class Returns(NamedTuple):
-    """What episodes came to; of any shape.
+    """The outcomes of episodes; of any shape.
 
     Attributes:
         total: float32[...], the sum of an episode's rewards.
@@ -90,7 +90,7 @@ def returns(
         Returns of shape [batch, num_tasks, episodes].
     """
     begin = partial(_begin, definition, network, std is not None)
-    # The draws with the steps in front, so that a step's part of them is one piece of memory.
+    # Steps are the first axis of the draws, so that those of one step are contiguous.
     for task_axis in (None, 0, 0):
         begin = jax.vmap(begin, in_axes=(task_axis, 0), out_axes=(0, 1))
     step = partial(_step, definition, network)
@@ -98,7 +98,7 @@ def returns(
         step = jax.vmap(step, in_axes=(*axes, 0, 0))
     start, draws = begin(tasks, keys)
 
-    # Not `vmap` of a loop: this one counts the steps once for all, and nothing is gathered.
+    # Unlike `vmap` of a loop, this one counts the steps once for all, and gathers nothing.
     def continues(carry: tuple[jax.Array, _Moment, Returns]) -> jax.Array:
         index, now, _ = carry
         return (index < definition.horizon) & jnp.any(now.alive)
@@ -117,7 +117,7 @@ def returns(
 def _begin(
     definition: RLTask, network: Network | Recurrent, noisy: bool, task: Any, key: jax.Array
 ) -> tuple[_Moment, _Draws]:
-    """Reset one episode and draw all its randomness: a random generator in the loop doubles the compilation time."""
+    """Reset one episode and draw all its randomness: a generator inside the loop doubles the compilation time."""
     reset_key, noise_key, steps_key = jax.random.split(key, 3)
     noise = None
     if noisy:
@@ -150,7 +150,7 @@ def _step(
     check_array("step: observation", observation, (definition.observation_size,))
     check_array("step: reward", reward, ())
 
-    # A finished episode stands still: nothing an environment does after its end may reach a gradient.
+    # A finished episode stands still: no step of the environment after its end may reach a gradient.
     def hold(new: jax.Array, old: jax.Array) -> jax.Array:
         return jnp.where(now.alive, new, old)
 
@@ -159,7 +159,9 @@ def _step(
     return following, action, jnp.where(now.alive, reward, 0.0)
 
 
-def check_array(subject: str, value: Any, shape: tuple[int, ...], whose: str = "task.") -> None:  # what a user returned
+def check_array(
+    subject: str, value: Any, shape: tuple[int, ...], whose: str = "task."
+) -> None:  # which a user returned
     """Raise TypeError unless `value` is a float32 array of the shape; costs nothing once compiled."""
     got = (getattr(value, "shape", None), str(getattr(value, "dtype", type(value).__name__)))
     if got != (shape, "float32"):

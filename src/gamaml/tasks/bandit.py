@@ -17,7 +17,7 @@ import jax
 import jax.numpy as jnp
 
 MAX_STATES = 100_000
-"""States of knowledge for which the best score is computed; so many take a few seconds."""
+"""Up to so many states of knowledge, the best score is computed; that takes a few seconds."""
 
 Known = tuple[tuple[int, int], ...]
 """(successes, failures) of every arm pulled so far, sorted."""
@@ -39,7 +39,7 @@ class Arms(NamedTuple):
 class Bandit:
     """Bernoulli arms whose probabilities are uniform in [0, 1], drawn anew for every trial.
 
-    An action is one number per arm; the arm with the greatest is pulled. What is observed is the pull before: the arm,
+    An action is one number per arm; the arm with the greatest is pulled. An observation is the previous pull: the arm,
     one entry each, then the reward, then a 1; at the start of a trial all are 0.
 
     Args:
@@ -87,9 +87,9 @@ class Bandit:
 
 @functools.cache
 def bayes_optimal(pulls: int, arms: int) -> float:
-    """Return the greatest mean return that any policy reaches, by dynamic programming over what it can know.
+    """Return the greatest mean return that any policy reaches, by dynamic programming over its states of knowledge.
 
-    What is known of an arm are its successes and failures, (s, f); its next pull pays with probability
+    Successes and failures (s, f) are all that one can know of an arm; its next pull pays with probability
     (s + 1) / (s + f + 2), Laplace's rule of succession. Arms are alike, so a state of knowledge is a multiset of such
     pairs, and arms that were never pulled need no entry.
 
@@ -104,7 +104,7 @@ def bayes_optimal(pulls: int, arms: int) -> float:
         layers.append({after for known in layers[-1] for pull in _choices(known, arms) for after in pull[1:]})
     value: dict[Known, float] = {}
     for layer in reversed(layers):
-        # After the last pull there is nothing to come.
+        # The last pull has no successors.
         later = value
         value = {
             known: max(
@@ -117,7 +117,7 @@ def bayes_optimal(pulls: int, arms: int) -> float:
 
 
 def _choices(known: Known, arms: int) -> Iterator[tuple[float, Known, Known]]:
-    """Yield for every arm worth telling apart its chance to pay, and what is known after it did and did not."""
+    """Yield for each distinct arm its chance to pay, and the states of knowledge after it paid and after it did not."""
     for arm in {*known, (0, 0)} if len(known) < arms else set(known):
         others = list(known)
         if arm in others:
@@ -129,7 +129,7 @@ def _choices(known: Known, arms: int) -> Iterator[tuple[float, Known, Known]]:
 
 
 def num_states(pulls: int, arms: int) -> int:
-    """Return how many states of knowledge there are after fewer than `pulls` pulls, or a number above MAX_STATES.
+    """Return the number of states of knowledge after fewer than `pulls` pulls, or a number above MAX_STATES.
 
     Multisets of at most `arms` pairs (s, f), of which there are n + 1 with s + f = n > 0, by the sum of all n.
     """

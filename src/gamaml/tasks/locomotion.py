@@ -1,4 +1,4 @@
-"""Half-cheetahs and ants whose direction, velocity or goal only the reward tells, on Gymnasium's MuJoCo models.
+"""Half-cheetahs and ants whose direction, velocity or goal only the reward reveals, on Gymnasium's MuJoCo models.
 
 Source: Finn et al. 2017 (arXiv 1703.03400), section 5.3, and for the goals the code of its authors. They simulated
 with rllab: returns here and there are not comparable. No JAX, no Gymnasium until an environment is made.
@@ -27,7 +27,7 @@ GOAL_RADIUS = 3.0
 """Goals are uniform in a disc of this radius around the start (the authors' code)."""
 
 CONTROL_COST = {CHEETAH.id: 0.05, ANT.id: 0.005}
-"""Times the squared torques; those of rllab's models, which weigh half of the squares by 0.1 and 0.01."""
+"""Factors on the squared torques, as in rllab's models, which weigh half of the squares by 0.1 and 0.01."""
 
 
 Progress = Callable[[Any, dict[str, Any]], float]
@@ -35,20 +35,20 @@ Progress = Callable[[Any, dict[str, Any]], float]
 
 
 class Runner:
-    """A model of Gymnasium's with a reward of its own.
+    """A model of Gymnasium's with another reward.
 
     Args:
         env: id and settings of the model.
         progress: (task, info) -> the part of the reward that depends on the task.
         velocity_scale: factor on the velocities in the observation, which are about ten times as large as the angles.
-        bonus: reward of every step, so that an ant does not seek its end where the other rewards are negative.
+        bonus: reward of every step; it keeps an ant from ending the episode where the other rewards are negative.
         terminates: whether an ant that falls or jumps ends the episode.
     """
 
     def __init__(
         self, env: EnvConfig, progress: Progress, *, velocity_scale: float, bonus: float, terminates: bool
     ) -> None:
-        # Without the wrappers, whose limit and checks are made elsewhere: they cost a third of a cheetah's step.
+        # Unwrapped: limit and checks are made elsewhere, and the wrappers cost a third of a cheetah's step.
         self._env = make(env).unwrapped
         self.action_space = self._env.action_space
         self.observation_space = self._env.observation_space
@@ -64,7 +64,7 @@ class Runner:
         return self._scaled(observation), {}
 
     def step(self, action: Any) -> tuple[Float64Array, float, bool, bool, dict[str, Any]]:
-        """Do one step; info holds what the model tells, such as its velocity."""
+        """Do one step; info holds the model's own, such as its velocity."""
         observation, _, terminated, _, info = self._env.step(action)
         reward = self._progress(self.task, info) - self._control_cost * float(action @ action) + self._bonus
         return self._scaled(observation), reward, terminated and self._terminates, False, info
@@ -100,7 +100,7 @@ def directions(generator: np.random.Generator, number: int) -> list[float]:
 
 
 class _Locomotion:
-    """What the tasks share: one model serves all of them, by being told its task."""
+    """The common part of the tasks: one model serves all of them, given its task before each reset."""
 
     env = CHEETAH
     progress: Progress  # a static method
@@ -181,7 +181,7 @@ class AntVelocity(_Ant):
     Args:
         horizon: steps after which an episode is cut; H = 200 in section 5.3.
         velocity_scale: factor on the velocities in the observation.
-        bonus: reward of every step; above 1, or the slow would better end early.
+        bonus: reward of every step; above 1, since a slow ant would otherwise gain by ending early.
         terminates: whether an ant that falls or jumps ends the episode.
     """
 

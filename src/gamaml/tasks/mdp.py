@@ -34,9 +34,9 @@ class Process(NamedTuple):
 
 
 class TabularMDP:
-    """A trial of several episodes in one process, each from state 0; what is learned in one serves the next.
+    """A trial of several episodes in one process, each from state 0; a policy can use in one what another taught.
 
-    What is observed is the state, one entry each, then the action before, its reward, and whether it ended an episode.
+    An observation is the state, one entry each, then the previous action, its reward, and whether it ended an episode.
     An action is one number per action of the process; the greatest is taken. The best possible score is not known.
 
     Args:
@@ -48,7 +48,7 @@ class TabularMDP:
 
     deterministic = True
     optimal_return = math.nan
-    """What can be known of a process is continuous, so there is no exact dynamic programming over it."""
+    """Knowledge of a process is continuous, so there is no exact dynamic programming over it."""
 
     def __init__(self, states: int = 10, actions: int = 5, episode_length: int = 10, episodes: int = 10) -> None:
         counts = {"states": states, "actions": actions, "episode_length": episode_length, "episodes": episodes}
@@ -65,7 +65,7 @@ class TabularMDP:
         """Return one process, with its luck."""
         reward_key, transition_key, reward_luck_key, transition_luck_key = jax.random.split(key, 4)
         sizes = self._states, self.action_size
-        # Exponentials divided by their sum are uniform on the simplex, as Dirichlet(1, ..., 1).
+        # Exponentials divided by their sum are uniform on the simplex, which is Dirichlet(1, ..., 1).
         weights = jnp.cumsum(jax.random.exponential(transition_key, (*sizes, self._states), jnp.float32), axis=-1)
         return Process(
             1 + jax.random.normal(reward_key, sizes, jnp.float32),
@@ -88,12 +88,12 @@ class TabularMDP:
         chosen = jnp.argmax(action)
         taken = jax.nn.one_hot(chosen, self.action_size, dtype=jnp.float32)
         reward = task.reward[place, chosen] + task.reward_luck[number]
-        # The last threshold is 1 and luck is below, so there is always such a state.
+        # The last threshold is 1 and luck is below it, so such a state always exists.
         following = jnp.sum(task.thresholds[place, chosen] <= task.transition_luck[number], dtype=jnp.int32)
         ends = (number + 1) % self._episode_length == 0
         following = jnp.where(ends, 0, following)
-        told = jnp.stack([reward, ends.astype(jnp.float32)])
-        observation = jnp.concatenate([self._seen(following), taken, told])
+        outcome = jnp.stack([reward, ends.astype(jnp.float32)])
+        observation = jnp.concatenate([self._seen(following), taken, outcome])
         return (number + 1, following), observation, reward, jnp.asarray(False)
 
     def _seen(self, place: jax.Array) -> jax.Array:

@@ -1,4 +1,4 @@
-"""2-D navigation: move a point to a goal that only the reward tells.
+"""2-D navigation: move a point to a goal that only the reward reveals.
 
 Source: Finn et al. 2017 (arXiv 1703.03400), section 5.3, and the environment of its authors' code.
 """

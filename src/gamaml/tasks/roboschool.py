@@ -1,4 +1,4 @@
-"""roboschool's ant, forward or backward, in the Python 3.7 that roboschool needs: see docs/roboschool.md."""
+"""roboschool's ant, forward or backward, in the Python 3.7 that roboschool needs (docs/roboschool.md)."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from gamaml.tasks.locomotion import ANT, CONTROL_COST, directions
 from gamaml.types import Float32Array
 
 _SIN, _COS, _VX, _VY = 1, 2, 3, 4
-"""Places in an observation: the angle to the far target, and the torso's velocity in the ant's own frame."""
+"""Indices in an observation: the angle to the far target, and the torso's velocity in the ant's own frame."""
 
 _VELOCITY_SCALE = 0.3
 """Factor on the velocities in an observation."""
@@ -22,7 +22,8 @@ class DirectedAnt:
     """roboschool's ant, rewarded as Gymnasium's in `ant_direction`.
 
     The velocity is that of the torso towards roboschool's target, 1 km ahead. roboschool's own reward is left out: for
-    an ant that cannot walk yet it is nearly all for being alive and against joints at their limits, whatever the task.
+    an ant that cannot walk yet, nearly all of it rewards being alive and punishes joints at their limits, whatever the
+    task.
 
     Args:
         env: the ant.

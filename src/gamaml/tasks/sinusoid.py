@@ -29,7 +29,7 @@ INPUT = (-5.0, 5.0)
 
 
 class Sine(NamedTuple):
-    """One task: amplitude * sin(x - phase), as the authors' code has it.
+    """One task: amplitude * sin(x - phase), as in the authors' code.
 
     Attributes:
         amplitude: float32[].
@@ -41,13 +41,13 @@ class Sine(NamedTuple):
 
 
 class Sinusoid:
-    """The task of section 5.1, the loss being the mean squared error.
+    """The task of section 5.1, with the mean squared error as loss.
 
     Args:
         policy: the network; two hidden layers of 40 with relu in section 5.1.
-        shots: points that an update sees; K = 10 in training and K = 5, 10, 20 in testing in section 5.1.
-        query: points on which the loss is measured. The paper takes K; more points judge a candidate more
-            exactly and cost little, since no update sees them.
+        shots: points of an update; K = 10 in training and K = 5, 10, 20 in testing in section 5.1.
+        query: points of a measurement. The paper takes K; more points judge a candidate more exactly and cost
+            little, since no update reads them.
     """
 
     def __init__(self, policy: PolicyConfig, shots: int = 10, query: int = 50) -> None:
