@@ -22,7 +22,7 @@ GA_NAMES = (
     "elite, gene_scale, mutation_scale, mutation_std, mutation_std_final, mutation_std_generations, "
     "num_parents, population_size, recombine"
 )
-SECTIONS = "env, es, ga, inner, maml, noise, policy, seed, stop, strategy, task"
+SECTIONS = "custom, env, es, ga, inner, maml, noise, policy, seed, stop, strategy, task"
 
 MALFORMED = {
     "no_task": (
@@ -374,12 +374,6 @@ def test_json_is_the_same_whatever_the_order_in_the_toml(tmp_path: Path) -> None
     one = load(tmp_path, "[task]\nname = 'm:T'\na = 1\nb = 2\n" + STOP)
     other = load(tmp_path, STOP + "[task]\nb = 2\na = 1\nname = 'm:T'\n")
     assert cfg.to_json(one) == cfg.to_json(other)
-
-
-def test_a_default_that_came_later_is_not_in_the_mapping(tmp_path: Path) -> None:
-    config = load(tmp_path, MINIMAL)
-    assert "ga.recombine" not in cfg.science(config)
-    assert cfg.science(load(tmp_path, MINIMAL, "ga.recombine=2"))["ga.recombine"] == 2
 
 
 def test_science_is_everything_but_the_stop_criteria(tmp_path: Path) -> None:

@@ -213,6 +213,8 @@ def test_a_section_of_another_strategy_is_commented_out() -> None:
     chosen = commented_toml([], {**choices, "strategy": Choice("es", "a reason."), "es.std": Choice(0.3)})
     assert "\n# Here: a reason.\nstrategy = " in chosen and "\n#[maml]\n" in chosen
     assert loaded(chosen).es == cfg.ESConfig(std=0.3)
+    own = commented_toml([], {**choices, "strategy": Choice("my_module:MyStrategy")})
+    assert "\n#[custom]\n" in text and "\n[custom]\n" in own and "\n#[es]\n" in own
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ import textwrap
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple, cast
 
-from gamaml.config.options import Entry, Section, sections
+from gamaml.config.options import OWN, Entry, Section, sections
 from gamaml.config.root import Config
 from gamaml.config.toml_values import WIDTH, default_of, has_value, key_of, kind_of_value, toml
 
@@ -34,7 +34,8 @@ def commented_toml(head: Sequence[str], choices: Mapping[str, Choice]) -> str:
     lines = [f"# {line}".rstrip() for line in head]
     for section in sections(Config):
         names_nothing = section.path == "task" and "task.name" not in choices
-        is_dead = section.strategy not in ("", strategy) or names_nothing
+        fits = section.strategy in ("", strategy) or (section.strategy == OWN and OWN in strategy)
+        is_dead = names_nothing or not fits
         lines += ["", *_section(section, choices, is_dead)]
     return "\n".join(lines) + "\n"
 
