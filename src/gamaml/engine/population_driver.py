@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Protocol
 
 from gamaml.engine.commit_thread import Commits
@@ -20,6 +19,7 @@ from gamaml.engine.node_rates import NodeRates
 from gamaml.engine.open_generation import OpenGeneration
 from gamaml.engine.plan import Plan
 from gamaml.engine.stopping import seconds_left, stop_reached
+from gamaml.engine.tally import Tally
 from gamaml.evolution.rebuild import Course
 from gamaml.evolution.strategy import Outcome
 from gamaml.parallel.board import Kind
@@ -44,44 +44,6 @@ class Leaders(Protocol):
     def take_results(self) -> Records | None:
         """Return the finished records of the last command, once, when they have arrived."""
         ...
-
-
-@dataclass
-class Tally:
-    """Counts of a run so far, and of its beginning in this job.
-
-    Attributes:
-        incumbent_fitness: fitness of the incumbent, NaN before the first selection.
-        total_steps: environment steps of all selected generations, over all jobs.
-        new_records: records that this job has brought.
-        started: when this job began to drive the population, on the driver's clock.
-        selected: when the last generation was selected.
-        generations_before: generations selected by earlier jobs.
-        restarted_in_vain: whether the last restart left no new record.
-    """
-
-    incumbent_fitness: float
-    total_steps: int
-    new_records: int
-    started: float
-    selected: float
-    generations_before: int
-    restarted_in_vain: bool
-
-    @classmethod
-    def of(cls, history: History, now: float) -> Tally:
-        """Return the tally of a run that goes on after `history`."""
-        never = history.num_generations == 0 and len(history.children) == 0
-        return cls(
-            incumbent_fitness=history.incumbent_fitness,
-            total_steps=history.total_steps,
-            new_records=0,
-            started=now,
-            selected=now,
-            generations_before=history.num_generations,
-            # The first start of a run is no restart.
-            restarted_in_vain=history.fruitless_restarts >= (2 if never else 1),
-        )
 
 
 class PopulationDriver:
