@@ -79,10 +79,10 @@ __all__ = [
     "train",
 ]
 
-if not TYPE_CHECKING:  # a checker that saw these would accept any name
+if not TYPE_CHECKING:  # a type checker that saw these would accept any name
 
     def __getattr__(name: str) -> object:
-        """Import `Run` at its first use, since it brings h5py."""
+        """Import `Run` at its first use, since it imports h5py."""
         if name == "Run":
             from gamaml.runlog import Run
 

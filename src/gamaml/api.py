@@ -1,4 +1,4 @@
-"""The loop over generations: starts the ranks, evolves the populations, and ends the job in every case."""
+"""The loop over generations: it starts the ranks, evolves the populations, and always ends the job."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 
 def load(path: Path | str) -> Run:
-    """Open a run file, that of a running or a killed run included.
+    """Open a run file, also of a running or a killed run.
 
     Args:
         path: the .h5 file.
@@ -36,7 +36,7 @@ def load(path: Path | str) -> Run:
         The run's records, curves, genomes and parameters as arrays.
 
     Raises:
-        RunFileError: the file is not there, is no run file, is damaged, or is newer than this version reads.
+        RunFileError: the file is missing, is no run file, is damaged, or has a layout that this version does not read.
         ConfigError: the path does not end in .h5.
     """
     from gamaml import runlog
@@ -56,7 +56,7 @@ def generations(
     accept_versions: bool = False,
     comm: MPI.Intracomm | None = None,
 ) -> Iterator[GenerationInfo]:
-    """Evolve, yielding after every generation. Collective over `comm`.
+    """Evolve, and yield after every generation. Collective over `comm`.
 
     The body of the loop runs on rank 0 only; on the other ranks the generator serves until the end and yields nothing.
     Leaving the loop on rank 0 (break, return, exception) ends the evolution on all ranks. Generation g + 1 is evaluated
@@ -68,16 +68,16 @@ def generations(
         task: an instance of your own task class, instead of the name in `configs`; the same for all populations.
         out: folder of the run files, `out/NAME.h5`.
         names: one name per population; by default task and seed.
-        resume: start absent runs, continue partial ones, leave finished ones.
+        resume: start absent runs, continue partial ones, leave finished ones alone.
         overwrite: replace existing runs.
         accept_versions: with `resume`, go on although the versions of libraries changed.
         comm: communicator to work on; MPI's COMM_WORLD by default.
 
     Yields:
-        GenerationInfo, on rank 0; of several populations in the order in which they finish.
+        GenerationInfo, on rank 0; those of several populations come in the order in which they finish.
 
     Raises:
-        ConfigError: before anything is started or written.
+        ConfigError: a mistake in the arguments; nothing was started or written.
         RunFileError: a run exists, is locked, damaged, or belongs to another experiment; or it cannot be written.
         ResourceError: a node has too little memory.
         LaunchError: the ranks do not form one MPI job.
@@ -87,7 +87,7 @@ def generations(
     request = TrainRequest(
         populations(configs, task, seeds), task, Path(out), names, resume, overwrite, accept_versions
     )
-    # First, since exit handlers run in reverse order, and that of h5py closes all files.
+    # First, since exit handlers run in reverse order, and h5py's handler closes all files.
     importlib.import_module("gamaml.runlog")
     generator = _generations(request, comm, [])
     # A generator that is still held when the script ends must end the other ranks before MPI is finalised.
@@ -117,7 +117,7 @@ def train(
         task: an instance of your own task class, instead of the name in `configs`; the same for all populations.
         out: folder of the run files, `out/NAME.h5`.
         names: one name per population; by default task and seed.
-        resume: start absent runs, continue partial ones, leave finished ones.
+        resume: start absent runs, continue partial ones, leave finished ones alone.
         overwrite: replace existing runs.
         accept_versions: with `resume`, go on although the versions of libraries changed.
         comm: communicator to work on; MPI's COMM_WORLD by default.
@@ -125,10 +125,11 @@ def train(
         on_generation: called on rank 0 after every generation.
 
     Returns:
-        The result of each population, the same on every rank; not in a list if `configs` is one config, without seeds.
+        The result of each population, the same on every rank; a single result, not a list, for one config without
+        seeds.
 
     Raises:
-        ConfigError: before anything is started or written.
+        ConfigError: a mistake in the arguments; nothing was started or written.
         RunFileError: a run exists, is locked, damaged, or belongs to another experiment; or it cannot be written.
         ResourceError: a node has too little memory.
         LaunchError: the ranks do not form one MPI job.
@@ -157,7 +158,7 @@ def _generations(
     results: list[TrainResult],
     on_start: Callable[[JobInfo], None] | None = None,
 ) -> Generator[GenerationInfo, None, None]:
-    """Run the request; fills `results` on every rank at the end."""
+    """Run the request; `results` is filled on every rank at the end."""
     from gamaml.job import launcher
     from gamaml.job import mpi_library as library
     from gamaml.job.exit_codes import INTERRUPTED
@@ -191,7 +192,7 @@ def _generations(
         try:
             yield from engine.run()
         except GeneratorExit:
-            # The other ranks come out of the loop normally, and ask for the results together with this one.
+            # The other ranks leave the loop normally, and ask for the results together with this one.
             engine.results()
             raise
         results += engine.results()
@@ -208,10 +209,10 @@ def _refusal(request: TrainRequest, num_ranks: int) -> ConfigError | None:
 
 
 def refuse(error: Exception, comm: MPI.Intracomm | None = None) -> NoReturn:
-    """Raise an error that came before MPI was needed. Collective over `comm`, with `generations` on the other ranks.
+    """Raise an error found before MPI was needed. Collective over `comm`, with `generations` on the other ranks.
 
-    Without other ranks MPI is not started. With others it is: those without an error would wait for this rank in
-    MPI_Init, under MPICH for ever. A GamamlError is then raised on all ranks; anything else ends the job.
+    A job of one rank does not start MPI. Several ranks do, since those without an error would wait for this rank in
+    MPI_Init, under MPICH for ever. All ranks then raise a GamamlError; any other exception ends the job.
     """
     from gamaml.job import launcher
     from gamaml.job import mpi_library as library
@@ -228,7 +229,7 @@ def refuse(error: Exception, comm: MPI.Intracomm | None = None) -> NoReturn:
 
 
 def _check(request: TrainRequest) -> list[CompleteProblem]:
-    """Return the request's problems, after refusing whatever can be refused without MPI."""
+    """Return the request's problems, after all checks that need no MPI."""
     from gamaml import problems, runlog
     from gamaml.job import launcher
 

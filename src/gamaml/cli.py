@@ -1,4 +1,4 @@
-"""The command line: argv -> one command, and the exit code that the shell gets.
+"""The command line: from argv to one command and its exit code.
 
 Exit codes: 0 done, 1 failure, 2 bad arguments or config (one line on stderr), 75 checkpointed: start again.
 """
@@ -23,10 +23,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line.
 
     Args:
-        argv: arguments without the program's name; those of the process by default.
+        argv: arguments without the program's name; by default, the process's arguments.
 
     Returns:
-        The exit code. An unexpected exception passes through, so that its traceback is seen.
+        The exit code. An unexpected exception passes through, so its traceback is shown.
     """
     try:
         given = sys.argv[1:] if argv is None else list(argv)

@@ -6,9 +6,9 @@ GamamlError
 ├── ResourceError    the machine has too little shared memory or disk for the job
 ├── SchedulerError   the batch system is absent, silent, or refused a job
 ├── LaunchError      the ranks were not started as one MPI job, or the MPI library lacks something essential
-├── SelectionError   a generation left nothing to go on from, such as no child with a finite fitness
-├── OverdueError     an environment took longer than it may, which depends on the machine, so it is never marked
-└── EvaluationError  a candidate's evaluation raised; names rank, host, population, generation, child and seed
+├── SelectionError   a generation left nothing to continue from, such as no child with a finite fitness ├── OverdueError
+an environment exceeded its time limit; the child is never marked, since this depends on the machine └── EvaluationError
+a candidate's evaluation raised; names rank, host, population, generation, child and seed
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ class ResourceError(GamamlError):
 
 
 class SchedulerError(GamamlError):
-    """The batch system is not there, does not answer, or refused a job."""
+    """The batch system is absent, does not answer, or refused a job."""
 
 
 class LaunchError(GamamlError):
@@ -43,11 +43,11 @@ class LaunchError(GamamlError):
 
 
 class OverdueError(GamamlError):
-    """An environment took longer than it may."""
+    """An environment exceeded its time limit."""
 
 
 class SelectionError(GamamlError):
-    """A generation left nothing to go on from."""
+    """A generation left nothing to continue from."""
 
 
 class EvaluationError(GamamlError):
@@ -55,15 +55,15 @@ class EvaluationError(GamamlError):
 
 
 def check_file_name(subject: str, path: Path, suffixes: Sequence[str]) -> None:
-    """Check the name of a file that is to be written, before any work is done for it.
+    """Check the name of an output file, before any work is done for it.
 
     Args:
-        subject: how the file is called in errors, such as "--plot".
-        path: of the file.
-        suffixes: one of which the name must have.
+        subject: the file's name in errors, such as "--plot".
+        path: the file's path.
+        suffixes: the allowed endings of the name.
 
     Raises:
-        ConfigError: it has none of them, or its folder is missing.
+        ConfigError: the name has another ending, or its folder is missing.
     """
     if path.suffix not in suffixes:
         raise ConfigError(
@@ -78,10 +78,10 @@ def check_index(name: str, value: int, length: int, why: str = "") -> None:
     """Check an index into the data of a run.
 
     Args:
-        name: how the index is called in errors.
+        name: the index's name in errors.
         value: the index.
         length: number of entries.
-        why: the reason for that number, said in the error.
+        why: the reason for that number, shown in the error.
 
     Raises:
         ConfigError: there is no such entry.
@@ -93,7 +93,7 @@ def check_index(name: str, value: int, length: int, why: str = "") -> None:
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:
-    """Return the hint that ends an "unknown name" message: the nearest name, and all that exist."""
+    """Return the hint at the end of an "unknown name" message: the nearest name and all known ones."""
     names = sorted(known)
     by_lower_case = {known.lower(): known for known in names}
     near = difflib.get_close_matches(name.lower(), by_lower_case, n=1, cutoff=0.5)

@@ -1,4 +1,4 @@
-"""Array aliases and the Protocols that users implement. Nothing here is inherited: a matching class is enough."""
+"""Array aliases and the Protocols that users implement. A matching class is enough; nothing needs to be inherited."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ KeyData = npt.NDArray[np.uint32]
 """uint32[2]; `streams.generator(key)` gives the NumPy Generator, `jax.random.wrap_key_data(key)` the JAX key."""
 
 Records = npt.NDArray[np.void]
-"""Structured array of result records, see `records.record_dtype`."""
+"""Structured array of result records; `records.record_dtype` makes the dtype."""
 
 
 @dataclass(frozen=True)
@@ -25,7 +25,7 @@ class EvaluationKey:
 
     Attributes:
         task: key of the meta-tasks; shared by all children of a generation unless the config says otherwise.
-        episode: key of everything else (rollouts, sampled actions, minibatches); differs for every evaluation.
+        episode: key of everything else (rollouts, sampled actions, minibatches); it differs for every evaluation.
     """
 
     task: KeyData
@@ -41,7 +41,7 @@ class Evaluation:
         returns: float32[num_rounds + 1], the mean over tasks of the return (or loss) before any update and after each.
         steps: environment steps (supervised: samples) consumed.
         scalars: one float per name in `Problem.scalars`.
-        fault: whether the environment failed and the child is marked for it; the fitness is then not finite.
+        fault: whether the environment failed and the child is marked as failed; the fitness is then not finite.
     """
 
     fitness: float
@@ -63,18 +63,18 @@ class Problem(Protocol):
         scale: float32[num_params] that multiplies the mutation std per parameter, or None for 1 everywhere.
 
     Optional members (`problems.complete` fills in those that are left out, and refuses a misspelt name):
-    `measure_constants()`, run once at the beginning of a run on rank 0: a function of the config that returns float32
-    arrays by name, which the run file stores as part of its science.
-    `use_constants(constants)`, called with these arrays on every rank and in every replay before the first evaluation.
-    `arrays(params)`, the contents of a parameter vector by name, for `gamaml export`.
-    `warm_up()`, called before the first evaluation: on rank 0 first, then on the others, which find its compiled
+    `measure_constants()` returns float32 arrays by name, computed from the config alone. Rank 0 calls it once at the
+    beginning of a run, and the run file stores the result as part of its science.
+    `use_constants(constants)` receives these arrays on every rank and in every replay, before the first evaluation.
+    `arrays(params)` returns the contents of a parameter vector by name, for `gamaml export`.
+    `warm_up()` runs before the first evaluation: on rank 0 first, then on the other ranks, which find the compiled
     programs in a cache on disk.
-    `batch_size` and `evaluate_batch`, to evaluate several candidates at once: see `BatchProblem`.
-    `gradient(params, key)`, the direction, float32[num_params], that improves the fitness.
-    `optimal_return`, the greatest mean return that any policy reaches, shown beside every result.
-    `libraries`, names of distributions whose versions the run file records.
-    `environment_versions`, other names and versions that it records.
-    `reproducible`, False where `evaluate` is not a pure function, so that a replay may have other bits.
+    `batch_size` and `evaluate_batch` evaluate several candidates at once, as described at `BatchProblem`.
+    `gradient(params, key)` returns the direction, float32[num_params], that improves the fitness.
+    `optimal_return` is the greatest mean return that any policy reaches, shown beside every result.
+    `libraries` names the distributions whose versions the run file records.
+    `environment_versions` are further names and versions for the run file.
+    `reproducible` is False where `evaluate` is not a pure function, so a replay may have other bits.
     """
 
     num_params: int
@@ -112,9 +112,9 @@ class SupervisedTask(Protocol):
     """A distribution of supervised tasks, written in JAX.
 
     Optional members:
-    `test_loss(params, task, key)`, which judges children in place of `loss`.
-    `num_samples`, the samples that one task costs; 1 by default.
-    `initial(noise)`, which turns standard normal NumPy arrays by name into initial arrays by name.
+    `test_loss(params, task, key)` judges children in place of `loss`.
+    `num_samples` is the number of samples that one task costs; 1 by default.
+    `initial(noise)` turns standard normal NumPy arrays by name into initial arrays by name.
 
     Attributes:
         shapes: name -> shape of the arrays of `params`.
@@ -135,9 +135,9 @@ class RLTask(Protocol):
     """A distribution of reinforcement-learning tasks, written in JAX.
 
     Optional members:
-    `optimal_return`, the greatest mean return that any policy can reach, NaN where it is not known; shown beside every
+    `optimal_return` is the greatest mean return that any policy can reach, NaN if unknown; it is shown beside every
     result.
-    `deterministic`, True where an episode follows from the task and the actions alone.
+    `deterministic` is True where an episode follows from the task and the actions alone.
 
     Attributes:
         observation_size: length of an observation.
@@ -166,16 +166,16 @@ class HostTask(Protocol):
     """A distribution of tasks given as Gymnasium-style environments, stepped on the CPU.
 
     Optional members:
-    `sample(generator)`, which draws a task with a NumPy Generator; without it, `task` is None.
-    `sample_many(generator, number)`, which draws all tasks of an evaluation together, such as every direction once.
-    `set_task(env, task)`, which gives an existing environment another task before a reset; then one environment is
-    made per rank, instead of one per task.
-    `horizon`, the steps after which an episode is cut.
-    `libraries`, names of distributions whose versions the run file records.
-    `reproducible`, False where a seed does not decide an episode.
+    `sample(generator)` draws a task with a NumPy Generator; without it, `task` is None.
+    `sample_many(generator, number)` draws all tasks of an evaluation together, such as every direction once.
+    `set_task(env, task)` gives an existing environment another task before a reset; each rank then makes one
+    environment, instead of one per task.
+    `horizon` is the number of steps after which an episode is cut.
+    `libraries` names the distributions whose versions the run file records.
+    `reproducible` is False where a seed does not decide an episode.
 
-    An environment may say `reproducible = False` too, and may have `library_versions`, versions by name. The run file
-    records both.
+    An environment may also have `reproducible = False`, and `library_versions`, versions by name. The run file records
+    both.
     """
 
     def make_env(self, task: Any) -> Any:  # a Gymnasium-like environment; duck-typed

@@ -1,4 +1,4 @@
-"""Adam on a flat vector and its two moments, as ES and gradient MAML ascend with it."""
+"""Adam on a flat vector and its two moments, for the ascent of ES and gradient MAML."""
 
 from __future__ import annotations
 
@@ -28,14 +28,14 @@ def ascend(
 ) -> None:
     """Write a point and its moments after one update along `gradient` into `after`.
 
-    With a scale, the update is Adam's on parameters that are measured in its units.
+    With a scale, Adam updates the parameters divided by their scale.
 
     Args:
         before: rows 0, 1 and 2: the point and the moments, float32[size] each.
         after: float32[3, size].
         gradient: float32[size].
-        step_size: of Adam, before the correction for the bias of its moments.
-        updates: number of this update, the first being 1.
+        step_size: Adam's step size, before its moments' bias correction.
+        updates: number of this update, 1 for the first.
         betas: decay of the moments.
         scale: float32[size], or None for 1 everywhere.
 

@@ -1,4 +1,4 @@
-"""One point that a strategy moves: how it begins, and the children around it."""
+"""A centre, the one point that a strategy moves: its start, and the children around it."""
 
 from __future__ import annotations
 
@@ -27,11 +27,11 @@ def drawn_offsets(state: State, count: int) -> npt.NDArray[np.uint64]:
 
 
 def children_around(state: State, offsets: npt.NDArray[np.uint64], factor: float) -> Entries:
-    """Return children around vector 0 with action noise of their own, and tasks as the space says.
+    """Return children around vector 0. Each has its own action noise; `state.space` says whether they share tasks.
 
     Args:
-        state: the generation's.
-        offsets: of each child's noise.
+        state: the state of the generation.
+        offsets: one noise offset per child.
         factor: multiplies the noise.
     """
     children = new_entries(len(offsets))

@@ -20,7 +20,7 @@ def make(config: Config) -> Strategy:
     """Return the strategy of a config, the same object for the same settings.
 
     Raises:
-        ConfigError: a strategy of the user's own is not there, lacks a member, or refuses its settings.
+        ConfigError: the user's own strategy is missing, lacks a member, or refuses its settings.
     """
     custom = {} if config.custom is None else dict(config.custom.settings)
     return _make(config.strategy, config.ga, config.es, config.maml, json.dumps(custom, sort_keys=True))
@@ -58,7 +58,7 @@ def _own(name: str, settings: dict[str, Any]) -> Strategy:
 
 
 def space_of(config: Config, num_params: int) -> Space:
-    """Return where a config's strategy searches.
+    """Return the space that a config's strategy searches.
 
     Args:
         config: gives the size of the noise table, and whether children share tasks.

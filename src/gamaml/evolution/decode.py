@@ -1,4 +1,4 @@
-"""From an entry, vectors and noise to parameters: the one sum that makes a child, and what it takes."""
+"""Decoding: the one sum that makes parameters from an entry, vectors and noise, and the sources it needs."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from gamaml.evolution.entries import UNCHANGED, bases_of
 from gamaml.types import Float32Array
 
 _BLOCK = 1 << 18
-"""Parameters decoded at a time, 1 MiB: many, so that the calls cost little; few, so that the product stays in the
-cache. With 2**15 a child of 4 million parameters takes 1.4 times as long as in a C loop, with 2**18 1.1 times
+"""Parameters decoded at a time, 1 MiB: enough that calls cost little, few enough that the product stays in the cache.
+With 2**15 a child of 4 million parameters takes 1.4 times as long as in a C loop, with 2**18 1.1 times
 (`benchmarks/decode.py`)."""
 
 
 class NoiseSource(Protocol):
-    """Anything that gives blocks of the noise table."""
+    """An object that gives blocks of the noise table."""
 
     def block(self, offset: int, num_params: int) -> Float32Array:
         """Return read-only noise, float32[num_params], from `offset` on."""
@@ -46,12 +46,12 @@ class Vectors(Protocol):
 
 @dataclass(frozen=True)
 class Sources:
-    """What parameters are made from, cut to a range of them.
+    """The sources that parameters are made from, cut to a range of the parameters.
 
     Attributes:
         noise: the noise table.
         problem: gives num_params, scale and the initial parameters.
-        vectors: float32[size] each; for `Strategy.decode` the present ones, for `Strategy.update` those before.
+        vectors: float32[size] each; the current vectors for `Strategy.decode`, the previous ones for `Strategy.update`.
         start: first parameter of the range.
         size: number of parameters in it.
     """
@@ -87,8 +87,8 @@ def decode(entry: np.void, sources: Sources, out: Float32Array) -> None:
     """Write the parameters of an entry into `out`: its base, or the mean of its bases, plus scaled noise.
 
     Args:
-        entry: of an entry dtype.
-        sources: with the vectors that the entry's bases are rows of.
+        entry: an entry with the columns of `ENTRY_DTYPE`.
+        sources: noise, problem, and the vectors whose rows the entry's bases name.
         out: float32[sources.size].
     """
     offset = int(entry["offset"])
@@ -108,12 +108,12 @@ def mutate(
 ) -> Float32Array:
     """Write `base + factor * scale * noise` into `out` and return it. The only such sum in gamaml.
 
-    It is NumPy's everywhere, since a jitted sum rounds differently in the last bit.
+    NumPy computes it everywhere, since a jitted sum rounds differently in the last bit.
 
     Args:
         base: float32[num_params].
         noise: float32[num_params].
-        factor: rounded to float32 first.
+        factor: a number, rounded to float32 first.
         scale: float32[num_params], or None for 1 everywhere.
         out: float32[num_params]; may be `base` itself, not `noise`.
     """
@@ -132,7 +132,7 @@ def mutate(
 def mean(rows: Sequence[Float32Array], out: Float32Array) -> Float32Array:
     """Write the mean of `rows`, each float32[num_params], into `out` and return it.
 
-    The rows are added one after the other in float32, so that the bits depend on nothing but their order.
+    The rows are added one after the other in float32, so the bits depend only on their order.
     """
     number = np.float32(len(rows))
     for start in range(0, out.size, _BLOCK):

@@ -6,25 +6,25 @@ import numpy as np
 import numpy.typing as npt
 
 ROOT = -1
-"""Base of an entry without one: its parameters are `problem.initial(noise[offset:])`."""
+"""Base of a root, an entry without a base: its parameters are `problem.initial(noise[offset:])`."""
 
 UNCHANGED = -1
-"""Offset of an entry that is its base as it stands."""
+"""Offset of an entry that equals its base."""
 
 NOBODY = -1
-"""Partner of an entry that has fewer bases than it may have."""
+"""Partner that fills the column of an entry with fewer bases than it may have."""
 
 INITIAL_STD = 1.0
-"""Factor of an entry that comes from the root: `problem.initial` takes the noise as it is."""
+"""Factor of a root: `problem.initial` takes the noise unscaled."""
 
 ENTRY_DTYPE = np.dtype([("base", "<i4"), ("offset", "<i8"), ("factor", "<f4"), ("task", "<i4"), ("episode", "<i4")])
 """The columns that every strategy has.
 
-base: row of the vectors that the entry starts from.
+base: row of the vector that the entry starts from.
 offset: where its noise begins in the table.
-factor: multiplies the noise; a std where a child is made, a weight where vectors are updated.
-task: of a child, which of the generation's tasks it meets; children with the same one share them.
-episode: of a child, whose resets and action noise it meets; children with the same one share them.
+factor: multiplies the noise; a std in a child's entry, a weight in an update's.
+task: index of a child's tasks within its generation; children with the same index share their tasks.
+episode: index of a child's resets and action noise; children with the same index share them.
 """
 
 PARTNERS = "partners"
@@ -35,12 +35,12 @@ Entries = npt.NDArray[np.void]
 
 
 def partners_column(number: int) -> tuple[tuple[str, str, tuple[int, ...]], ...]:
-    """Return the column for up to `number` bases beside the first, none for 0."""
+    """Return the column for up to `number` bases beside the first; no column for 0."""
     return ((PARTNERS, "<i4", (number,)),) if number else ()
 
 
 def new_entries(count: int, dtype: np.dtype[np.void] = ENTRY_DTYPE) -> Entries:
-    """Return entries that are the first vector as it stands, without partners."""
+    """Return entries that equal the first vector, without partners."""
     entries = np.zeros(count, dtype)
     entries["offset"] = UNCHANGED
     if PARTNERS in (dtype.names or ()):
@@ -49,7 +49,7 @@ def new_entries(count: int, dtype: np.dtype[np.void] = ENTRY_DTYPE) -> Entries:
 
 
 def bases_of(entry: np.void) -> tuple[int, ...]:
-    """Return the rows of all bases of an entry in the order in which they are added; empty for a root."""
+    """Return the rows of an entry's bases in the order in which they are added; empty for a root."""
     first = int(entry["base"])
     if first == ROOT:
         return ()
@@ -59,7 +59,7 @@ def bases_of(entry: np.void) -> tuple[int, ...]:
 
 
 def without_children(entries: Entries) -> Entries:
-    """Return a copy of children's entries that no longer says what they met: equal candidates are then equal bytes."""
+    """Return a copy of children's entries without task and episode, so that equal candidates are equal bytes."""
     copy = entries.copy()
     copy["task"] = copy["episode"] = 0
     return copy

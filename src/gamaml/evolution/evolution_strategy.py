@@ -4,7 +4,8 @@ Source: Salimans et al. 2017, arXiv 1703.03864, Algorithm 2 and section 2.1. Wit
 al. 2020, arXiv 1910.01215): the fitness of a child is its return after adaptation.
 
 The vectors are the centre and Adam's two moments. A state's entries are the mirrored pairs whose weighted noise leads
-to them: offset, and the difference of the two children's utilities as the factor. Those of generation 0 are the root.
+to its vectors: the offset, and the difference of the two children's utilities as the factor. At generation 0 the only
+entry is the root.
 """
 
 from __future__ import annotations
@@ -38,7 +39,7 @@ class EvolutionStrategy:
 
     @property
     def sizes(self) -> Sizes:
-        """How much it takes."""
+        """The memory and the evaluations that it needs."""
         size = self.config.population_size
         episodes = self.config.episodes
         return Sizes(
@@ -50,7 +51,7 @@ class EvolutionStrategy:
         return root_state(seed, space)
 
     def children(self, state: State) -> Entries:
-        """Return the generation's children: 2 i and 2 i + 1 are a mirrored pair, the same noise added and subtracted.
+        """Return the children; 2 i and 2 i + 1 are a mirrored pair, with the same noise added and subtracted.
 
         Source: Salimans et al. 2017, section 2.1.
         """
@@ -60,7 +61,7 @@ class EvolutionStrategy:
         return children
 
     def contenders(self, state: State, records: Records | None) -> Entries:
-        """Return the centre, whose re-evaluations only report."""
+        """Return the centre; its re-evaluations are only reported."""
         return new_entries(1)
 
     def next(self, state: State, records: Records, reevaluations: Records) -> Outcome:
@@ -86,7 +87,7 @@ class EvolutionStrategy:
         decode(entry, sources, out)
 
     def update(self, state: State, sources: Sources, part: Part) -> None:
-        """Compute a range of the centre and its moments; every sum is in float32 and in the order of the pairs.
+        """Compute a range of the centre and its moments; sums are float32, in the order of the pairs.
 
         Source: Salimans et al. 2017, Algorithm 2, line 11.
         """

@@ -1,7 +1,7 @@
 """Truncation selection with an elite: the deep GA of Such et al. (2017).
 
 Source: arXiv 1712.06567, Algorithm 1; the previous elite is re-evaluated beside the best children, as in Uber's later
-GPU code, so that one lucky evaluation cannot rule for ever.
+GPU code, so one lucky evaluation cannot dominate for ever.
 
 The vectors are the parents, the elite first; entry i of a state is parent i.
 """
@@ -45,7 +45,7 @@ class GeneticAlgorithm:
 
     @property
     def sizes(self) -> Sizes:
-        """How much it takes."""
+        """The memory and the evaluations that it needs."""
         config = self.config
         return Sizes(
             population_size=config.population_size,
@@ -63,7 +63,7 @@ class GeneticAlgorithm:
         return State(seed, space, 0, new_entries(0, self.sizes.entry_dtype))
 
     def children(self, state: State) -> Entries:
-        """Return the generation's children: each the mutated mean of `recombine` parents, drawn without repetition."""
+        """Return the generation's children, each the mutated mean of `recombine` distinct random parents."""
         return proposals(self.config, state.seed, state.generation, len(state.entries), state.space)
 
     def contenders(self, state: State, records: Records | None) -> Entries:
@@ -121,7 +121,7 @@ class GeneticAlgorithm:
         return vectors[0]
 
     def std(self, generation: int) -> float:
-        """Return the mutation std of a generation: constant, or exponential between its two ends."""
+        """Return the mutation std of a generation: constant, or exponential between first and final value."""
         config = self.config
         return decayed(config.mutation_std, config.mutation_std_final, config.mutation_std_generations, generation)
 
@@ -144,9 +144,9 @@ class GeneticAlgorithm:
 def proposals(config: GAConfig, seed: int, generation: int, num_parents: int, space: Space) -> Entries:
     """Return the children of a generation, read-only; without parents they come from the root.
 
-    One 64-bit word per child is scaled to the range of offsets and one to that of each parent (multiply and shift),
-    whose bias is below 2**-32 for tables up to 2**32 entries. With `recombine` > 1 the parents are distinct and sorted
-    by slot; if fewer survived, all are used.
+    For each child, one 64-bit word is scaled to the range of offsets and one per parent to the range of parents
+    (multiply and shift); the bias is below 2**-32 for tables up to 2**32 entries. With `recombine` > 1 the parents are
+    distinct and sorted by slot; if fewer survived, all are used.
     """
     count = config.population_size
     states = streams.states(seed, streams.Purpose.PROPOSE, generation, count, 2 + 2 * config.recombine)
@@ -173,14 +173,14 @@ def _different(words: npt.NDArray[np.uint64], number: int) -> npt.NDArray[np.uin
 
     Args:
         words: [count, 2 * k], two 32-bit words per draw.
-        number: of slots.
+        number: number of slots.
 
     Returns:
         [count, min(k, number)], ascending in each row.
     """
     drawn = np.empty((len(words), min(words.shape[1] // 2, number)), np.uint64)
     for place in range(drawn.shape[1]):
-        # The n-th of those that are left: every slot drawn before, from the lowest on, moves it up by one.
+        # The n-th of the remaining slots: each slot drawn before, from the lowest on, moves it up by one.
         slot = streams.scaled(words[:, 2 * place], words[:, 2 * place + 1], number - place)
         for earlier in range(place):
             slot += slot >= drawn[:, earlier]

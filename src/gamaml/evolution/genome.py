@@ -1,4 +1,4 @@
-"""Genomes: the mutations that lead from its roots to a candidate, where a strategy's vectors are candidates."""
+"""Genomes: the mutations that lead from the roots to a candidate, for strategies whose vectors are candidates."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ class Step(NamedTuple):
     """One ancestor.
 
     Attributes:
-        bases: places in the genome of what it starts from; empty for a root.
+        bases: places in the genome of the steps that it starts from; empty for a root.
         offset: where its noise begins in the table.
         factor: multiplies the noise.
     """
@@ -27,23 +27,23 @@ class Step(NamedTuple):
 
 @dataclass(frozen=True)
 class Genome:
-    """A candidate from its roots on.
+    """A candidate as its roots and mutations.
 
     Attributes:
-        steps: every ancestor once, bases before those that start from them, the candidate last. Those that equal their
-            base are left out.
+        steps: every ancestor once, bases before their descendants, the candidate last. Ancestors that equal their base
+            are left out.
     """
 
     steps: tuple[Step, ...]
 
     @property
     def num_mutations(self) -> int:
-        """Number of mutations, those of all ancestors together."""
+        """Number of mutations of all ancestors together."""
         return sum(bool(step.bases) for step in self.steps)
 
     @property
     def nbytes(self) -> int:
-        """Bytes that the genome takes: 8 per offset, 4 per factor, and 4 per base that is not the step before."""
+        """Bytes that the genome takes: 8 per offset, 4 per factor, and 4 per base other than the previous step."""
         plain = sum(step.bases == (place - 1,) for place, step in enumerate(self.steps))
         return 8 * len(self.steps) + 4 * self.num_mutations + 4 * (sum(len(s.bases) for s in self.steps) - plain)
 

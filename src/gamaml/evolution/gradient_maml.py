@@ -2,9 +2,10 @@
 
 Source: Finn et al. 2017, arXiv 1703.03400, Algorithms 2 and 3; Adam as in section 5.1, for reinforcement learning too.
 
-A generation is one update. Its only child is the centre itself, whose evaluation, on fresh tasks, also gives the
-derivative. The vectors are the centre and Adam's two moments, as with ES. No entries are needed but the root's, since
-an update follows from the vectors before it and from (seed, generation); it is done again from a stored snapshot on.
+A generation is one update. Its only child is the centre itself; its evaluation, on fresh tasks, also gives the
+derivative. The vectors are the centre and Adam's two moments, as with ES. Only the root needs an entry, since an update
+follows from the previous vectors and from (seed, generation); a resumed run repeats the updates since its last
+snapshot.
 """
 
 from __future__ import annotations
@@ -46,7 +47,7 @@ class GradientMAML:
 
     @property
     def sizes(self) -> Sizes:
-        """How much it takes."""
+        """The memory and the evaluations that it needs."""
         return Sizes(
             population_size=1,
             num_vectors=3,
@@ -58,7 +59,7 @@ class GradientMAML:
         )
 
     def start(self, seed: int, space: Space) -> State:
-        """Return the state before generation 0: the centre that ES begins with, too."""
+        """Return the state before generation 0, the same as that of ES."""
         return root_state(seed, space)
 
     def children(self, state: State) -> Entries:
@@ -66,14 +67,14 @@ class GradientMAML:
         return new_entries(1)
 
     def contenders(self, state: State, records: Records | None) -> Entries:
-        """Return nobody: the centre's own evaluation is on fresh tasks."""
+        """Return no contender: the centre's own evaluation is already on fresh tasks."""
         return new_entries(0)
 
     def next(self, state: State, records: Records, reevaluations: Records) -> Outcome:
-        """Return the state after the update; the fitness is the centre's before it.
+        """Return the state after the update; the outcome's fitness is the centre's before it.
 
         Raises:
-            SelectionError: the centre's fitness is not finite, so there is nowhere to go.
+            SelectionError: the centre's fitness is not finite, so no update is possible.
         """
         fitness = float(records["fitness"][0])
         if not math.isfinite(fitness):

@@ -1,4 +1,4 @@
-"""The table of Gaussian noise: content fixed by (seed, size) alone, filled in chunks, read-only afterwards."""
+"""The table of Gaussian noise: fixed by (seed, size) alone, filled in chunks, read-only afterwards."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from gamaml.evolution import streams
 from gamaml.types import Float32Array
 
 CHUNK = 1 << 18
-"""Entries per chunk, 1 MiB. Each chunk has a stream of its own, so any rank may fill any chunk."""
+"""Entries per chunk, 1 MiB. Each chunk has its own stream, so any rank may fill any chunk."""
 
 _BLOCK = 1 << 13
-"""Entries filled at a time: what is needed in between stays in the cache, and below malloc's limit for fresh pages."""
+"""Entries filled at a time: the temporaries stay in the cache, and below malloc's limit for fresh pages."""
 
 
 def num_chunks(size: int) -> int:
@@ -32,7 +32,7 @@ def fill_chunk(out: Float32Array, seed: int, chunk: int) -> None:
 
     An entry is the sum of two independent normals of variance 1/2, each looked up by 16 random bits. That takes 0.45 of
     the time of NumPy's `standard_normal`, which calls the C library's exp and log now and then, and whose stream may
-    change with NumPy's version; raw bits, looked up and added, are the same everywhere.
+    change with NumPy's version; raw bits, looked up and added, give the same values everywhere.
 
     Args:
         out: float32[<= CHUNK]; a shorter last chunk holds the beginning of its stream.
@@ -75,7 +75,7 @@ def chunk_checksum(chunk: Float32Array) -> int:
 def table_digest(checksums: npt.NDArray[np.uint32]) -> str:
     """Combine the chunks' checksums, uint32[num_chunks], into the table's digest, in hexadecimal.
 
-    Tables that differ by accident differ in many chunks, each of which goes unnoticed once in 2**32 times.
+    Tables that differ by accident differ in many chunks; a CRC misses the difference of one chunk once in 2**32 times.
     """
     return hashlib.sha256(checksums.astype("<u4").tobytes()).hexdigest()
 
@@ -109,7 +109,7 @@ class NoiseTable:
 
 
 class LazyNoise:
-    """The same table computed chunk by chunk on demand, for readers of a run file that hold no table.
+    """The same table, computed chunk by chunk on demand, for readers of a run file without a table.
 
     Args:
         size: entries of the table.

@@ -12,7 +12,7 @@ from gamaml.evolution.strategy import State
 
 @dataclass(frozen=True)
 class RandomSearch(GeneticAlgorithm):
-    """The GA of one parent, the elite, that nobody descends from."""
+    """The GA with one parent, the elite, which has no descendants."""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "config", dataclasses.replace(self.config, num_parents=1, recombine=1))
@@ -22,7 +22,7 @@ class RandomSearch(GeneticAlgorithm):
         return proposals(self.config, state.seed, state.generation, 0, state.space)
 
     def std(self, generation: int) -> float:
-        """Return the std of the noise that initial parameters are made from."""
+        """Return the std of the noise from which initial parameters are made."""
         return INITIAL_STD
 
     def describe(self) -> dict[str, str]:

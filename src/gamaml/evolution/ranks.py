@@ -13,7 +13,7 @@ from gamaml.types import Float32Array, Float64Array, Records
 
 
 def ranking(fitness: Sequence[float] | np.ndarray) -> list[int]:
-    """Return the indices of the finite entries from best to worst; of equals, the lower index comes first."""
+    """Return the indices of the finite entries from best to worst; the lower index comes first in a tie."""
     values = np.asarray(fitness, np.float64)
     finite = np.flatnonzero(np.isfinite(values))
     order: list[int] = finite[np.argsort(-values[finite], kind="stable")].tolist()
@@ -21,7 +21,7 @@ def ranking(fitness: Sequence[float] | np.ndarray) -> list[int]:
 
 
 def centred_ranks(fitness: Sequence[float] | np.ndarray) -> Float32Array:
-    """Return the centred ranks of fitness, float32 in [-0.5, 0.5]; equals share the mean of their ranks.
+    """Return the centred ranks of fitness, float32 in [-0.5, 0.5]; equal values share the mean of their ranks.
 
     A fitness that is not finite ranks below all others.
 
@@ -35,7 +35,7 @@ def centred_ranks(fitness: Sequence[float] | np.ndarray) -> Float32Array:
 
 
 def best_first(state: State, records: Records) -> npt.NDArray[np.int64]:
-    """Return the children's indices from best to worst, int64[population_size], those that failed last.
+    """Return the children's indices from best to worst, int64[population_size], with failed children last.
 
     Raises:
         SelectionError: no child has a finite fitness.

@@ -1,4 +1,4 @@
-"""Vectors of an old generation, computed again from the root or a snapshot: the one loop over `Strategy.update`."""
+"""Vectors of an old generation, recomputed from the root or a snapshot: the one loop over `Strategy.update`."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from gamaml.types import Float32Array
 
 @dataclass(frozen=True)
 class Snapshot:
-    """The vectors that a node keeps, as they stood once.
+    """The vectors of one generation.
 
     Attributes:
-        generation: the generation whose children they are for.
+        generation: the generation whose children are made from them.
         vectors: float32[num_vectors, num_params].
     """
 
@@ -29,12 +29,12 @@ class Snapshot:
 
 @dataclass(frozen=True)
 class Course:
-    """How a run came to a generation.
+    """The course of a run up to a generation.
 
     Attributes:
         initial: the state before generation 0.
-        history: the entries of the states before generation 1, 2, ...
-        snapshot: vectors of this generation or of an earlier one.
+        history: the entries of the states before generations 1, 2, ...
+        snapshot: vectors of this generation or of an earlier one; None to start at the root.
     """
 
     initial: State
@@ -43,11 +43,11 @@ class Course:
 
     @property
     def state(self) -> State:
-        """The state at the end."""
+        """The state at the end of the course."""
         return self.at(len(self.history))
 
     def at(self, generation: int) -> State:
-        """Return the state before a generation, `len(history)` at the most."""
+        """Return the state before a generation, which is at most `len(history)`."""
         if generation == 0:
             return self.initial
         return dataclasses.replace(self.initial, generation=generation, entries=self.history[generation - 1])
@@ -56,17 +56,17 @@ class Course:
 def rebuild(
     strategy: Strategy, course: Course, noise: NoiseSource, problem: Decodable, *, where: slice | None = None
 ) -> Float32Array:
-    """Compute the vectors at the end of a course, with the bits that they had in the run.
+    """Compute the vectors at the end of a course, bit for bit as in the run.
 
     Args:
-        strategy: of the run.
-        course: how it came there.
+        strategy: the run's strategy.
+        course: the run up to the generation.
         noise: the noise table.
         problem: gives num_params, scale, the initial parameters, and derivatives where the strategy asks for them.
-        where: the range of parameters that is wanted, all by default.
+        where: the range of parameters to compute, all by default.
 
     Returns:
-        float32[number of vectors that the state has, size of the range].
+        float32[number of the state's vectors, size of the range].
     """
     where = slice(0, problem.num_params) if where is None else where
     if strategy.sizes.has_genomes:
@@ -87,7 +87,7 @@ def rebuild(
 
 
 def rebuild_for(entry: np.void, strategy: Strategy, course: Course, noise: NoiseSource, problem: Decodable) -> Vectors:
-    """Return the vectors that an entry is decoded from: its bases alone where a candidate is a list of mutations."""
+    """Return the vectors for decoding an entry: only its bases where a candidate is a list of mutations."""
     if not strategy.sizes.has_genomes:
         return rebuild(strategy, course, noise, problem)
     where = slice(0, problem.num_params)
@@ -97,7 +97,7 @@ def rebuild_for(entry: np.void, strategy: Strategy, course: Course, noise: Noise
 def _ancestors(
     strategy: Strategy, course: Course, noise: NoiseSource, problem: Decodable, *, where: slice, rows: Iterable[int]
 ) -> dict[int, Float32Array]:
-    """Compute every ancestor once and forget it after its last child: memory grows with those that live at once."""
+    """Compute every ancestor once and drop it after its last child, so memory holds only those still needed."""
     needed = [set(rows)]
     for entries in reversed(course.history):
         needed.append({base for row in needed[-1] for base in bases_of(entries[row])})

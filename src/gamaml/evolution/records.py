@@ -1,4 +1,4 @@
-"""Result records: what one evaluation leaves behind."""
+"""Result records: one per evaluation."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ FAULT = 4
 def record_dtype(num_rounds: int, scalars: Sequence[str] = ()) -> np.dtype[np.void]:
     """Return the dtype of a result record: 28 bytes, and 4 per entry of `returns` and per scalar.
 
-    `index` is the child's index (children) or candidate * elite.episodes + episode (re-evaluations); what a
-    record's child is follows from (seed, generation, index), so nothing else travels. `seconds` and `rank` say how
-    the evaluation went and are not part of a run's science.
+    `index` is the child's index (children) or candidate * elite.episodes + episode (re-evaluations); (seed, generation,
+    index) identify a record's child, so nothing else is sent. `seconds` and `rank` describe the machine and are not
+    part of a run's science.
     """
     fields: list[tuple[str, str] | tuple[str, str, tuple[int, ...]]] = [
         ("steps", "<u8"),
@@ -58,8 +58,8 @@ def fill_records(
         items: int32[...], the records' indices.
         evaluations: one per item.
         scalars: names of `Evaluation.scalars`.
-        seconds: that each of them took.
-        rank: world rank.
+        seconds: wall-clock seconds that each evaluation took.
+        rank: this rank's world rank.
     """
     fitness = np.array([evaluation.fitness for evaluation in evaluations], np.float32)
     records["index"] = items

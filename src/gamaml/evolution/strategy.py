@@ -1,9 +1,9 @@
-"""A strategy: nine pure functions over a frozen state. The engine knows nothing else of an algorithm.
+"""A strategy: nine pure functions over a frozen state. The engine knows nothing else about an algorithm.
 
-A generation is: `children`, which say what each child is, which tasks it meets and whose action noise; their records;
-re-evaluations of the `contenders`; and `next`, the state that follows. A state's entries say how the vectors that every
-node keeps follow from those before: `update` computes them, `decode` makes a child from them. Entries are broadcast and
-journalled, so everything else can be computed again.
+A generation has four steps: `children` returns an entry per child, with its tasks and its action noise; the engine
+evaluates them into records; the `contenders` are re-evaluated; and `next` returns the following state. A state's
+entries describe how the vectors that every node keeps follow from the previous vectors: `update` computes them, and
+`decode` makes a child from them. Entries are broadcast and journalled, so everything else can be recomputed.
 """
 
 from __future__ import annotations
@@ -20,30 +20,31 @@ from gamaml.evolution.entries import ENTRY_DTYPE, Entries
 from gamaml.types import Float32Array, Records
 
 PART = 1 << 14
-"""Parameters per part of an update by range, 64 KiB: its sum stays in the cache while the noise passes by. The parts
-do not depend on the number of ranks, and no bit depends on the parts, since every parameter is summed on its own."""
+"""Parameters per part of an update by range, 64 KiB: the sum stays in the cache while the noise streams through. The
+parts do not depend on the number of ranks, and no bit depends on the parts, since each parameter has its own sum."""
 
 
 @dataclass(frozen=True)
 class Sizes:
-    """How much a strategy takes and asks for: all that has to be known before it starts.
+    """The memory and the evaluations that a strategy needs: everything the engine has to know before the start.
 
     Attributes:
         population_size: children per generation.
         num_vectors: vectors, float32[num_params], that every node keeps.
-        num_entries: the most entries of a state.
-        num_contenders: the most candidates that are re-evaluated in a generation.
-        num_episodes: re-evaluations of each.
-        num_bases: vectors, from the first on, that are candidates themselves; their mean is worth a look.
+        num_entries: the maximum number of entries of a state.
+        num_contenders: the maximum number of candidates that are re-evaluated in a generation.
+        num_episodes: re-evaluations of each contender.
+        num_bases: number of vectors, from the first on, that are candidates themselves; `Run.parents_mean` averages
+            them.
         columns: further columns of an entry, as numpy.dtype takes them.
-        update_by: how an update is divided among the ranks of a node. "range": ranges of the parameters of all vectors.
-            "vector": one vector after the other, where row i follows from entry i and the rows that are its bases; only
-            the ancestors of a candidate are then computed again, and a candidate is a list of mutations (a genome).
-            "whole": not at all.
-        snapshot_seconds: seconds of generations after which the vectors are stored, where computing them again takes as
-            long as it did. Unless `update_by` is "vector" they are also stored whenever that costs no more room than
-            the records.
-        derivative: order of the derivative that `update` asks of the problem: 0 for none, 1 for first-order MAML, 2.
+        update_by: how an update is divided among the ranks of a node. "range": by ranges of the parameters of all
+            vectors. "vector": by vectors, where row i follows from entry i and from its bases; a candidate is then a
+            list of mutations (a genome), and only its ancestors have to be recomputed. "whole": not divided.
+        snapshot_seconds: store the vectors once the generations since the last snapshot took this many seconds, for
+            strategies whose updates take as long to repeat. Unless `update_by` is "vector", vectors are also stored
+            whenever they take no more room than the records since the last snapshot.
+        derivative: order of the derivative that `update` needs from the problem: 0 for none, 1 for first-order MAML, 2
+            for MAML.
         one_rank: whether a job of several ranks is refused.
     """
 
@@ -66,7 +67,7 @@ class Sizes:
 
     @property
     def num_reevaluations(self) -> int:
-        """The most re-evaluations of a generation."""
+        """The maximum number of re-evaluations in a generation."""
         return self.num_contenders * self.num_episodes
 
     @property
@@ -75,7 +76,7 @@ class Sizes:
         return self.update_by == "vector"
 
     def num_parts(self, num_params: int, num_entries: int) -> int:
-        """Return the number of parts of an update to a state with so many entries."""
+        """Return the number of parts of an update to a state with `num_entries` entries."""
         return {"range": -(-num_params // PART), "vector": num_entries, "whole": 1}[self.update_by]
 
     def part(self, number: int, num_params: int) -> tuple[range, slice]:
@@ -89,12 +90,12 @@ class Sizes:
 
 @dataclass(frozen=True)
 class Space:
-    """Where a strategy searches.
+    """The space that a strategy searches.
 
     Attributes:
         num_params: length of a parameter vector.
         num_offsets: number of valid noise offsets, noise.size - num_params + 1.
-        share_tasks: whether all children of a generation are to meet the same tasks, `inner.share_tasks`.
+        share_tasks: whether all children of a generation get the same tasks, `inner.share_tasks`.
     """
 
     num_params: int
@@ -104,13 +105,13 @@ class Space:
 
 @dataclass(frozen=True)
 class State:
-    """What a strategy carries from generation to generation, beside the vectors that every node keeps.
+    """The data that a strategy carries from generation to generation, beside the vectors that every node keeps.
 
     Attributes:
         seed: the population's seed.
-        space: where it searches.
+        space: the space that the strategy searches.
         generation: the generation whose children come next.
-        entries: how the vectors follow from those before; at generation 0, from nothing.
+        entries: how the vectors follow from the previous vectors; at generation 0, from nothing.
     """
 
     seed: int
@@ -125,11 +126,11 @@ class State:
 
 @dataclass(frozen=True)
 class Part:
-    """A part of the next vectors.
+    """A part of the next vectors, to be computed by one rank.
 
     Attributes:
-        rows: which of them; all, unless `Sizes.update_by` is "vector".
-        out: float32[len(rows), size], receives them, on the range of parameters that `sources` is cut to.
+        rows: rows of this part; all rows, unless `Sizes.update_by` is "vector".
+        out: float32[len(rows), size], receives the result for the range of parameters of `sources`.
     """
 
     rows: range
@@ -138,14 +139,14 @@ class Part:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a generation led to.
+    """The outcome of a generation.
 
     Attributes:
-        state: the next one.
-        fitness: of the incumbent, NaN where it is not finite.
-        std: with which the children were made, for the log.
-        contender: the contender that the incumbent is, or whose re-evaluations are reported for it; None: the best
-            child.
+        state: the next state.
+        fitness: the incumbent's fitness, NaN if not finite.
+        std: the std with which the children were made, for the log.
+        contender: index of the contender that became the incumbent, or whose re-evaluations are reported for it; None
+            for the best child.
     """
 
     state: State
@@ -155,11 +156,11 @@ class Outcome:
 
 
 class Strategy(Protocol):
-    """An algorithm. Every member is a pure function: of its settings, a state, records and vectors."""
+    """An algorithm. Every member is a pure function of the settings, a state, records and vectors."""
 
     @property
     def sizes(self) -> Sizes:
-        """How much it takes."""
+        """The memory and the evaluations that it needs."""
         ...
 
     def start(self, seed: int, space: Space) -> State:
@@ -167,16 +168,16 @@ class Strategy(Protocol):
         ...
 
     def children(self, state: State) -> Entries:
-        """Return the generation's children, [population_size]: what each is, its task, and whose action noise."""
+        """Return the generation's children, [population_size], each with its tasks and its action noise."""
         ...
 
     def contenders(self, state: State, records: Records | None) -> Entries:
-        """Return who is re-evaluated.
+        """Return the candidates to re-evaluate.
 
         Args:
-            state: the generation's.
-            records: the children's, [population_size] in index order; None for the contenders, the first ones, that do
-                not depend on them.
+            state: the state of the generation.
+            records: the children's records, [population_size] in index order; None asks only for the first contenders,
+                those that do not depend on records.
         """
         ...
 
@@ -184,12 +185,12 @@ class Strategy(Protocol):
         """Return the state that follows.
 
         Args:
-            state: the generation's.
-            records: the children's, [population_size] in index order.
-            reevaluations: [number of contenders * num_episodes], in index order.
+            state: the state of the generation.
+            records: the children's records, [population_size] in index order.
+            reevaluations: their records, [number of contenders * num_episodes], in index order.
 
         Raises:
-            SelectionError: there is nothing to go on from, such as no child with a finite fitness.
+            SelectionError: there is nothing to continue from, such as no child with a finite fitness.
         """
         ...
 
@@ -198,22 +199,22 @@ class Strategy(Protocol):
         ...
 
     def update(self, state: State, sources: Sources, part: Part) -> None:
-        """Compute a part of a state's vectors from those before, `sources.vectors`; at generation 0, from nothing."""
+        """Compute a part of a state's vectors from the previous `sources.vectors`; at generation 0, from nothing."""
         ...
 
     def incumbent(self, state: State, vectors: Float32Array) -> Float32Array:
-        """Return the parameters, float32[num_params], that a run would hand out now.
+        """Return the parameters, float32[num_params], that are the run's result so far.
 
         Args:
-            state: a later one than that before generation 0.
-            vectors: float32[num_vectors, num_params], its vectors.
+            state: the state before generation 1 or later.
+            vectors: float32[num_vectors, num_params], the state's vectors.
         """
         ...
 
     def describe(self) -> dict[str, str]:
-        """Return name and settings in words."""
+        """Return the name and the settings in words."""
         ...
 
 
 MEMBERS = ("sizes", "start", "children", "contenders", "next", "decode", "update", "incumbent", "describe")
-"""What a class of the user's has to define."""
+"""The members that a user's class has to define."""

@@ -17,7 +17,7 @@ _SHIFT = np.uint32(16)
 
 
 class Purpose(enum.IntEnum):
-    """What a stream is used for. The values are part of the run's science: never renumber."""
+    """The use of a stream. The values are part of the run's science: never renumber them."""
 
     NOISE = 0
     PROPOSE = 1
@@ -45,8 +45,8 @@ def key(seed: int, purpose: Purpose, generation: int = 0, index: int = 0, episod
 def states(seed: int, purpose: Purpose, generation: int, count: int, num_words: int) -> npt.NDArray[np.uint32]:
     """Return the states of `count` streams at once: row i is `sequence(...).generate_state(num_words)` of index i.
 
-    What NumPy's SeedSequence does to one index after the other, 9 microseconds each, vectorised over the index, which
-    together with the episode (0) comes last in the address.
+    NumPy's SeedSequence takes 9 microseconds per index; this is vectorised over the index, which comes last in the
+    address together with the episode (0).
 
     Returns:
         uint32[count, num_words].

@@ -1,1 +1,1 @@
-"""What can be known of a job without MPI: its launcher, signals, memory, sizes and versions."""
+"""Facts about a job that need no MPI: its launcher, signals, memory, sizes and versions."""

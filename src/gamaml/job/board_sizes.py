@@ -12,7 +12,7 @@ LINE = 64
 """Bytes of a cache line; words that different ranks write lie on different ones."""
 
 DESCRIPTOR = 3 * LINE
-"""Where a board's descriptor begins, after its three atomic words."""
+"""Offset of a board's descriptor, after its three atomic words."""
 
 DESCRIPTOR_WORDS = 8
 
@@ -22,8 +22,8 @@ class BoardSizes:
     """Sizes of one population's boards and commands, the same on every node.
 
     Attributes:
-        capacity: the most items of a batch, over all nodes.
-        num_entries: the most entries of a batch.
+        capacity: the maximum number of items in a batch, over all nodes.
+        num_entries: the maximum number of entries in a batch.
         record_dtype: dtype of a result record.
         entry_dtype: dtype of an entry.
     """
@@ -47,5 +47,5 @@ class BoardSizes:
 
 
 def aligned(position: int) -> int:
-    """Return the next multiple of a cache line."""
+    """Return the position rounded up to a multiple of a cache line."""
     return -(-position // LINE) * LINE

@@ -8,4 +8,4 @@ MISTAKE = 2
 """A mistake in the arguments or in a config; nothing was started or written."""
 
 INTERRUPTED = 75
-"""A signal ended the job after a checkpoint, and it wants to be started again (EX_TEMPFAIL)."""
+"""A signal ended the job after a checkpoint, and the job should be started again (EX_TEMPFAIL)."""

@@ -9,7 +9,7 @@ from typing import Protocol
 
 
 class OnHost(Protocol):
-    """Anything that was found out on a host."""
+    """A fact that belongs to a host."""
 
     @property
     def host(self) -> str:
@@ -33,7 +33,7 @@ def boot_id(root: Path = Path("/")) -> str:
 
 
 def cpu_lines() -> list[str]:
-    """Return the lines of /proc/cpuinfo, none where the kernel has no such file."""
+    """Return the lines of /proc/cpuinfo; an empty list where the kernel has no such file."""
     try:
         return Path("/proc/cpuinfo").read_text().splitlines()
     except OSError:
@@ -41,5 +41,5 @@ def cpu_lines() -> list[str]:
 
 
 def hosts_of(found: Iterable[OnHost]) -> str:
-    """Return the names of hosts as text, each once."""
+    """Return the hosts' names as one text, each name once."""
     return ", ".join(dict.fromkeys(each.host for each in found))

@@ -11,9 +11,9 @@ class JobInfo:
 
     Attributes:
         num_ranks: MPI ranks.
-        num_nodes: nodes; each holds all of the memory below once.
+        num_nodes: nodes; each holds the memory below once.
         table_nbytes: bytes of the noise table.
-        population_nbytes: bytes of decoded parents and of work and results, for each population.
+        population_nbytes: bytes of vectors and boards, for each population.
     """
 
     num_ranks: int

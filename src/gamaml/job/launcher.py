@@ -1,4 +1,5 @@
-"""Facts from the launcher: its environment variables and its process. Imports no MPI, so login nodes can ask too."""
+"""Facts from the launcher: its environment variables and its process. This module imports no MPI, so it also works on
+login nodes."""
 
 from __future__ import annotations
 
@@ -14,7 +15,8 @@ from pathlib import Path
 from gamaml.errors import ConfigError
 
 HEARTBEAT, _HEARTBEAT_SECONDS = "GAMAML_HEARTBEAT_SECONDS", 120.0
-"""An environment variable, since the limit belongs to a cluster and a job, and a job may run several configs."""
+"""An environment variable and no config field: the limit belongs to a cluster and a job, and a job may run several
+configs."""
 
 RESTART_FILE = "GAMAML_RESTART_FILE"
 """An environment variable of a job script: a file the run writes to when it wants a restart, since some launchers lose
@@ -25,7 +27,7 @@ _SIZE = ("PMI_SIZE", "OMPI_COMM_WORLD_SIZE", "SLURM_STEP_NUM_TASKS")
 _LOCAL_SIZE = ("MPI_LOCALNRANKS", "OMPI_COMM_WORLD_LOCAL_SIZE")
 _LAUNCHERS = ("mpiexec", "mpirun", "prterun")
 _MOST_GENERATIONS = 3
-"""A rank is a child of the launcher, or of the launcher's helper on its node."""
+"""Process levels to search: a rank is a child of the launcher, or of the launcher's helper on its node."""
 
 _JOB = ("SLURM_JOB_ID", "PBS_JOBID", "LSB_JOBID", "JOB_ID")
 
@@ -35,7 +37,7 @@ class Terminal:
     """A terminal that shows this process's stdout.
 
     Attributes:
-        width: its columns; None if stdout is the terminal itself and can be asked.
+        width: its columns; None if stdout is the terminal itself and reports them.
     """
 
     width: int | None
@@ -52,7 +54,7 @@ def size_from_environment(environment: Mapping[str, str] = os.environ) -> int:
 
 
 def local_size_from_environment(environment: Mapping[str, str] = os.environ) -> int | None:
-    """Return the number of ranks that the launcher put on this rank's node, None if it does not say."""
+    """Return the number of ranks that the launcher put on this rank's node, None if unknown."""
     return _first_integer(environment, _LOCAL_SIZE, default=0) or None
 
 
@@ -63,7 +65,7 @@ def node_from_environment(environment: Mapping[str, str] = os.environ) -> int | 
 
 
 def job_id(environment: Mapping[str, str] = os.environ) -> str | None:
-    """Return the batch system's id of this job, None outside one.
+    """Return the batch system's id of this job, None outside a batch job.
 
     SLURM gives every task of an array its own id here, and keeps it over a requeue.
     """
@@ -71,7 +73,7 @@ def job_id(environment: Mapping[str, str] = os.environ) -> str | None:
 
 
 def heartbeat_seconds(environment: Mapping[str, str] = os.environ) -> float:
-    """Return after how many seconds of silence a node is given up, 0 for never.
+    """Return the seconds of silence after which a node is given up, 0 for never.
 
     Raises:
         ConfigError: the variable holds no number.
@@ -93,7 +95,7 @@ def terminal(environment: Mapping[str, str] = os.environ) -> Terminal | None:
     """Return the terminal that shows this process's stdout, None for a file or where it is not known.
 
     MPICH's launcher gives every rank a pipe, Open MPI's gives rank 0 a new terminal, both regardless of the launcher's
-    own stdout. So the stdout of a launcher on this host decides.
+    own stdout. Therefore the stdout of a launcher on this host decides.
     """
     pid = _launcher_pid()
     if pid is None and "OMPI_COMM_WORLD_RANK" in environment:
@@ -108,14 +110,15 @@ def terminal(environment: Mapping[str, str] = os.environ) -> Terminal | None:
 
 
 def end_launcher(seconds: float) -> None:
-    """Let the launcher be killed after `seconds`, if it is an ancestor of this process and still there.
+    """Have the launcher killed after `seconds`, if it is an ancestor of this process and still runs.
 
-    A launcher waits for processes that it cannot end: on a node out of reach, suspended, or hanging in a file system.
+    A launcher waits for processes that it cannot end: those on an unreachable node, suspended, or hanging in a file
+    system.
     """
     pid = _launcher_pid()
     if pid is None:
         return
-    # Another process does it, since this one ends before; by a descriptor, since the pid may be reused by then.
+    # Another process kills it, since this one ends earlier; a descriptor names it, since its pid may be reused by then.
     launcher = os.pidfd_open(pid)
     code = f"import signal, time; time.sleep({seconds}); signal.pidfd_send_signal({launcher}, signal.SIGKILL)"
     subprocess.Popen(
@@ -144,11 +147,11 @@ def shared_memory_folder(environment: Mapping[str, str] = os.environ) -> str:
 
 
 def _launcher_pid() -> int | None:
-    """Return the launcher's process, None if it is no ancestor of this one: there is none, or it is remote."""
+    """Return the launcher's pid, None if no ancestor of this process is a launcher: there is none, or it is remote."""
     pid = os.getppid()
     for _ in range(_MOST_GENERATIONS):
         try:
-            # The name, in parentheses, may contain blanks; the parent is the second field after it.
+            # The name, in parentheses, may contain blanks; the parent's pid is the second field after it.
             head, _, fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")
         except OSError:
             return None

@@ -1,4 +1,4 @@
-"""Loading the MPI library, which starts MPI, or a message that there is none."""
+"""Load the MPI library, which starts MPI, or say that there is none."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from gamaml.errors import ConfigError, LaunchError
 from gamaml.job import launcher
 
 _LIMITS = 10
-"""A start may take this many times the heartbeat's limit: the ranks of a large job do not come up together."""
+"""A start may take this many times the heartbeat's limit, since the ranks of a large job do not start together."""
 
 
 def load() -> None:
-    """Import mpi4py's MPI. Ends the process if other ranks are missing: MPI would wait for them for ever.
+    """Import mpi4py's MPI. End the process if other ranks are missing, since MPI would wait for them for ever.
 
     Raises:
         LaunchError: there is no MPI library that mpi4py can load.
@@ -39,4 +39,4 @@ def _heartbeat_seconds() -> float:
     try:
         return launcher.heartbeat_seconds()
     except ConfigError:
-        return 0.0  # all ranks are about to refuse this value together, for which they need MPI
+        return 0.0  # all ranks will refuse this value together, which needs MPI

@@ -1,7 +1,7 @@
-"""Whether a host can hold the windows, checked before anything is allocated.
+"""The check that a host can hold the windows, made before anything is allocated.
 
-Too little shared memory would otherwise be a SIGBUS at the first touch (MPICH) or a hang (Open MPI), and a cgroup's
-limit a killed process. Nothing here needs MPI.
+Otherwise too little shared memory would end in a SIGBUS at the first touch (MPICH) or a hang (Open MPI), and a cgroup's
+limit in a killed process. Nothing here needs MPI.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from gamaml.job.host_facts import boot_id, hosts_of
 
 MIB = 1 << 20
 RESERVE = 4 * MIB
-"""Shared memory left to MPI itself, of the bytes that are free after MPI_Init."""
+"""Bytes left to MPI itself, out of the bytes that are free after MPI_Init."""
 
 
 @dataclass(frozen=True)
@@ -25,11 +25,11 @@ class Demand:
     Attributes:
         host: name shown in messages.
         device: identity of the file system behind shared memory: (boot id, device number).
-        memory: identity of the memory that is accounted: (boot id, cgroup).
+        memory: identity of the memory that counts: (boot id, cgroup).
         nbytes: bytes of all windows of the node.
         device_free: bytes free on the device.
-        memory_free: bytes that the host and the cgroup can still give, None where unknown.
-        folder: where the device is mounted.
+        memory_free: bytes still available in the host and the cgroup, None if unknown.
+        folder: mount point of the device.
     """
 
     host: str
@@ -42,12 +42,12 @@ class Demand:
 
 
 def measure(host: str, nbytes: int, folder: str, root: Path = Path("/")) -> Demand:
-    """Return this node's demand, and what this host has free.
+    """Return this node's demand and this host's free memory.
 
     Args:
         host: its name.
         nbytes: bytes that this node will allocate.
-        folder: where MPI puts shared windows.
+        folder: the folder of MPI's shared windows.
         root: the file system's root; tests pass a made-up one.
     """
     stat = os.statvfs(folder)

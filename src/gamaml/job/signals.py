@@ -1,7 +1,7 @@
-"""Signals that ask a job to checkpoint and leave.
+"""Signals that ask a job to checkpoint and end.
 
 Python runs a signal's handler only between bytecodes of the main thread, which may be inside one long XLA call. The
-C-level handler, though, writes to a pipe at once; the service thread reads it.
+C-level handler, however, writes to a pipe at once, and the service thread reads it.
 """
 
 from __future__ import annotations
@@ -17,17 +17,17 @@ CHECKPOINT_SIGNALS = (signal.SIGTERM, signal.SIGUSR1, signal.SIGINT)
 
 
 class Stopped(BaseException):
-    """Raised inside an evaluation that is given up; not an Exception, so that no evaluation swallows it."""
+    """Raised inside an evaluation that is given up; not an Exception, so no evaluation swallows it."""
 
 
 class SignalWatch:
-    """Context manager: notes checkpoint signals, and can break off the main thread's evaluation.
+    """Context manager that notes checkpoint signals and can break off the main thread's evaluation.
 
     Outside the main thread it installs nothing and notes nothing.
 
     Args:
         end_job: called for a signal that arrives before `serve`, when there is nothing to save yet. None before MPI
-            runs on several ranks: those that got no signal would wait for this one in MPI_Init.
+            runs on several ranks, since those without a signal would wait for this rank in MPI_Init.
     """
 
     def __init__(self, end_job: Callable[[], object] | None) -> None:
@@ -55,17 +55,17 @@ class SignalWatch:
         self.close()
 
     def close(self) -> None:
-        """Restore the handlers that were there before; a second call does nothing."""
+        """Restore the previous handlers; a second call does nothing."""
         self._stack.close()
         self._pipe = None
 
     def end_job_by(self, end_job: Callable[[], object]) -> None:
-        """Call `end_job` for a signal from now on, at once if one has arrived already."""
+        """From now on call `end_job` for a signal; call it at once if a signal has arrived already."""
         self._end_job = end_job
         self._end_unless_serving()
 
     def serve(self) -> None:
-        """Only note signals from now on, for `requested`."""
+        """From now on only note signals, for `requested`."""
         self._serving = True
 
     def requested(self) -> bool:

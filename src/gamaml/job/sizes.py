@@ -1,4 +1,4 @@
-"""The memory that a population takes on every node, from its config alone. Imports no MPI, so login nodes can ask."""
+"""The memory of a population on every node, from its config alone. It imports no MPI, so login nodes can ask."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class Layout:
 
     Args:
         config: the config.
-        problem: its fitness function.
+        problem: the config's fitness function.
     """
 
     def __init__(self, config: Config, problem: Problem) -> None:

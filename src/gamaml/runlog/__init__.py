@@ -1,6 +1,6 @@
-"""The run folder and file: an append-only journal as authority, an HDF5 file derived from it, a lock.
+"""The run folder and file: an append-only journal as authority, an HDF5 file derived from it, and a lock.
 
-A run called NAME is `NAME.h5`, which users open and copy, and the folder `NAME.run` with `journal`, `lock`
+A run called NAME consists of `NAME.h5`, which users open and copy, and of the folder `NAME.run` with `journal`, `lock`
 and `current-<node>`.
 """
 

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 _COMMIT = struct.Struct("<QIIIIiddd")
 NO_CONTENDER = -1
-"""Stored in place of None."""
+"""The stored value of None."""
 _PARTIAL = struct.Struct("<QII")
 _SNAPSHOT = struct.Struct("<QII")
 
@@ -30,12 +30,13 @@ class Generation:
     Attributes:
         generation: its index, from 0.
         records: [population_size], the children's records in index order.
-        contenders: [at most num_contenders], who was re-evaluated; their bases are rows of the generation's vectors.
+        contenders: [at most num_contenders], the re-evaluated candidates; their bases are rows of the generation's
+            vectors.
         reevaluations: [num_contenders * num_episodes], index = contender * num_episodes + episode.
-        entries: [at most num_entries], how the next vectors follow from the generation's.
-        contender: the contender that the incumbent is, or whose re-evaluations are reported for it; None: the best
-            child.
-        std: with which the children were made.
+        entries: [at most num_entries], how the next vectors follow from the generation's vectors.
+        contender: index of the contender that became the incumbent, or whose re-evaluations are reported for it; None
+            for the best child.
+        std: the std with which the children were made.
         incumbent_fitness: the incumbent's mean fitness over its re-evaluations (without them, its single fitness).
         seconds: wall-clock seconds.
     """
@@ -57,8 +58,8 @@ class Generation:
 
     @cached_property
     def summary(self) -> Summary:
-        """The summary, computed once: for the caller of `train` and for the HDF5 file."""
-        from gamaml.runlog.summary import summarise  # only here, since a summary is made of this class
+        """The summary, computed once for the caller of `train` and for the HDF5 file."""
+        from gamaml.runlog.summary import summarise  # imported here, since that module imports this one
 
         return summarise(self)
 
@@ -68,7 +69,7 @@ class Partial:
     """Finished records of a generation that is not committed.
 
     Attributes:
-        generation: its index.
+        generation: the generation's index.
         children: records of finished children, any order.
         reevaluations: records of finished re-evaluations, any order.
     """

@@ -1,10 +1,9 @@
 """The HDF5 file of a run: derived from the journal, readable while it grows and after any kill.
 
-It is built under another name, put into SWMR mode (single writer, multiple readers) and then renamed: a
-reader never meets a half-built file, and the writer never has to open a file that a reader may hold. The
-layout is that of HDF5 1.10, the first with SWMR, so that older libraries read it too. Nothing but data can be
-added in SWMR mode, so the finished mark is a dataset of one entry. The summary is written last: its length is
-the number of generations.
+The file is built under another name, put into SWMR mode (single writer, multiple readers) and then renamed: a reader
+never sees a half-built file, and the writer never has to open a file that a reader may hold. The layout is that of HDF5
+1.10, the first version with SWMR, so older libraries can read it. SWMR mode allows only data to be added, so the
+finished mark is a dataset of one entry. The summary is written last: its length is the number of generations.
 """
 
 from __future__ import annotations
@@ -19,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import h5py  # pyright: ignore[reportMissingTypeStubs] - it has none
+import h5py  # pyright: ignore[reportMissingTypeStubs] - h5py has none
 import numpy as np
 
 from gamaml.errors import RunFileError
@@ -30,10 +29,10 @@ from gamaml.runlog.header import SCHEMA_VERSION, Header, from_json, refuse_other
 from gamaml.runlog.summary import summary_dtype
 from gamaml.types import Records
 
-_h5py: Any = h5py  # so that what it returns is Any, not unknown
+_h5py: Any = h5py  # so that its results are Any, not unknown
 
 PADDING = -2
-"""Base of an entry that is not there, where a generation had fewer contenders or entries than it may have."""
+"""Base of a padding entry, for a generation with fewer contenders or entries than the maximum."""
 
 _CHUNK_NBYTES = 1 << 14
 _METADATA_NBYTES = 1 << 16
@@ -46,8 +45,8 @@ class Tables:
 
     Attributes:
         records: [G, population_size].
-        reevaluations: [G, num_contenders * num_episodes]; those without the flag DONE are not there.
-        contenders: [G, num_contenders]; those with base PADDING are not there.
+        reevaluations: [G, num_contenders * num_episodes]; records without the flag DONE are padding.
+        contenders: [G, num_contenders]; entries with base PADDING are padding.
         entries: [G, num_entries], padded like `contenders`.
         summary: [G], of `summary_dtype`.
     """
@@ -65,8 +64,8 @@ class Contents:
 
     Attributes:
         created: when the run began, in seconds since 1970.
-        header: the header of the latest start.
-        version_history: (generation, versions) wherever the versions changed.
+        header: the latest start's header.
+        version_history: (generation, versions) for every change of the versions.
         tables: the arrays.
         finished: whether the run ended by its stop criteria.
         snapshots: the stored vectors, in the order of their generations.
@@ -81,7 +80,7 @@ class Contents:
 
 
 def table_shapes(header: Header) -> dict[str, tuple[int, np.dtype[np.void]]]:
-    """Return length and dtype of one generation's entries in every table but the summary."""
+    """Return the length and the dtype of one generation's rows in every table but the summary."""
     sizes = header.strategy.sizes
     return {
         "records": (sizes.population_size, header.record_dtype),
@@ -107,11 +106,11 @@ def tables_of(generations: Sequence[Generation], header: Header) -> Tables:
 
 
 class Hdf5File:
-    """The file, open for appending. Rows appended are durable against a kill of the process after each call.
+    """The file, open for appending. After each call the appended rows survive a kill of the process.
 
     Args:
         file: an h5py.File in SWMR mode.
-        path: where the file is.
+        path: the file's path.
         header: the run's header.
     """
 
@@ -134,16 +133,16 @@ class Hdf5File:
         version_history: list[tuple[int, dict[str, str]]],
         finished: bool,
     ) -> Hdf5File:
-        """Write the file anew from the journal's content, and put it in place whole.
+        """Write the file anew from the journal's content, and move it into place when it is complete.
 
         Args:
-            path: the run file; replaced.
-            temporary: where it is built, on the same file system.
-            header: the latest header.
-            generations: all committed ones; read once, a few at a time.
-            snapshots: all stored ones; read once, one at a time.
-            created: seconds since 1970.
-            version_history: see `Contents`.
+            path: the run file, which is replaced.
+            temporary: the path of the file while it is built, on the same file system.
+            header: the latest start's header.
+            generations: all committed generations; iterated once, a few at a time.
+            snapshots: all stored snapshots; iterated once, one at a time.
+            created: when the run began, in seconds since 1970.
+            version_history: (generation, versions) for every change of the versions.
             finished: whether the run ended by its stop criteria.
 
         Raises:
@@ -168,7 +167,7 @@ class Hdf5File:
         """Append one generation and flush it.
 
         Raises:
-            RunFileError: the disk is full or failing; what the journal holds is not touched by that.
+            RunFileError: the disk is full or failing; the journal is not affected.
         """
         with _in_words(self._path):
             if self._file["finished"][0]:
@@ -176,12 +175,12 @@ class Hdf5File:
             self._extend([generation])
 
     def add_snapshot(self, snapshot: Snapshot) -> None:
-        """Append stored vectors and flush them. Raises like `append`."""
+        """Append stored vectors and flush them. Raises RunFileError like `append`."""
         with _in_words(self._path):
             self._add(snapshot)
 
     def mark_finished(self) -> None:
-        """Record that the run ended by its stop criteria. Raises like `append`."""
+        """Record that the run ended by its stop criteria. Raises RunFileError like `append`."""
         with _in_words(self._path):
             self._file["finished"][0] = True
             self._file.flush()
@@ -199,7 +198,7 @@ class Hdf5File:
         version_history: list[tuple[int, dict[str, str]]],
         finished: bool,
     ) -> None:
-        """Write everything, then enter SWMR mode, which cannot be left again."""
+        """Write everything, then enter SWMR mode, which is final."""
         self._reserve(0)
         _write_attributes(self._file, self._header, created, version_history)
         _create_tables(self._file, self._header)
@@ -211,16 +210,16 @@ class Hdf5File:
         self._file["finished"][0] = finished
         self._file.swmr_mode = True
         self._file.flush()
-        self._reserved = 0  # a flush before SWMR mode may cut the file to what HDF5 knows
+        self._reserved = 0  # a flush before SWMR mode may cut the file to the length that HDF5 knows
 
     def _reserve(self, num_generations: int, more_nbytes: int = 0) -> None:
-        """Make sure of disk space for more generations.
+        """Reserve disk space for more generations.
 
-        A write that fails inside HDF5 fails again at every later flush, and at last the interpreter dies by a
-        segmentation fault (HDF5 2.0), so it must not meet a full disk. The file may be longer than it knows.
+        A write that fails inside HDF5 fails again at every later flush, and in the end the interpreter dies of a
+        segmentation fault (HDF5 2.0), so HDF5 must never write to a full disk. The file may be longer than HDF5 knows.
         """
         row_nbytes = [length * dtype.itemsize for length, dtype in table_shapes(self._header).values()]
-        # Chunks are written whole; the last 0 stands for the summary.
+        # HDF5 writes whole chunks; the last 0 stands for the summary.
         chunks = sum(max(_CHUNK_NBYTES, nbytes) for nbytes in (*row_nbytes, 0))
         needed = self._file.id.get_filesize() + num_generations * sum(row_nbytes) + chunks + _METADATA_NBYTES
         needed += more_nbytes
@@ -240,7 +239,7 @@ class Hdf5File:
 
     def _add(self, snapshot: Snapshot) -> None:
         self._reserve(0, snapshot.vectors.nbytes + _CHUNK_NBYTES)
-        # The generation is written last: a reader takes as many vectors as there are generations.
+        # The generation is written last, since a reader takes as many vectors as there are generations.
         for name, row in (("vectors", snapshot.vectors), ("vectors_generation", snapshot.generation)):
             dataset = self._file[name]
             dataset.resize(len(dataset) + 1, axis=0)
@@ -249,11 +248,11 @@ class Hdf5File:
 
 
 def read(path: Path) -> Contents:
-    """Read a run file, also one that is being written or whose writer was killed.
+    """Read a run file, even one that is being written or whose writer was killed.
 
     Raises:
-        RunFileError: written by a newer gamaml.
-        OSError, RuntimeError, KeyError, ValueError: not a whole run file.
+        RunFileError: the file has another version's layout.
+        OSError, RuntimeError, KeyError, ValueError: the file is not a whole run file.
     """
     with _open_for_reading(path) as file:
         refuse_other_schema(path, int(file.attrs["schema_version"]))
@@ -296,7 +295,7 @@ def _open_for_reading(path: Path) -> Any:  # an h5py.File
     try:
         return _h5py.File(path, "r", locking="best-effort")
     except OSError:
-        # Also after a kill: the writer's mark is still in the file.
+        # This works after a kill too, when the writer's mark is still in the file.
         return _h5py.File(path, "r", swmr=True, locking="best-effort")
 
 
@@ -314,7 +313,7 @@ def _create_tables(file: Any, header: Header) -> None:
     for name, (length, dtype) in table_shapes(header).items():
         rows = max(1, _CHUNK_NBYTES // max(1, length * dtype.itemsize))
         chunks = (rows, max(1, length))
-        # A chunk may not exceed a fixed width, and its own width not be 0: an empty table has no fixed width.
+        # A chunk may not be wider than a fixed width, nor have width 0, so an empty table has no fixed width.
         file.create_dataset(name, (0, length), dtype, maxshape=(None, length or None), chunks=chunks)
     file.create_dataset("summary", (0,), summary_dtype(header.num_rounds), maxshape=(None,), chunks=(256,))
     file.create_dataset("finished", (1,), np.bool_)

@@ -1,4 +1,4 @@
-"""The header of a run: what has to stay the same for the run to go on, and how a difference is refused."""
+"""The header of a run: the facts that must not change while a run goes on, and the refusal of changes."""
 
 from __future__ import annotations
 
@@ -19,28 +19,28 @@ from gamaml.evolution.records import record_dtype
 from gamaml.evolution.strategy import Strategy
 
 SCHEMA_VERSION = 3
-"""Version of the journal's and of the HDF5 file's layout; a reader refuses all others."""
+"""Version of the layout of journal and HDF5 file; a reader refuses all others."""
 
 
 @dataclass(frozen=True)
 class Header:
-    """What a run is.
+    """The identity of a run.
 
     Attributes:
         name: the run's name.
-        config: its config.
+        config: the run's config.
         num_params: length of the parameter vector.
         num_rounds: inner updates; a record holds num_rounds + 1 returns.
         scalars: names of the extra floats per record.
         metric: "return" or "loss".
         noise_digest: digest of the noise table in hexadecimal.
         versions: library -> version; a difference on resume has to be accepted.
-        machine: anything that describes the machine; never compared.
-        reproducible: whether an evaluation can be repeated bit by bit, by what its problem says of itself.
-        constants: arrays by name, as lists, that the run's problem measured at its beginning; part of the science, and
-            taken over by every later job.
-        optimal_return: the greatest mean return that any policy can reach: NaN where it is not known, None where the
-            task does not speak of it. Told, never compared.
+        machine: description of the machine; never compared.
+        reproducible: whether an evaluation can be repeated bit for bit, as the problem declares.
+        constants: arrays by name, as lists, measured by the problem at the beginning of the run; part of the science,
+            and adopted by every later job.
+        optimal_return: the greatest mean return that any policy can reach, NaN if unknown, None if the task does not
+            define it. It is reported, never compared.
     """
 
     name: str
@@ -73,13 +73,13 @@ class Header:
 
 
 def to_json(header: Header) -> dict[str, Any]:
-    """Return the header as what JSON can hold, the inverse of `from_json`."""
+    """Return the header as a JSON object, the inverse of `from_json`."""
     fields = {field.name: getattr(header, field.name) for field in dataclasses.fields(header)}
     return {**fields, "config": cfg.to_mapping(header.config), "scalars": list(header.scalars)}
 
 
 def from_json(mapping: Mapping[str, Any]) -> Header:
-    """Build a Header from `to_json`'s result; further keys are ignored."""
+    """Build a Header from the result of `to_json`; further keys are ignored."""
     names = [field.name for field in dataclasses.fields(Header)]
     fields = {name: mapping[name] for name in names}
     fields["config"] = cfg.from_mapping(fields["config"])
@@ -99,13 +99,13 @@ def refuse_other_schema(path: Path, version: int) -> None:
 
 
 def refuse_differences(path: Path, old: Header, new: Header, *, accept_versions: bool) -> None:
-    """Raise RunFileError, naming all differences, when `new` would not continue the run that `old` began.
+    """Raise RunFileError, with all differences, if `new` would not continue the run that `old` began.
 
     Args:
         path: the run file, for the message.
-        old: the header in the journal, with the versions of the latest start.
-        new: the header of this start.
-        accept_versions: whether other library versions are taken.
+        old: the journal's header, with the versions of the latest start.
+        new: this start's header.
+        accept_versions: whether other library versions are accepted.
     """
     changed = _differences(_science(old), _science(new))
     if changed:
@@ -122,7 +122,7 @@ def refuse_differences(path: Path, old: Header, new: Header, *, accept_versions:
 
 
 def _science(header: Header) -> dict[str, Any]:
-    """Return everything that decides what a child is, by dotted name; entries are what JSON can hold."""
+    """Return everything that defines the children, as JSON values by dotted name."""
     return {
         **cfg.science(header.config),
         "num_params": header.num_params,

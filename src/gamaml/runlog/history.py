@@ -1,4 +1,4 @@
-"""What a journal says about a run: its header, and what a resumed run needs to go on."""
+"""The content of a journal: a run's header, and the history that a resumed run needs."""
 
 from __future__ import annotations
 
@@ -25,19 +25,18 @@ from gamaml.types import Records
 
 @dataclass(frozen=True)
 class History:
-    """What a run has done so far.
+    """The work of a run so far.
 
     Attributes:
-        entries: those of the states before generation 1, 2, ...
+        entries: the entries of the states before generations 1, 2, ...
         num_generations: committed generations.
         total_steps: environment steps in committed generations, re-evaluations included.
-        incumbent_fitness: of the last committed generation; NaN before the first.
-        children: finished records of the open generation, in index order, possibly none.
-        reevaluations: finished re-evaluations of the open generation; they mean something only when all
-            children are finished.
-        snapshot: the vectors that were stored last, if any were.
+        incumbent_fitness: the last committed generation's; NaN before the first commit.
+        children: finished records of the open generation, in index order; may be empty.
+        reevaluations: finished re-evaluations of the open generation; valid only when all its children are finished.
+        snapshot: the vectors stored last, if any.
         finished: whether the run ended by its stop criteria (which may have changed since).
-        fruitless_restarts: consecutive latest starts, without this one, that journalled no new record.
+        fruitless_restarts: number of consecutive latest starts, without this one, that journalled no new record.
     """
 
     entries: list[Entries]
@@ -57,9 +56,9 @@ class Past:
 
     Attributes:
         created: when the run began, in seconds since 1970.
-        header: the header of the run's beginning, with config, versions and machine of its latest start.
-        version_history: (committed generations, versions) at the start and wherever the versions changed.
-        history: the rest.
+        header: the run's first header, with config, versions and machine of the latest start.
+        version_history: (committed generations, versions) at the first start and for every change of the versions.
+        history: everything else.
     """
 
     created: float
@@ -84,10 +83,10 @@ def encode_finished(num_generations: int) -> bytes:
 
 
 def read_header(path: Path) -> tuple[float, Header]:
-    """Return when a run began, in seconds since 1970, and its first header.
+    """Return the time when a run began, in seconds since 1970, and its first header.
 
     Raises:
-        RunFileError: not a journal, newer, or without a header.
+        RunFileError: the file is not a journal, has another layout, or has no header.
     """
     for frame_type, payload, _ in read_frames(path):
         if frame_type is FrameType.HEADER:
@@ -98,10 +97,10 @@ def read_header(path: Path) -> tuple[float, Header]:
 
 
 def read_past(path: Path) -> Past:
-    """Read a journal to its end; of the committed records none are kept.
+    """Read a journal to its end, without keeping committed records.
 
     Raises:
-        RunFileError: not a journal, newer, or damaged.
+        RunFileError: the file is not a journal, has another layout, or is damaged.
     """
     created, header = read_header(path)
     scan = _Scan(header)
@@ -131,7 +130,7 @@ class Start:
 
     Attributes:
         time: in seconds since 1970.
-        job_id: the batch job, or None.
+        job_id: the batch job's id, or None.
     """
 
     time: float
@@ -139,10 +138,10 @@ class Start:
 
 
 def read_starts(path: Path) -> list[Start]:
-    """Return when and in which jobs the run of a journal was started, the first start first.
+    """Return a journal's starts, the first one first.
 
     Raises:
-        RunFileError: not a journal, newer, or damaged.
+        RunFileError: the file is not a journal, has another layout, or is damaged.
     """
     frames = read_frames(path, payloads=(FrameType.START,))
     starts = (json.loads(payload) for frame_type, payload, _ in frames if frame_type is FrameType.START)
@@ -150,7 +149,7 @@ def read_starts(path: Path) -> list[Start]:
 
 
 def is_finished(path: Path) -> bool:
-    """Return whether a journal ends with the mark that stop criteria were met; reads no payload."""
+    """Return whether a journal ends with the mark of met stop criteria; payloads are not read."""
     finished = False
     for frame_type, _, _ in read_frames(path, payloads=()):
         if frame_type is not FrameType.START:
@@ -160,7 +159,7 @@ def is_finished(path: Path) -> bool:
 
 @dataclass
 class _Scan:
-    """Reads frame by frame; what is open is forgotten at the next commit."""
+    """Reads frame by frame; a commit discards the records of the open generation."""
 
     header: Header
     version_history: list[tuple[int, dict[str, str]]] = field(default_factory=list[tuple[int, dict[str, str]]])

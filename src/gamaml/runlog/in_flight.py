@@ -1,4 +1,4 @@
-"""What every rank is evaluating, for the case that it dies without a word: one small file per node."""
+"""The current evaluation of every rank, in case it dies without a message: one small file per node."""
 
 from __future__ import annotations
 
@@ -27,23 +27,23 @@ _DTYPE = np.dtype(
         ("host", "S28"),
     ]
 )
-"""64 bytes, so that records never share a cache line; an entry never written has pid 0."""
+"""64 bytes, so records never share a cache line; an unused entry has pid 0."""
 
 
 @dataclass(frozen=True)
 class Current:
-    """What one rank said last.
+    """The latest note of one rank.
 
     Attributes:
         rank: world rank.
-        host: name of its host.
-        pid: its process.
-        generation: generation of what it evaluates.
+        host: the rank's host.
+        pid: the rank's process.
+        generation: the generation of the evaluation.
         phase: "idle", "child" or "re-evaluation".
         index: index of the child, or of the re-evaluated contender.
         episode: which re-evaluation of the candidate; 0 for a child.
-        count: evaluations that are done at once, this one first.
-        since: when it began, in seconds since 1970.
+        count: number of evaluations done at once, starting with this one.
+        since: when the evaluation began, in seconds since 1970.
     """
 
     rank: int
@@ -60,13 +60,13 @@ class Current:
 class CurrentFile:
     """One rank's place in its node's file.
 
-    Writing costs one system call and no sync: it has to survive the process, not the machine.
+    Writing costs one system call and no sync: the note has to survive the process, not the machine.
 
     Args:
-        folder: the run's sidecar folder, which exists.
-        node: index of the node, which names the file.
-        rank_in_node: place in the file.
-        world_rank: rank to report.
+        folder: the run's sidecar folder, which has to exist.
+        node: index of the node, part of the file's name.
+        rank_in_node: the rank's place in the file.
+        world_rank: the rank to report.
     """
 
     def __init__(self, folder: Path, node: int, rank_in_node: int, world_rank: int) -> None:
@@ -78,7 +78,7 @@ class CurrentFile:
         self._record["host"] = platform.node().encode()[:28]
 
     def write(self, generation: int, phase: Phase, index: int = 0, episode: int = 0, count: int = 1) -> None:
-        """Say what this rank evaluates from now on: `count` evaluations at once, this one first."""
+        """Note this rank's current evaluation, the first of `count` done at once."""
         record = self._record
         record["generation"] = generation
         record["phase"] = _PHASES.index(phase)
@@ -96,7 +96,7 @@ class CurrentFile:
 
 
 def read_current(folder: Path) -> list[Current]:
-    """Return what the ranks said last, in the order of their ranks; empty after a clean end."""
+    """Return the ranks' latest notes in the order of the ranks; empty after a clean end."""
     found: list[Current] = []
     for path in folder.glob("current-*"):
         content = path.read_bytes()

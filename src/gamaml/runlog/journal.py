@@ -1,8 +1,8 @@
-"""The journal: an append-only file of checksummed frames, the authority on what a run has done.
+"""The journal: an append-only file of checksummed frames, the authority on a run's past.
 
-Layout: a preamble (magic, schema version), then frames of (magic, type, length, checksum of the payload,
-checksum of these) and payload. Every frame is synced before the next one is written, so a crash can tear the
-last one only; it is cut off when the journal is opened. A bad frame *followed by a good one* is damage, and
+A preamble (magic, schema version) is followed by frames. A frame is a head (magic, type, length, checksum of the
+payload, checksum of the head) and a payload. Every frame is synced before the next one is written, so a crash can tear
+only the last frame, which is cut off when the journal is opened. A bad frame *followed by a good one* is damage, and is
 refused.
 """
 
@@ -28,11 +28,11 @@ _CHECKSUM = struct.Struct("<I")
 _FRAME_NBYTES = _FRAME.size + _CHECKSUM.size
 
 ALL: Container[int] = range(1 << 32)
-"""Every type of frame, also one that only a newer gamaml knows."""
+"""Every type of frame, even one that only a newer gamaml knows."""
 
 
 class FrameType(enum.IntEnum):
-    """What a frame holds. The values are on disk: never renumber."""
+    """The content of a frame. The values are on disk: never renumber them."""
 
     HEADER = 1
     START = 2
@@ -46,8 +46,8 @@ class Journal:
     """A journal open for appending.
 
     Args:
-        path: the file; it exists and its last frame is whole.
-        end: bytes up to the end of the last frame.
+        path: the file, which exists and ends with a whole frame.
+        end: number of bytes up to the end of the last frame.
     """
 
     def __init__(self, path: Path, end: int) -> None:
@@ -57,7 +57,7 @@ class Journal:
 
     @classmethod
     def create(cls, path: Path, frames: Iterable[tuple[FrameType, bytes]]) -> Journal:
-        """Write a new journal beside `path`, rename it to `path` (replacing what is there), and open it.
+        """Write a new journal beside `path`, rename it to `path` (replacing an existing file), and open it.
 
         Raises:
             RunFileError: the disk is full.
@@ -79,10 +79,10 @@ class Journal:
         """Open an existing journal, and cut off a torn tail.
 
         Raises:
-            RunFileError: not a journal, newer, or damaged before its last frame.
+            RunFileError: the file is not a journal, has another layout, or is damaged before its last frame.
         """
         end = _PREAMBLE.size
-        for _, _, end in read_frames(path):  # noqa: B007 - the end of the last one is what is wanted
+        for _, _, end in read_frames(path):  # noqa: B007 - only the last end is used
             pass
         journal = cls(path, end)
         if os.fstat(journal._fd).st_size > end:
@@ -115,15 +115,15 @@ class Journal:
 def read_frames(path: Path, *, payloads: Container[int] = ALL) -> Iterator[tuple[FrameType, bytes, int]]:
     """Yield (type, payload, end in bytes) of every whole frame; a torn tail is left out.
 
-    Only what the file held at the call is read, so that a live journal may be read.
+    Only the frames present at the call are read, so a live journal can be read.
 
     Args:
         path: the journal.
-        payloads: types of frames whose payloads are wanted; those of others, and their checksums, are skipped, and b""
+        payloads: types of frames whose payloads are wanted. For other types the payload is not read or checked, and b""
             is yielded instead.
 
     Raises:
-        RunFileError: not a journal, newer, or damaged before its last frame.
+        RunFileError: the file is not a journal, has another layout, or is damaged before its last frame.
     """
     with path.open("rb") as file:
         size = os.fstat(file.fileno()).st_size
@@ -139,7 +139,7 @@ def read_frames(path: Path, *, payloads: Container[int] = ALL) -> Iterator[tuple
 
 
 def sync_folder(folder: Path) -> None:
-    """Sync a folder, so that the names of files just created or renamed in it survive a crash."""
+    """Sync a folder, so the names of files just created or renamed in it survive a crash."""
     fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         os.fsync(fd)
@@ -180,7 +180,7 @@ def _read_preamble(path: Path, file: BinaryIO) -> None:
 def _read_frame(
     path: Path, file: BinaryIO, position: int, size: int, payloads: Container[int]
 ) -> tuple[FrameType, bytes, int] | None:
-    """Return the frame at `position`, or None where there is no whole one."""
+    """Return the frame at `position`, or None if there is no whole frame."""
     file.seek(position)
     head = file.read(_FRAME_NBYTES)
     if len(head) < _FRAME_NBYTES or head[-_CHECKSUM.size :] != _CHECKSUM.pack(zlib.crc32(head[: _FRAME.size])):
@@ -202,7 +202,7 @@ def _read_frame(
 
 
 def _refuse_damage(path: Path, file: BinaryIO, position: int, size: int) -> None:
-    """Raise when a whole frame follows the bad bytes at `position`: then they are no torn tail."""
+    """Raise if a whole frame follows the bad bytes at `position`, which are then no torn tail."""
     file.seek(position)
     rest = file.read(size - position)
     at = rest.find(_FRAME_MAGIC, 1)

@@ -1,4 +1,4 @@
-"""A run as users load it: records, curves, genomes and parameters as arrays."""
+"""A loaded run: records, curves, genomes and parameters as arrays."""
 
 from __future__ import annotations
 
@@ -37,17 +37,17 @@ class Run:
 
     Attributes:
         path: NAME.h5.
-        header: of the latest start: name, config, sizes, noise digest, versions, machine.
+        header: the latest start's name, config, sizes, noise digest, versions and machine.
         created: when the run began, in seconds since 1970.
-        version_history: (generation, versions) at the first start and wherever the versions changed.
+        version_history: (generation, versions) at the first start and for every change of the versions.
         finished: whether the run ended by its stop criteria.
         records: [G, population_size], the children's records.
-        reevaluations: [G, num_contenders * num_episodes]; those without the flag DONE are not there.
-        contenders: [G, num_contenders], who was re-evaluated; those with base PADDING are not there.
-        entries: [G, num_entries], how the vectors after a generation follow from those before it, padded likewise: a
-            GA's parents, the elite first; the mirrored pairs of an ES, with their weights.
+        reevaluations: [G, num_contenders * num_episodes]; records without the flag DONE are padding.
+        contenders: [G, num_contenders], the re-evaluated candidates; entries with base PADDING are padding.
+        entries: [G, num_entries], how the vectors after a generation follow from those before it, padded likewise: the
+            parents of a GA, elite first; the mirrored pairs of an ES, with their weights.
         summary: [G], one `Summary` each.
-        snapshots: vectors that were stored, in the order of their generations, where the strategy stores them.
+        snapshots: the stored vectors in the order of their generations, empty if the strategy stores none.
     """
 
     path: Path
@@ -69,7 +69,7 @@ class Run:
 
     @property
     def strategy(self) -> Strategy:
-        """What the config's strategy does."""
+        """The config's strategy."""
         return self.header.strategy
 
     @property
@@ -90,12 +90,12 @@ class Run:
         """Return a genome.
 
         Args:
-            generation: the last committed one by default; with `index`, also the open one, G.
-            index: of a child; the incumbent after the generation by default.
+            generation: by default the last committed one; with `index`, it may be the open one, G.
+            index: index of a child; by default, the incumbent after the generation is taken.
             contender: index of a re-evaluated contender, instead of a child.
 
         Raises:
-            ConfigError: there is no such generation, child or contender, or the strategy is one without genomes.
+            ConfigError: there is no such generation, child or contender, or the strategy has no genomes.
         """
         if not self.strategy.sizes.has_genomes:
             raise ConfigError(
@@ -120,12 +120,12 @@ class Run:
         """Return parameters, float32[num_params].
 
         Args:
-            generation: the last committed one by default; with `index` or `contender`, also the open one, G.
-            index: of a child; the incumbent after the generation by default.
-            contender: index of a re-evaluated contender; of the open generation, one that does not depend on its
+            generation: by default the last committed one; with `index` or `contender`, it may be the open one, G.
+            index: index of a child; by default, the incumbent after the generation is taken.
+            contender: index of a re-evaluated contender; in the open generation, only one that does not depend on the
                 children.
-            problem: the fitness function; made from the run's config by default.
-            noise: the noise table; computed as needed by default.
+            problem: the fitness function; by default, it is made from the run's config.
+            noise: the noise table; by default, it is computed as needed.
 
         Raises:
             ConfigError: there is no such generation, child or contender.
@@ -143,12 +143,12 @@ class Run:
         return out
 
     def parents_mean(self, generation: int | None = None) -> Float32Array:
-        """Return the mean of the vectors that children start from, float32[num_params]: a GA's parents; a centre.
+        """Return the mean of the vectors that children start from, float32[num_params]: a GA's parents, or a centre.
 
-        It averages out what single parents owe to luck, and is often the safer choice.
+        The mean averages out the luck of single parents, and is often the safer choice.
 
         Args:
-            generation: after which they stood, the last one by default.
+            generation: the generation that produced the vectors; by default, the last one.
 
         Raises:
             ConfigError: there is no such generation.
@@ -157,19 +157,19 @@ class Run:
         return mean(list(vectors[: self.strategy.sizes.num_bases]), np.empty(self.header.num_params, np.float32))
 
     def incumbent_parameters(self) -> Float32Array:
-        """Return the parameters that the run would hand out now, float32[num_params]: a GA's elite, or a centre."""
+        """Return the parameters that are the run's result so far, float32[num_params]: a GA's elite, or a centre."""
         return self.parameters()
 
     def state(self, generation: int) -> State:
-        """Return the strategy's state from which a generation's children come; G for those of the open one."""
+        """Return the strategy's state before a generation; G is the open one."""
         check_index("generation", generation, self.num_generations + 1)
         return self._course(generation).state
 
     def digest(self) -> str:
-        """Return the SHA-256 digest, in hexadecimal, of everything scientific in the run.
+        """Return the SHA-256 digest, in hexadecimal, of the run's science.
 
-        Config (without stop criteria), sizes, constants, noise table, records, contenders, entries and stds count;
-        times, ranks, machines and versions do not.
+        It covers config (without stop criteria), sizes, constants, noise table, records, contenders, entries and stds,
+        but no times, ranks, machines or versions.
         """
         header = self.header
         digest = hashlib.sha256()
@@ -219,7 +219,7 @@ class Run:
         return Course(initial, history, earlier[-1] if earlier else None)
 
     def _sources(self, problem: Problem | None, noise: NoiseSource | None) -> tuple[NoiseSource, Problem]:
-        # Here, since a problem may bring JAX, and most readers of a run want none.
+        # Imported here, since a problem may need JAX, and most readers of a run do not.
         from gamaml import problems
 
         if noise is None:
@@ -228,15 +228,15 @@ class Run:
 
 
 def load(path: Path | str) -> Run:
-    """Read a run: finished, interrupted, killed or still being written.
+    """Read a run, whether finished, interrupted, killed or still being written.
 
-    A run file that is missing or unreadable is replaced by the journal beside it.
+    If the run file is missing or unreadable, the journal beside it is read instead.
 
     Args:
         path: NAME.h5.
 
     Raises:
-        RunFileError: no run there, not a run file, damaged, or written by a newer gamaml.
+        RunFileError: there is no run, the file is not a run file or damaged, or its layout is another version's.
         ConfigError: the path does not end with .h5.
     """
     path = Path(path)

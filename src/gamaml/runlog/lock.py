@@ -1,7 +1,7 @@
-"""The lock of a run: one file, made exclusively, that says who writes the run.
+"""The lock of a run: one file, created exclusively, that names the process that writes the run.
 
-A lock whose holder is gone is taken over. That is free of races because a lock instance has a token, and
-replacing instance T needs the lock `lock.T`, of which there is again only one.
+A lock whose holder is gone is taken over. This is free of races: every lock instance has a token, and replacing
+instance T needs the lock `lock.T`, which only one process can create.
 """
 
 from __future__ import annotations
@@ -19,21 +19,21 @@ from gamaml.errors import RunFileError
 from gamaml.job.host_facts import boot_id
 
 STALE_SECONDS = 120.0
-"""A lock not renewed for so long, by the file system's own clock, is taken over."""
+"""A lock that was not renewed for this time, by the file system's own clock, is taken over."""
 
 
 @dataclass(frozen=True)
 class Holder:
-    """Who holds a lock.
+    """The holder of a lock.
 
     Attributes:
         host: name of the host.
-        boot_id: changes with every boot of the host.
-        pid_namespace: where `pid` is valid; containers of one host differ in it.
+        boot_id: a text that changes with every boot of the host.
+        pid_namespace: the namespace of `pid`; it differs between containers of one host.
         pid: the process.
-        pid_start: when it started, in clock ticks since boot, since pids are used again.
+        pid_start: when the process started, in clock ticks since boot; needed because pids are reused.
         job_id: the batch job, or None.
-        token: unique for every lock ever taken.
+        token: a text that is unique for every lock ever taken.
     """
 
     host: str
@@ -46,7 +46,7 @@ class Holder:
 
     @classmethod
     def this_process(cls, job_id: str | None) -> Holder:
-        """Return this process as the holder of a lock to be taken."""
+        """Return this process as the holder of a new lock."""
         pid = os.getpid()
         status = _process_status(pid)
         return cls(
@@ -60,7 +60,7 @@ class Holder:
         )
 
     def is_dead(self) -> bool:
-        """Whether the process is known to have ended; False where that cannot be known from here."""
+        """Whether the process is known to have ended; False if this cannot be known from here."""
         if (self.boot_id, self.pid_namespace) != (boot_id(), _pid_namespace()):
             return False
         status = _process_status(self.pid)
@@ -85,20 +85,20 @@ class Lock:
 
     @classmethod
     def acquire(cls, path: Path, job_id: str | None = None) -> Lock:
-        """Take the lock; a holder of the same job, a dead one, or one that stopped renewing is replaced.
+        """Take the lock; replace a holder that belongs to the same job, is dead, or stopped renewing.
 
         Raises:
-            RunFileError: somebody else holds it; says who, and what to do.
+            RunFileError: another process holds the lock; the message names it and a remedy.
         """
         return cls(path, _take(path, job_id))
 
     def is_held(self) -> bool:
-        """Whether no other process took the lock over."""
+        """Whether the lock was not taken over by another process."""
         holder = read_holder(self.path)
         return holder is not None and holder.token == self.holder.token
 
     def verify(self) -> None:
-        """Raise RunFileError when another process took the lock over."""
+        """Raise RunFileError if another process took the lock over."""
         if not self.is_held():
             holder = read_holder(self.path)
             raise RunFileError(
@@ -108,18 +108,18 @@ class Lock:
             )
 
     def renew(self) -> None:
-        """Tell that the holder lives; call it every few seconds. Raises like `verify`."""
+        """Show that the holder lives; to be called every few seconds. Raises RunFileError like `verify`."""
         self.verify()
         os.utime(self.path)
 
     def release(self) -> None:
-        """Give the lock back, if it is still this process's."""
+        """Remove the lock, if this process still holds it."""
         if self.is_held():
             self.path.unlink(missing_ok=True)
 
 
 def read_holder(path: Path) -> Holder | None:
-    """Return who holds the lock, or None without a lock. A lock that cannot be read has an unknown holder."""
+    """Return the lock's holder, None without a lock. An unreadable lock has an unknown holder."""
     try:
         content = path.read_bytes()
     except FileNotFoundError:
@@ -131,7 +131,7 @@ def read_holder(path: Path) -> Holder | None:
 
 
 def live_holder(path: Path) -> Holder | None:
-    """Return who holds the lock and renewed it lately, by this host's clock; None if nobody does."""
+    """Return the lock's holder if it renewed the lock lately, by this host's clock; None otherwise."""
     holder = read_holder(path)
     if holder is None or holder.is_dead():
         return None
@@ -147,7 +147,7 @@ def _take(path: Path, job_id: str | None) -> Holder:
     own = path.with_name(f"{path.name}.{me.token}.new")
     own.write_text(json.dumps(dataclasses.asdict(me)))
     try:
-        # The lock may go, or change hands, between any two looks at it: look again until one view holds.
+        # The lock may vanish or change hands between any two reads: repeat until one view is consistent.
         while not _create(own, path):
             holder = read_holder(path)
             if holder is not None and _may_replace(path, holder, own, job_id):
@@ -158,14 +158,14 @@ def _take(path: Path, job_id: str | None) -> Holder:
 
 
 def _create(own: Path, path: Path) -> bool:
-    """Make the lock exclusively, whole at once; False when there is one. True when it already is our own."""
+    """Create the lock, exclusively and complete; False if another exists, True if it is ours already."""
     if not own.exists():
         return True
     try:
         os.link(own, path)
     except FileExistsError:
         return False
-    except OSError:  # no hard links here: the lock is empty for an instant, and a reader finds an unknown holder
+    except OSError:  # no hard links here: the lock is empty for an instant, so a reader finds an unknown holder
         try:
             with path.open("xb") as file:
                 file.write(own.read_bytes())
@@ -177,7 +177,7 @@ def _create(own: Path, path: Path) -> bool:
 def _may_replace(path: Path, holder: Holder, own: Path, job_id: str | None) -> bool:
     if holder.is_dead() or (job_id is not None and holder.job_id == job_id):
         return True
-    os.utime(own)  # its time is now the file system's own, which may differ from this host's
+    os.utime(own)  # its time now comes from the file system's clock, which may differ from this host's
     try:
         age = own.stat().st_mtime - path.stat().st_mtime
     except FileNotFoundError:
@@ -192,7 +192,7 @@ def _may_replace(path: Path, holder: Holder, own: Path, job_id: str | None) -> b
 
 
 def _replace(path: Path, holder: Holder, own: Path) -> None:
-    """Replace the lock instance of `holder` by our own, if it is still there."""
+    """Replace the lock instance of `holder` by our own, if it still exists."""
     claim = path.with_name(f"{path.name}.{holder.token}")
     _take(claim, None)
     try:
@@ -209,7 +209,7 @@ def _process_status(pid: int) -> tuple[str, int] | None:
         text = Path(f"/proc/{pid}/stat").read_text()
     except (FileNotFoundError, ProcessLookupError):
         return None
-    # The command's name, in parentheses, may hold blanks and parentheses itself.
+    # The command's name, in parentheses, may itself contain blanks and parentheses.
     fields = text.rpartition(")")[2].split()
     return fields[0], int(fields[19])
 

@@ -1,4 +1,4 @@
-"""The log of one run: journal, HDF5 file and lock together, as the engine uses them on rank 0."""
+"""The log of one run: journal, HDF5 file and lock together, for the engine on rank 0."""
 
 from __future__ import annotations
 
@@ -42,19 +42,19 @@ def sidecar(path: Path) -> Path:
 
 
 def check(path: Path | str, *, resume: bool = False, overwrite: bool = False) -> State:
-    """Look at a run without a lock and without writing.
+    """Return the state of a run, without taking its lock or writing.
 
     Args:
         path: NAME.h5.
         resume: whether an existing run is to be continued.
-        overwrite: whether an existing run is to be replaced; it then counts as absent.
+        overwrite: whether an existing run is to be replaced, and then counts as absent.
 
     Returns:
         "absent", "partial", or "finished" (by the stop criteria of its last start).
 
     Raises:
-        RunFileError: the run exists and neither was asked, its journal is lost, newer or damaged.
-        ConfigError: both were asked.
+        RunFileError: the run exists and neither option is given, or its journal is lost, damaged, or of another layout.
+        ConfigError: both options are given.
     """
     path = Path(path)
     journal = sidecar(path) / "journal"
@@ -76,11 +76,11 @@ def check(path: Path | str, *, resume: bool = False, overwrite: bool = False) ->
 
 
 class RunLog:
-    """The log of one run, open for writing; made by `RunLog.open`. A context manager that closes.
+    """The log of one run, open for writing. `RunLog.open` makes it; as a context manager it closes itself.
 
     Attributes:
         path: NAME.h5.
-        history: what the run had done when it was opened.
+        history: the run's work up to its opening.
     """
 
     def __init__(self, path: Path, header: Header, lock: Lock, journal: Journal, file: Hdf5File, before: Past) -> None:
@@ -113,20 +113,20 @@ class RunLog:
     ) -> RunLog:
         """Start or continue a run: take its lock, cut the journal's torn tail, rebuild the HDF5 file.
 
-        Files `current-*` of an earlier job are removed, so ranks open theirs afterwards.
+        This removes the files `current-*` of an earlier job, so ranks open theirs afterwards.
 
         Args:
             path: NAME.h5; the sidecar folder NAME.run is made beside it.
-            header: of this start.
-            resume: starts an absent run, continues a partial one, opens a finished one.
-            overwrite: replaces an existing run.
+            header: this start's header.
+            resume: start an absent run, continue a partial one, open a finished one.
+            overwrite: replace an existing run.
             accept_versions: continue with other library versions, and record them.
-            job_id: the batch job, whose own lock is taken over.
+            job_id: the batch job; a lock of the same job is taken over.
 
         Raises:
-            RunFileError: exists, held by another process, of another experiment, newer, damaged, or disk
-                full. Nothing was changed then (disk full: nothing that was committed).
-            ConfigError: a path that does not end with .h5, or both resume and overwrite.
+            RunFileError: the run exists, is held by another process, belongs to another experiment, has another layout
+                or is damaged, and nothing was changed; or the disk is full, and nothing committed was changed.
+            ConfigError: the path does not end with .h5, or both `resume` and `overwrite` are set.
         """
         path = Path(path)
         folder = sidecar(path)
@@ -134,7 +134,7 @@ class RunLog:
         with contextlib.ExitStack() as undo:
             lock = _lock(folder, job_id)
             undo.callback(lock.release)
-            # Only now nobody else can start the run between the look and the deed.
+            # Checked again under the lock: no other process can start the run from here on.
             if check(path, resume=resume, overwrite=overwrite) == "absent":
                 path.unlink(missing_ok=True)
                 journal = _create_journal(folder, header, job_id)
@@ -152,8 +152,8 @@ class RunLog:
         """Commit the next generation: durable in the journal, then in the HDF5 file.
 
         Raises:
-            RunFileError: disk full (the journal stays valid), or the lock was taken over.
-            ValueError: not the next generation, or arrays of another length or dtype.
+            RunFileError: the disk is full (the journal stays valid), or the lock was taken over.
+            ValueError: it is not the next generation, or an array has another length or dtype.
         """
         with self._mutex:
             self._validate(generation)
@@ -165,10 +165,10 @@ class RunLog:
             self._file.append(generation)
 
     def save_snapshot(self, snapshot: Snapshot) -> None:
-        """Store vectors: durable in the journal, then in the HDF5 file. Does nothing if later ones are stored already.
+        """Store vectors, unless later ones are stored already: durable in the journal, then in the HDF5 file.
 
         Raises:
-            RunFileError: disk full, or the lock was taken over.
+            RunFileError: the disk is full, or the lock was taken over.
         """
         with self._mutex:
             if snapshot.generation <= self._stored:
@@ -183,12 +183,12 @@ class RunLog:
         """Journal those finished records of the open generation that are not journalled yet.
 
         Args:
-            generation: the open generation; anything else was committed meanwhile, and is left alone.
+            generation: the open generation; any other was committed meanwhile, and is ignored.
             children: records of children; those without the flag DONE are left out.
             reevaluations: records of re-evaluations, likewise.
 
         Raises:
-            RunFileError: disk full, or the lock was taken over.
+            RunFileError: the disk is full, or the lock was taken over.
         """
         with self._mutex:
             if generation != self._next:
@@ -203,7 +203,7 @@ class RunLog:
                 known.update(records["index"].tolist())
 
     def renew_lock(self) -> None:
-        """Tell others that this job lives; call it every few seconds, from any thread.
+        """Show other jobs that this one lives; to be called every few seconds, from any thread.
 
         Raises:
             RunFileError: another process took the lock over.
@@ -211,13 +211,13 @@ class RunLog:
         self._lock.renew()
 
     def close(self, *, finished: bool = False) -> None:
-        """Close the run cleanly, and forget what ranks were evaluating. A second call does nothing.
+        """Close the run cleanly, and remove the ranks' notes. A second call does nothing.
 
         Args:
             finished: whether the run ended by its stop criteria.
 
         Raises:
-            RunFileError: the mark could not be written, or the lock was lost; all is closed nevertheless.
+            RunFileError: the mark could not be written, or the lock was lost; everything is closed nevertheless.
         """
         self._close(finished=finished, clean=True)
 
@@ -227,7 +227,7 @@ class RunLog:
     def __exit__(
         self, kind: type[BaseException] | None, value: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        # After an exception `current-*` stays: it says what the other ranks were doing.
+        # After an exception `current-*` stays, since it shows the work of the other ranks.
         self._close(finished=False, clean=kind is None)
 
     def _close(self, *, finished: bool, clean: bool) -> None:
@@ -242,7 +242,7 @@ class RunLog:
                 self._lock.verify()
                 self._journal.append(FrameType.FINISHED, past.encode_finished(self._next))
                 self._file.mark_finished()
-            # A job that took over has files of its own there.
+            # A job that took over has its own files there.
             if clean and self._lock.is_held():
                 clear_current(sidecar(self.path))
 

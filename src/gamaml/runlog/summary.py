@@ -1,4 +1,4 @@
-"""The summary of a generation: what its one line in a table, a plot or a progress display needs."""
+"""The summary of a generation: the values for its line in a table, a plot or a progress display."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from gamaml.types import Float64Array, Records
 
 @dataclass(frozen=True)
 class Summary:
-    """What one generation found.
+    """The summary of one generation.
 
     Attributes:
         generation: its index.
@@ -21,11 +21,12 @@ class Summary:
         incumbent_fitness: the incumbent's mean fitness over its re-evaluations (without them, its single fitness).
         incumbent_returns: float64[num_rounds + 1], its mean return (or loss) before and after every round.
         mean_returns: float64[num_rounds + 1], the same over all children with a finite fitness.
-        contender: the contender that the incumbent is, or whose re-evaluations are reported for it; -1: the best child.
+        contender: index of the contender that became the incumbent, or whose re-evaluations are reported for it; -1 for
+            the best child.
         num_failed: children without a finite fitness.
         num_evaluations: evaluations, re-evaluations included.
         steps: environment steps, re-evaluations included.
-        std: std with which the children were made.
+        std: the std with which the children were made.
         seconds: wall-clock seconds.
     """
 
@@ -83,7 +84,7 @@ def summarise(generation: Generation) -> Summary:
 
 
 def _incumbent_records(generation: Generation) -> Records:
-    """Return the re-evaluations that stand for the incumbent, or its one record as a child, or nothing."""
+    """Return the incumbent's re-evaluations, or its one record as a child, or no record."""
     if generation.contender is not None:
         episodes = len(generation.reevaluations) // len(generation.contenders)
         return generation.reevaluations[generation.contender * episodes : (generation.contender + 1) * episodes]
@@ -95,6 +96,6 @@ def _mean_returns(records: Records) -> Float64Array:
     returns: Float64Array = records["returns"].astype(np.float64)
     if len(returns) == 0:
         return np.full(records.dtype["returns"].shape, np.nan)
-    # A finite fitness may come with infinite returns before adaptation; their mean is then infinite or NaN.
+    # A child of finite fitness may have infinite returns before adaptation; their mean is then infinite or NaN.
     with np.errstate(invalid="ignore"):
         return np.asarray(returns.mean(axis=0))

@@ -1,1 +1,1 @@
-"""SLURM: facts of a site, the job script as a pure function, and the commands of the scheduler."""
+"""SLURM: the facts of a site, the job script as a pure function, and the scheduler's commands."""

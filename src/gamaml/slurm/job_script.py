@@ -1,8 +1,8 @@
 """The text of a SLURM job script, from one pure function.
 
 A job runs `gamaml preflight` and then `gamaml run --resume` under the same launcher. Shortly before its time limit
-SLURM signals the script, which passes the signal on; the run commits, exits with 75, and the script has itself
-requeued.
+SLURM signals the script, which passes the signal on; the run commits and exits with 75, and the script requeues its
+job.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ class Task:
     """The work of one job of an array, as arguments of `gamaml run`.
 
     Attributes:
-        configs: config files, as seen from the folder in which the job was submitted.
-        arguments: such as ("--seeds", "0-4").
+        configs: config files, relative to the folder in which the job was submitted.
+        arguments: further arguments, such as ("--seeds", "0-4").
     """
 
     configs: tuple[str, ...]
@@ -34,14 +34,14 @@ class Job:
     """A job, or an array of them if there are several tasks.
 
     Attributes:
-        command: the command line that this script stands for, shown at its top.
-        name: name of the job, and of its script and log in `out`.
-        tasks: what runs, one job each.
+        command: the command line that produced this script, shown at its top.
+        name: name of the job, of its script and of its log in `out`.
+        tasks: the work, one job for each task.
         nodes: nodes per job.
-        ranks_per_node: MPI ranks on each.
+        ranks_per_node: MPI ranks on each node.
         time: time limit, in one of SLURM's forms.
         memory_mib: memory per node, in MiB.
-        out: folder of run files and logs; it has to exist when the job starts.
+        out: folder of run files and logs, which has to exist when the job starts.
         bin_folder: folder of the programs gamaml and, where it is used, mpiexec; "" if PATH has them.
     """
 
@@ -63,7 +63,7 @@ class Job:
 
 
 def script(job: Job, site: Site) -> str:
-    """Return the job script. Everything that comes from outside is quoted.
+    """Return the job script. All outside text is quoted.
 
     Raises:
         ConfigError: a value holds a line break or another control character.
@@ -102,14 +102,14 @@ def _environment(job: Job, site: Site) -> list[str]:
             lines += ["# shellcheck source=/dev/null", f". {_quote(site.module_init)}"]
         lines += ["module purge", f"module load {_join(site.modules)}", "set -u"]
     if job.bin_folder:
-        # After the modules, so that mpiexec is the one of the MPI that gamaml uses.
+        # After the modules, so that mpiexec belongs to the MPI that gamaml uses.
         lines.append(f'export PATH={_quote(job.bin_folder)}:"$PATH"')
     lines += [f"export {name}={_quote(value)}" for name, value in site.environment.items()]
     return [*lines, ""] if lines else []
 
 
 def _launch(site: Site) -> tuple[str, ...]:
-    # By default srun lets the others of a job wait for a rank that was killed.
+    # By default srun lets the other ranks of a job wait for a killed one.
     return (*site.launch, "--kill-on-bad-exit=1") if Path(site.launch[0]).name == "srun" else site.launch
 
 

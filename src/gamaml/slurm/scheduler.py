@@ -1,4 +1,4 @@
-"""SLURM's commands: submit a script, ask how jobs stand. Arguments are lists; nothing goes through a shell."""
+"""SLURM's commands: submit a script, query the state of jobs. Arguments are lists; nothing goes through a shell."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ from pathlib import Path
 from gamaml.errors import SchedulerError
 
 _SECONDS = 60
-"""After which a scheduler that does not answer is given up."""
+"""A scheduler that does not answer is given up after this time."""
 
 
 @dataclass(frozen=True)
 class QueueState:
-    """How a job stands in the queue.
+    """The state of a job in the queue.
 
     Attributes:
-        state: such as "RUNNING" or "PENDING".
-        reason: why a job is pending, such as "Priority"; "None" while it runs.
+        state: SLURM's word, such as "RUNNING" or "PENDING".
+        reason: the reason why a job is pending, such as "Priority"; "None" while it runs.
     """
 
     state: str
@@ -34,7 +34,7 @@ def submit(script: Path) -> str:
     """Submit a job script and return the job's number.
 
     Raises:
-        SchedulerError: there is no sbatch, or it refused; with its own reason.
+        SchedulerError: there is no sbatch, or it refused the job; the message has its reason.
     """
     done = _run(["sbatch", "--parsable", str(script)])
     if done is None:
@@ -52,7 +52,7 @@ def submit(script: Path) -> str:
 
 
 def queue(jobs: Collection[str]) -> dict[str, QueueState] | None:
-    """Return how jobs stand, by number ("12", or "12_3" in an array) and by the number SLURM_JOB_ID inside.
+    """Return the states of jobs by number ("12", or "12_3" in an array), and also by their SLURM_JOB_ID.
 
     Jobs that are no longer in the queue are left out; None if there is no squeue, or it does not answer.
     """
@@ -66,7 +66,7 @@ def queue(jobs: Collection[str]) -> dict[str, QueueState] | None:
     if done is None:
         return None
     if done.returncode != 0:
-        # A number that was forgotten long ago is an error when it is the only one.
+        # SLURM reports an error if the only number is one that it has forgotten.
         return {} if "Invalid job id" in done.stderr else None
     states: dict[str, QueueState] = {}
     for line in done.stdout.splitlines():
@@ -91,7 +91,7 @@ def _run(arguments: Sequence[str]) -> subprocess.CompletedProcess[str] | None:
 
 
 def _reason(done: subprocess.CompletedProcess[str]) -> str:
-    """Return a command's complaint, without the names that SLURM puts in front of every line."""
+    """Return a command's complaint, without the name that SLURM puts in front of every line."""
     lines = [line.strip() for line in done.stderr.splitlines() if line.strip()]
     texts = [line.removeprefix("sbatch: ").removeprefix("error: ") for line in lines]
     return ". ".join(texts) or f"exit code {done.returncode}"

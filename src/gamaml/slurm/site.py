@@ -16,20 +16,20 @@ _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
 @dataclass(frozen=True)
 class Site:
-    """The facts of a cluster; the scheduler decides on those that a site file leaves out.
+    """The facts of a cluster; the scheduler's defaults apply where a site file gives none.
 
     Attributes:
         source: the file, for messages; "" without one.
-        launch: what starts the ranks in a job, with its options: srun, or the mpiexec of the MPI that gamaml uses.
+        launch: the launcher of the ranks in a job, with its options: srun, or the mpiexec of the MPI that gamaml uses.
         partition: SITE_PARTITION.
-        account: SITE_ACCOUNT; what belongs to a person is better given as `gamaml submit --account`.
+        account: SITE_ACCOUNT; a personal account is better given as `gamaml submit --account`.
         sbatch: further options of sbatch, such as --exclusive.
-        modules: loaded, in this order, after `module purge`; none: modules are left alone.
+        modules: modules to load, in this order, after `module purge`; if empty, modules are left alone.
         module_init: file that defines the command `module` in a batch shell.
         cores_per_node: ranks per node by default.
         memory_mib: the most memory that a job may ask for on one node, in MiB.
         signal_seconds: seconds before the time limit at which a job gets the signal to checkpoint.
-        environment: variables for the ranks: all names in the file that do not begin with SITE_.
+        environment: variables for the ranks: all names in the file that do not start with SITE_.
     """
 
     source: str = ""
@@ -55,10 +55,10 @@ def find(name: str, folders: Sequence[Path]) -> Site:
 
     Args:
         name: a path, or the name of a file NAME.env in one of `folders`.
-        folders: where names are looked up, the first one first.
+        folders: the folders to search for names, in this order.
 
     Raises:
-        ConfigError: there is none, or it says something that is not understood.
+        ConfigError: there is no such file, or it has an unknown name or a wrong value.
     """
     if "/" in name or name.endswith(".env"):
         return read(Path(name))
@@ -74,7 +74,7 @@ def read(path: Path) -> Site:
     """Read one site file: lines NAME=VALUE as a shell reads them, blank lines and comments.
 
     Raises:
-        ConfigError: not readable, or a line is something else.
+        ConfigError: the file is not readable, or has another kind of line.
     """
     try:
         lines = path.read_text().splitlines()
