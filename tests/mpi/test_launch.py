@@ -215,7 +215,7 @@ def test_variable_that_is_set_already_wins_over_the_profile(mpi: Mpi, monkeypatc
         (["--emulate", "-n", "2", "true"], "--emulate: expected the ranks of a node, got none; add --ranks-per-node R"),
         (
             ["--nodes", "3", "--ranks-per-node", "2,2", "--emulate", "true"],
-            "--nodes 3: expected as many as --ranks-per-node 2,2 tells, 2; leave --nodes out",
+            "--nodes 3: expected as many as in --ranks-per-node 2,2, 2; leave --nodes out",
         ),
         (["--ranks-per-node", "3,2", "true"], "--ranks-per-node 3,2: expected one rank count, got several; only"),
         (["-n", "0", "true"], "-n: expected a positive number of ranks, got 0; give -n or --ranks-per-node"),

@@ -1,4 +1,4 @@
-"""What preflight finds in the facts of ranks, and that each finding says its cure."""
+"""What preflight finds in the facts of ranks, and that each finding names its remedy."""
 
 from __future__ import annotations
 

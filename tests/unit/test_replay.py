@@ -269,7 +269,7 @@ def test_a_difference_of_what_does_not_repeat_itself_is_no_surprise(make_run: Ru
     assert not run.header.reproducible
     result = replay(run, generation=1, index=2)
     assert result.differences == ("fitness",)
-    assert "the run says that it is not reproducible: its environment gives other numbers" in text(result)
+    assert "the run is marked as not reproducible: its environment gives other numbers" in text(result)
 
 
 def test_a_difference_is_explained_by_what_changed_since_the_run(
@@ -283,7 +283,7 @@ def test_a_difference_is_explained_by_what_changed_since_the_run(
     assert result.differences == ("returns",)
     was = library_versions()["numpy"]
     assert text(result).endswith(
-        f"different: returns\nsince the run, this changed: numpy: {was} -> 0.1; replay with what the run used"
+        f"different: returns\nsince the run, this changed: numpy: {was} -> 0.1; replay with the run's versions"
     )
 
 

@@ -1,1 +1,1 @@
-"""The subcommands of `gamaml`, one module each, and what they share."""
+"""The subcommands of `gamaml`, one module each, and their common parts."""

@@ -1,4 +1,4 @@
-"""`gamaml adapt`: how well what runs found adapts to tasks that they never met."""
+"""`gamaml adapt`: adaptation of a run's result to tasks that the run never met."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def add(commands: Commands) -> None:
     """Add the command and its arguments."""
     parser = commands.add_parser(
         "adapt",
-        help="adapt what a run found to tasks that it never met",
+        help="adapt a run's result to tasks that it never met",
         description=(
             "Adapt the incumbent of a run to held-out tasks, and show its return or loss after each inner round, with\n"
             "95 % bootstrap confidence intervals over the tasks. One rank, no MPI."
@@ -46,7 +46,7 @@ def add(commands: Commands) -> None:
         "--against", metavar="OTHER.h5", type=Path, help="another run, and the difference on the same tasks"
     )
     parser.add_argument(
-        "--generation", metavar="G", type=int, help="evaluate what this generation found, instead of the last"
+        "--generation", metavar="G", type=int, help="evaluate the result of this generation instead of the last"
     )
     parser.add_argument(
         "--parents-mean",
@@ -59,7 +59,7 @@ def add(commands: Commands) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Adapt what one run or two found."""
+    """Adapt the results of one run or two."""
     check_picture(args.plot)
     settings: dict[str, Any] = {
         "tasks": args.tasks,

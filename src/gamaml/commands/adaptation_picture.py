@@ -19,7 +19,7 @@ def draw(result: Adaptation, against: Adaptation | None = None, *, path: Path | 
 
     Args:
         result: the adaptation of one run.
-        against: that of another, drawn beside it.
+        against: the adaptation of another run, drawn beside it.
         path: FILE.png.
 
     Returns:

@@ -15,7 +15,7 @@ def add_sweep(parser: argparse.ArgumentParser, configs: str = "+") -> None:
     """Add the arguments of a sweep and of its folder.
 
     Args:
-        parser: that of a command.
+        parser: a command's parser.
         configs: how many config files it takes, as argparse writes it.
     """
     parser.add_argument(

@@ -16,15 +16,15 @@ Commands: TypeAlias = "argparse._SubParsersAction[Parser]"  # pyright: ignore[re
 """The list of commands, to which each command adds its parser."""
 
 _SILENT_SECONDS = 2.0
-"""How long ranks other than 0 wait after an error that all ranks meet before MPI starts: a launcher may end
-the job as soon as one rank has failed, and must not end rank 0 before it has said why."""
+"""Seconds that ranks other than 0 wait after an error that all ranks find before MPI starts: a launcher may end the job
+as soon as one rank has failed, and must not end rank 0 before it has reported the error."""
 
 
 class Parser(argparse.ArgumentParser):
     """A parser that takes no abbreviations, keeps the lines of its texts, and fails in one line.
 
     Args:
-        settings: those of `argparse.ArgumentParser`.
+        settings: keyword arguments of `argparse.ArgumentParser`.
     """
 
     def __init__(self, **settings: Any) -> None:

@@ -40,7 +40,7 @@ class Check:
 
     Attributes:
         name: one word.
-        text: the result; a finding says expected, got and the cure.
+        text: the result; a finding gives expected, got and the remedy.
         finding: whether the job should not go on like this.
     """
 

@@ -1,4 +1,4 @@
-"""Which run is in which job: notes that `gamaml submit` leaves beside the run files and `gamaml status` reads."""
+"""Notes on the jobs of runs: `gamaml submit` leaves them beside the run files, and `gamaml status` reads them."""
 
 from __future__ import annotations
 

@@ -11,9 +11,7 @@ from gamaml.job.exit_codes import DONE
 
 def add(commands: Commands) -> None:
     """Add the command."""
-    parser = commands.add_parser(
-        "tasks", help="list what can be meta-learned", description="List the ready-made tasks."
-    )
+    parser = commands.add_parser("tasks", help="list the ready-made tasks", description="List the ready-made tasks.")
     parser.set_defaults(command=run)
 
 

@@ -22,7 +22,7 @@ def add(commands: Commands) -> None:
         help="check a job before it costs core-hours",
         description=(
             "Check nodes, memory, cores, network, versions, clocks and folder of a job, on its own ranks.\n"
-            "One line per check. Exit code 0 if all is well, 1 if something was found; each finding says its cure."
+            "One line per check. Exit code 0 if all is well, 1 if something was found; each finding names its remedy."
         ),
         epilog=(
             "examples:  gamaml preflight\n"

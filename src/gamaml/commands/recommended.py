@@ -1,6 +1,6 @@
-"""Settings to begin with, where a task or a kind of environment needs others than the defaults; each with its reason.
+"""Settings to begin with, for tasks and environments that need other values than the defaults, each with its reason.
 
-They fit two cores. Those of a task that has an example are the example's.
+They fit two cores. A task with an example has the example's settings.
 """
 
 from __future__ import annotations
@@ -26,13 +26,13 @@ _SMALL: Choices = {
     "ga.elite.episodes": Choice(4, "enough where an evaluation is already a mean over tasks."),
     "stop.generations": Choice(50),
 }
-"""For a task of which nothing else is known."""
+"""Settings for a task about which nothing else is known."""
 
 _LEARNED_STEP_SIZES = Choice("layer", "evolved step sizes are nearly always better than a fixed one.")
 
 _NAVIGATION: Choices = {
     "policy.hidden": Choice([32, 32], "the paper's [100, 100] learns as well; an evaluation takes five times as long."),
-    "inner.rounds": Choice(3, "train with the rounds you report: what is trained for one round blows up at three."),
+    "inner.rounds": Choice(3, "train with the rounds you report: a policy trained for one round diverges at three."),
     "inner.step_size_gene": _LEARNED_STEP_SIZES,
     "ga.population_size": _FEW_CHILDREN,
     "ga.num_parents": _PARENTS,
@@ -73,7 +73,7 @@ _MEMORY: Choices = {
     "policy.output_scale": Choice(1.0, "the first policies may differ widely."),
     "inner.rounds": Choice(0, "memory takes the place of updates."),
     "inner.num_tasks": Choice(
-        400, "luck belongs to the task; 400 trials tell children apart that differ in a few pulls."
+        400, "luck belongs to the task; 400 trials distinguish children that differ in a few pulls."
     ),
     "inner.episodes": Choice(1, "without dice every episode of a task is the same."),
     "ga.population_size": Choice(256, "a child costs little."),
@@ -115,7 +115,7 @@ _ANT: Choices = {
     **_RUNNER,
     "task.settings": Choice({"horizon": 200, "terminates": False}),
     "policy.hidden": Choice([], "a linear policy; the activation then only sets the scale of its beginning."),
-    "policy.std": Choice(0.15, "at 0.3 and more luck tells children apart, not merit."),
+    "policy.std": Choice(0.15, "at 0.3 and more, children differ by luck, not by merit."),
     "inner.rounds": Choice(3, "the rounds to report."),
     "inner.episodes": Choice(5, "two cores."),
     "inner.discount": Choice(0.95, "an action matters for some twenty steps."),
@@ -209,19 +209,19 @@ _ENVS: Mapping[str, Choices] = {
 
 
 def for_task(name: str) -> Choices:
-    """Return what a ready-made task needs, with all its arguments."""
+    """Return the settings for a ready-made task, with all its arguments."""
     recommended = _TASKS[name]
     given = recommended.get("task.settings", Choice({})).value
     return {**recommended, "task.name": Choice(name), "task.settings": Choice({**READY_MADE[name].settings, **given})}
 
 
 def for_own_task(*, has_updates: bool) -> Choices:
-    """Return what a task of the user's needs, with inner updates or, as a Problem, without."""
+    """Return the settings for a user's task, with inner updates or, as a Problem, without."""
     return _SMALL if not has_updates else {**_SMALL, "inner.step_size_gene": _LEARNED_STEP_SIZES}
 
 
 def for_env(env_id: str, *, is_mujoco: bool = False) -> Choices:
-    """Return what an environment needs.
+    """Return the settings for an environment.
 
     Args:
         env_id: its id.

@@ -100,7 +100,7 @@ def _value(field: np.ndarray) -> str:
 
 def _explanation(result: Replay) -> str:
     if not result.reproducible:
-        return "the run says that it is not reproducible: its environment gives other numbers when it is asked again"
+        return "the run is marked as not reproducible: its environment gives other numbers when it is asked again"
     if result.changes:
-        return f"since the run, this changed: {'; '.join(result.changes)}; replay with what the run used"
+        return f"since the run, this changed: {'; '.join(result.changes)}; replay with the run's versions"
     return "libraries and CPU are those of the run: the task is not a pure function, or it was edited"

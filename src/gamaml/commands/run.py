@@ -1,4 +1,4 @@
-"""`gamaml run`: evolve what configs describe."""
+"""`gamaml run`: evolve the populations of configs."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ def add(commands: Commands) -> None:
     """Add the command and its arguments."""
     parser = commands.add_parser(
         "run",
-        help="evolve what a config describes",
-        description="Evolve what configs describe, on as many ranks as the launcher started.",
+        help="evolve the populations of configs",
+        description="Evolve the populations of configs, on all ranks that the launcher started.",
         epilog=(
             "examples:  gamaml run navigation.toml\n"
             "           mpiexec -n 8 gamaml run navigation.toml --set seed=2 --resume\n"
@@ -79,7 +79,8 @@ def run(args: argparse.Namespace) -> int:
         )
     results = results if isinstance(results, list) else [results]
     if not is_root:
-        # Open MPI kills the other ranks as soon as one has ended with another code than 0: rank 0 has yet to speak.
+        # Open MPI kills the other ranks as soon as one has ended with a code other than 0, and rank 0 still has to
+        # report.
         return DONE
     for result in results:
         _report(result, args.plot)

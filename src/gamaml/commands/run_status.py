@@ -1,4 +1,4 @@
-"""How the runs of a folder stand: read from their files and from the queue, without MPI, while they go on."""
+"""The state of a folder's runs, read from their files and from the queue, without MPI, while they go on."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ _RECENT = 10
 
 @dataclass(frozen=True)
 class RunStatus:
-    """How one run stands.
+    """The state of one run.
 
     Attributes:
         name: the run's name.
         generation: generations done, "3" or "3/30" if the run stops after a number of them.
         metric: "return" or "loss", "" if the run has no file or no readable one.
         returns: the incumbent's return (or loss) before -> after adaptation.
-        eta_seconds: seconds of computing to its end, NaN where they are not known.
+        eta_seconds: seconds of computing to its end, NaN if unknown.
         state: the run's state: "running", "pending (Priority)", "finished", "stopped", ...
         job: number of the run's job, "" if it never was in one.
         restarts: number of starts after the first.
@@ -48,7 +48,7 @@ class RunStatus:
 
 
 def find(folder: Path) -> list[RunStatus]:
-    """Return how every run of a folder stands, submitted ones that have not begun included.
+    """Return the state of every run of a folder, including submitted runs that have not begun.
 
     Raises:
         ConfigError: no such folder, or no run in it.

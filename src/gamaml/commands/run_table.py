@@ -14,7 +14,7 @@ _MAX_CURRENT = 40
 
 
 def text(run: Run) -> str:
-    """Return a run's settings, about 20 of its generations, and what its ranks were doing if it did not end cleanly."""
+    """Return a run's settings, about 20 generations, and its ranks' last evaluations if it did not end cleanly."""
     state, current = _state(run)
     parts = ["\n".join([f"{run.header.name}: {state}", *_highlights(run)])]
     if run.num_generations:
@@ -25,7 +25,7 @@ def text(run: Run) -> str:
 
 
 def _state(run: Run) -> tuple[str, str]:
-    """Return how the run stands, and what its ranks are evaluating, or were when it ended without closing its file."""
+    """Return the run's state, and its ranks' current evaluations, or the last ones if it ended uncleanly."""
     generations = count(run.num_generations, "generation")
     folder = sidecar(run.path)
     said = read_current(folder)

@@ -28,7 +28,7 @@ from gamaml.problems.task_kinds import complete_task
 
 _LEAST_NOISE, _MOST_NOISE = 2**22, 2**28
 _PLACES = 1024
-"""The noise table holds so many vectors of all parameters side by side, where that lies between its bounds."""
+"""The noise table holds this number of parameter vectors side by side, within its bounds."""
 
 
 def add(commands: Commands) -> None:
@@ -57,7 +57,7 @@ def add(commands: Commands) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Write what was asked for to stdout."""
+    """Write the requested text to stdout."""
     if args.schema:
         write(json.dumps(schema(), indent=2))
     elif args.reference:

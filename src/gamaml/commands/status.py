@@ -1,4 +1,4 @@
-"""`gamaml status`: how the runs of a folder stand."""
+"""`gamaml status`: the state of a folder's runs."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def add(commands: Commands) -> None:
     """Add the command and its arguments."""
     parser = commands.add_parser(
         "status",
-        help="show how the runs of a folder stand",
+        help="show the state of a folder's runs",
         description="Show every run of a folder, going on or not, and its job in the queue. Starts no MPI.",
         epilog="example:  gamaml status runs",
     )

@@ -1,4 +1,4 @@
-"""A sweep as one submission: which run goes into which job, the memory and time it takes, and sbatch."""
+"""A sweep as one submission: the jobs of its runs, their memory and time, and sbatch."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ _EARLY_SECONDS = 60
 
 @dataclass(frozen=True)
 class Request:
-    """A sweep and the jobs that shall run it; a None is filled in from the site or from the sweep's needs.
+    """A sweep and its jobs; a None is filled in from the site or from the sweep's needs.
 
     Attributes:
         command: the command line, shown at the top of the script.
@@ -42,9 +42,9 @@ class Request:
         time: time limit of a job, in one of SLURM's forms.
         out: folder of run files, scripts and logs.
         site: the cluster.
-        name: name of the job, its script and its log; that of the first config by default.
+        name: name of the job, its script and its log; by default, the first config's name.
         ranks_per_node: MPI ranks on each node.
-        populations_per_job: the most populations that one job interleaves.
+        populations_per_job: the maximum number of populations that one job interleaves.
         rank_mib: memory per rank besides the windows, in MiB.
         bin_folder: folder of the program gamaml.
     """

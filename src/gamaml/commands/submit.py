@@ -29,7 +29,7 @@ def add(commands: Commands) -> None:
         "submit",
         help="submit a sweep to SLURM",
         description=(
-            "Write a job script for what `gamaml run` would run, print its cost, and submit it with sbatch.\n"
+            "Write a job script for the populations of `gamaml run`, print its cost, and submit it with sbatch.\n"
             "A job that reaches its time limit checkpoints and has itself requeued. Starts no MPI."
         ),
         epilog=(
@@ -38,7 +38,7 @@ def add(commands: Commands) -> None:
         ),
     )
     add_sweep(parser)
-    parser.add_argument("--name", help="name of the job, its script and log (default: that of the first config)")
+    parser.add_argument("--name", help="name of the job, its script and log (default: the first config's name)")
     parser.add_argument("--nodes", metavar="N", type=int, default=1, help="nodes per job (default: 1)")
     parser.add_argument(
         "--ranks-per-node", metavar="N", type=int, help="ranks on each node (default: the site's cores per node)"
@@ -58,7 +58,10 @@ def add(commands: Commands) -> None:
         help="the most populations that a job interleaves (default: as many as keep its ranks busy)",
     )
     parser.add_argument(
-        "--mem-per-rank", metavar="MIB", type=int, help="memory per rank besides what a node shares (default: 512)"
+        "--mem-per-rank",
+        metavar="MIB",
+        type=int,
+        help="memory per rank besides the node's shared memory (default: 512)",
     )
     parser.add_argument("--dry-run", action="store_true", help="write the script to stdout, and nothing else")
     parser.set_defaults(command=run)

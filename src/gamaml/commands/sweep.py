@@ -98,7 +98,7 @@ def with_env(config: Config, env: str) -> Config:
 
 
 def populations_per_job(configs: Sequence[Config], num_ranks: int) -> int:
-    """Return how many populations of these configs must interleave to keep so many ranks busy."""
+    """Return the number of populations of these configs that must interleave to keep all ranks busy."""
     smallest = min(chosen_strategy.make(config).sizes.population_size for config in configs)
     return -(-CHILDREN_PER_RANK * num_ranks // smallest)
 

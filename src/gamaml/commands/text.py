@@ -1,4 +1,4 @@
-"""Numbers, sizes and tables as people read them."""
+"""Numbers, sizes and tables for people to read."""
 
 from __future__ import annotations
 

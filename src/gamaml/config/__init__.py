@@ -1,4 +1,4 @@
-"""The config: frozen dataclasses, read from TOML or built in Python, with every mistake told in one line."""
+"""The config: frozen dataclasses, read from TOML or built in Python, with every mistake reported in one line."""
 
 from gamaml.config.env import EnvConfig
 from gamaml.config.es import ESConfig

@@ -1,4 +1,4 @@
-"""Checks that every section makes of its own fields."""
+"""The checks of every section on its own fields."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def check(section: object, path: str) -> None:
         path: the section's name, for errors, such as "ga.elite".
 
     Raises:
-        ConfigError: a value is out of bounds, no choice, or such that no run file could hold it.
+        ConfigError: a value is out of bounds, not among the choices, or cannot be stored in a run file.
     """
     for entry in entries(type(section), path):
         value = getattr(section, entry.name)
@@ -57,7 +57,7 @@ def _is_within(value: float, option: Option) -> bool:
 
 
 def _check_setting(name: str, value: Any) -> None:  # any entry of a TOML file
-    """Refuse what a run file could not store; TOML has dates, JSON does not."""
+    """Refuse a value that a run file cannot store; TOML has dates, JSON does not."""
     if isinstance(value, Mapping):
         for key, item in typing.cast(Mapping[str, Any], value).items():
             _check_setting(f"{name}.{key}", item)

@@ -12,7 +12,7 @@ from gamaml.config.toml_values import WIDTH, default_of, has_value, key_of, kind
 
 
 class Choice(NamedTuple):
-    """A value that the file gives a name, and why it is not the default."""
+    """A value for a name in the file, and the reason why it is not the default."""
 
     value: Any
     reason: str = ""

@@ -22,13 +22,13 @@ class EnvConfig:
         "",
         'The environment: "CartPole-v1" or "Ant-v5" (Gymnasium), "ALE/Frostbite-v5" (Atari, as DeepMind configures '
         'it), "gym:CartPole-v1" (gym 0.26), or "module:Id-v0" where importing the module registers the id. In a '
-        'process of its own also "module:Class".',
+        'process of its own, "module:Class" is allowed too.',
         example="CartPole-v1",
     )
     settings: Mapping[str, Any] = arguments("Keyword arguments of the environment.")
     python: str = option(
         "",
-        "Interpreter that runs the environment in a process of its own; left out, it is the one that runs gamaml.",
+        "Interpreter that runs the environment in a process of its own; by default, the one that runs gamaml.",
         example=".venv-roboschool/bin/python",
         may_change=True,
     )
@@ -42,7 +42,7 @@ class EnvConfig:
     cut_is_fault: bool = option(False, "Whether an episode that `max_steps` cuts is a fault.")
     on_fault: str = option(
         "stop",
-        "What happens when an environment raises, gives a number that is not finite, or crashes in a process of its "
+        "The response to an environment that raises, gives a number that is not finite, or crashes in a process of its "
         'own. "stop" ends the job and says where; "mark" flags the child, which is then never selected.',
         choices=("stop", "mark"),
     )

@@ -20,10 +20,12 @@ class ESConfig:
     std: float = option(
         0.05, "Standard deviation of the perturbation, in units of the noise table's standard normals.", above=0
     )
-    std_final: float | None = option(None, "Where the std ends; left out, it stays at `std`.", above=0, example=0.01)
+    std_final: float | None = option(
+        None, "Final value of the std; left out, it stays at `std`.", above=0, example=0.01
+    )
     step_size: float = option(0.02, "Step size of Adam.", above=0)
     step_size_final: float | None = option(
-        None, "Where the step size ends; left out, it stays at `step_size`.", above=0, example=0.001
+        None, "Final step size; left out, it stays at `step_size`.", above=0, example=0.001
     )
     decay_generations: int = option(
         100, "Generations over which std and step size go exponentially from first to last.", at_least=1
@@ -32,7 +34,7 @@ class ESConfig:
     beta2: float = option(0.999, "Decay of Adam's second moment.", at_least=0, below=1)
     weight_decay: float = option(0.0, "Factor on the parameters that is subtracted from the gradient.", at_least=0)
     episodes: int = option(
-        8, "Fresh evaluations of the centre in every generation; they report, and change nothing.", at_least=1
+        8, "Fresh evaluations of the centre in every generation; they are only reported.", at_least=1
     )
 
     def __post_init__(self) -> None:

@@ -11,7 +11,7 @@ from gamaml.errors import ConfigError
 
 @dataclass(frozen=True)
 class EliteConfig:
-    """How the elite is chosen (Such et al. 2017, Algorithm 1; the previous elite is re-evaluated too)."""
+    """The choice of the elite (Such et al. 2017, Algorithm 1; the previous elite is re-evaluated too)."""
 
     candidates: int = option(
         10, "The previous elite and the best children that compete with it; 0 keeps no elite, 1 is refused.", at_least=0
@@ -42,7 +42,7 @@ class GAConfig:
         0.05, "Standard deviation of the mutation, in units of the noise table's standard normals.", above=0
     )
     mutation_std_final: float | None = option(
-        None, "Where the std ends; left out, it stays at `mutation_std`.", above=0, example=0.01
+        None, "Final value of the std; left out, it stays at `mutation_std`.", above=0, example=0.01
     )
     mutation_std_generations: int = option(
         100, "Generations over which the std goes exponentially from first to last.", at_least=1

@@ -25,7 +25,7 @@ class InnerConfig:
         choices=("reinforce", "actor_critic"),
         own="my_module:my_loss",
     )
-    optimiser: str = option("sgd", "What turns a gradient into an update.", choices=("sgd", "adam"))
+    optimiser: str = option("sgd", "The rule that turns a gradient into an update.", choices=("sgd", "adam"))
     step_size: float = option(0.1, "Step size of an update; the initial one where it is evolved.", above=0)
     step_size_decay: float = option(
         1.0,
@@ -50,17 +50,17 @@ class InnerConfig:
         0.95, 'With "actor_critic": 0 trusts the value network, 1 the rewards.', at_least=0, at_most=1
     )
     genes: tuple[str, ...] = option(
-        (), "Which of these are evolved too, as their log odds.", choices=("discount", "gae_lambda")
+        (), "The factors that are evolved too, as their log odds.", choices=("discount", "gae_lambda")
     )
     baseline: str = option(
         "mean",
-        'What "reinforce" compares a reward-to-go with: "mean" (of the episodes at the same step) or "linear" (a ridge '
-        "regression on observation and time, fitted to every batch).",
+        'The baseline of a reward-to-go with "reinforce": "mean" (of the episodes at the same step) or "linear" (a '
+        "ridge regression on observation and time, fitted to every batch).",
         choices=("mean", "linear"),
     )
     normalise_advantages: bool = option(True, "Whether advantages are scaled to mean 0 and std 1 in each update.")
     share_tasks: bool = option(
-        True, "Whether all children of a generation meet the same tasks; otherwise each draws its own."
+        True, "Whether all children of a generation get the same tasks; otherwise each draws its own."
     )
     batch_size: int = option(
         1,
@@ -92,7 +92,7 @@ class InnerConfig:
 
 
 LEFT_OUT = InnerConfig()
-"""The default of `Config.inner`. Known by identity: an equal section that was given stays as it is."""
+"""The default of `Config.inner`, recognised by identity, so an equal section that was given stays unchanged."""
 
 
 def with_env(given: Mapping[str, Any]) -> dict[str, Any]:

@@ -14,7 +14,7 @@ _TYPES = {int: "integer", float: "number", bool: "boolean", str: "string"}
 
 
 def schema() -> dict[str, Any]:
-    """Return the schema (draft 2020-12). What crosses names, such as a parent for every child, only gamaml checks."""
+    """Return the schema (draft 2020-12). Only gamaml checks conditions across names, such as parents per child."""
     found = {section.path: _section(section) for section in sections(Config)}
     for path, section in found.items():
         if path:

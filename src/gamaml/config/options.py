@@ -1,4 +1,4 @@
-"""A field of the config: its default, meaning, bounds and choices, said once, where the field is declared."""
+"""A field of the config: its default, meaning, bounds and choices, stated once, at the field's declaration."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ OWN = ":"
 
 @dataclass(frozen=True)
 class Option:
-    """What a field has besides a name, a type and a default.
+    """The properties of a field besides its name, type and default.
 
     Attributes:
         meaning: whole sentences.
@@ -27,8 +27,8 @@ class Option:
         choices: the words allowed, in a list too; () allows any.
         own: a "module:name", for example, that is allowed besides the choices; "" where none is.
         example: a value to show where the default is nothing.
-        with_env: the default with `env.id` where `inner.rounds` is not given; None where that makes no difference.
-        may_change: whether a resumed run may have another value, because no child's fate depends on it.
+        with_env: the default with `env.id` and without `inner.rounds`; None if it is the same.
+        may_change: whether a resumed run may have another value, because no child depends on it.
         takes_rest: whether this mapping holds all names of its section that are no other field's.
     """
 
@@ -73,7 +73,7 @@ def section_of(strategy: str) -> Any:  # None, as the default of a section that 
 
 
 class Entry(NamedTuple):
-    """A field as documentation, checks and reader need it; `hint` is its type, without None."""
+    """A field for documentation, checks and reader; `hint` is its type, without None."""
 
     name: str
     path: str

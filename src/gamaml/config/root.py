@@ -21,13 +21,14 @@ from gamaml.errors import ConfigError
 
 @dataclass(frozen=True, kw_only=True)
 class Config:
-    """Everything that defines a run. Either `task.name` or `env.id` says what is learned."""
+    """Everything that defines a run. Either `task.name` or `env.id` names the task."""
 
     seed: int = option(1, "Seed of the run; all its randomness comes from it.", at_least=0)
     strategy: str = option(
         "ga",
-        'What proposes and selects children: "ga" (genetic algorithm), "es" (evolution strategies), "maml" (gradient '
-        'MAML), "random" (the population of [ga], with every child drawn anew), or a class of your own.',
+        'The algorithm that proposes and selects children: "ga" (genetic algorithm), "es" (evolution strategies), '
+        '"maml" (gradient MAML), "random" (the population of [ga], with every child drawn anew), or a class of your '
+        "own.",
         choices=("ga", "es", "maml", "random"),
         own="my_module:MyStrategy",
     )

@@ -13,7 +13,7 @@ from gamaml.errors import ConfigError
 
 @dataclass(frozen=True)
 class StopConfig:
-    """When the run ends: at the first criterion met. At least one is needed."""
+    """The end of the run: at the first criterion met. At least one is needed."""
 
     generations: int | None = option(None, "After this many generations.", at_least=1, example=100, may_change=True)
     environment_steps: int | None = option(

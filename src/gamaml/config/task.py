@@ -13,7 +13,7 @@ from gamaml.errors import ConfigError
 
 @dataclass(frozen=True)
 class TaskConfig:
-    """What is meta-learned; `[env]` with an `id` takes its place for ordinary environments."""
+    """The subject of meta-learning; `[env]` with an `id` takes its place for ordinary environments."""
 
     name: str = option(
         "",

@@ -23,7 +23,7 @@ _KINDS: dict[object, tuple[tuple[type, ...], str]] = {
 
 
 def find(path: str, subject: str, kind: str, fits: Callable[[object], bool]) -> Any:  # the object of that name
-    """Return what "module:name" names, imported with the current directory first.
+    """Return the object "module:name", imported with the current directory first.
 
     Args:
         path: "module:name".

@@ -1,4 +1,4 @@
-"""How well what a run found adapts to tasks that no generation met: values, comparison and difference."""
+"""Adaptation of a run's result to tasks that no generation met: values, comparison and difference."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class Adaptation:
         values: float64[num_tasks, R], the return (or loss) of each task after each of `rounds`.
         steps: environment steps (supervised: samples) consumed.
         optimal_return: the best possible mean, where the task knows it.
-        setting: all that decides the tasks; runs of equal settings met the same ones.
+        setting: everything that decides the tasks; runs of equal settings are adapted to the same tasks.
     """
 
     name: str
@@ -88,14 +88,15 @@ def adapt(
     parents_mean: bool = False,
     overrides: Sequence[str] = (),
 ) -> Adaptation:
-    """Adapt what a run found to tasks that no generation met.
+    """Adapt a run's result to tasks that no generation met.
 
-    One rank suffices: this is one candidate on some dozens of tasks, seconds beside the hours of a run.
+    One rank suffices for one candidate on some dozens of tasks: seconds, where a run takes hours.
 
     Args:
         run: from `gamaml.load`.
         tasks: number of held-out tasks, or of fresh episodes where the run has a single environment.
-        rounds: numbers of inner rounds to show, also beyond those trained for; by default 0 to those trained for.
+        rounds: numbers of inner rounds to show, which may exceed the trained number; by default, 0 to the trained
+            number.
         generation: the generation that selected the incumbent and the parents, the last one by default.
         parents_mean: evaluate the mean of the parents' parameters instead of the incumbent.
         overrides: changes to the run's config, written as on the command line: "inner.episodes=40".
@@ -106,7 +107,7 @@ def adapt(
     Raises:
         ConfigError: there is no such generation, or the changed config does not fit the run's policy.
     """
-    # Here, so that `import gamaml` loads NumPy and nothing else.
+    # Imported here, so that `import gamaml` loads only NumPy.
     from threadpoolctl import threadpool_limits  # pyright: ignore[reportMissingTypeStubs] - it has none
 
     trained = run.header.num_rounds
@@ -149,19 +150,19 @@ def compare_adaptation(
     parents_mean: bool = False,
     overrides: Sequence[str] = (),
 ) -> tuple[Adaptation, Adaptation]:
-    """Adapt what two runs found to the same tasks; `difference` takes the two results.
+    """Adapt the results of two runs to the same tasks; `difference` takes the two adaptations.
 
     Args:
         run: from `gamaml.load`.
         against: another run of the same task.
         tasks: number of held-out tasks, or of fresh episodes where the runs have a single environment.
-        rounds: numbers of inner rounds to show; by default 0 to the greater number that one of both was trained for.
+        rounds: numbers of inner rounds to show; by default, 0 to the greater of the two trained numbers.
         generation: the generation of both runs that selected incumbent and parents, the last one by default.
         parents_mean: evaluate the mean of the parents' parameters instead of the incumbent.
         overrides: changes to both configs, written as on the command line: "inner.episodes=40".
 
     Returns:
-        The values of `run` and those of `against`.
+        The adaptations of `run` and of `against`.
 
     Raises:
         ConfigError: the runs have different tasks, there is no such generation, or the changed config does not fit.
@@ -201,14 +202,14 @@ def _held_out(run: Run, rounds: int, overrides: Sequence[str]) -> Config:
             if override.partition("=")[0].strip() == name:
                 raise ConfigError(f"--set {override}: expected other names, got {name}; use {option}")
     trained = run.header.num_rounds
-    # Only a config with rounds has genes for step sizes, and the policy must keep those it was trained with.
+    # Only a config with rounds has genes for step sizes, and the policy must keep its trained genes.
     rounds = max(rounds, min(trained, 1))
     forced = ["inner.num_tasks=1", "inner.batch_size=1", f"inner.rounds={rounds}"]
     if trained == 0 and rounds > 0:
         forced.append("inner.step_size_gene=none")
     # An environment by id is one task, whose episodes differ.
     one_episode = ["inner.episodes=1"] if run.config.env.id and rounds == 0 else []
-    # Only evaluations follow, without a gradient through the rounds: the default strategy's.
+    # Only evaluations follow, without a gradient through the rounds, as with the default strategy.
     own = {"strategy", *(section.path for section in sections(Config) if section.strategy)}
     mapping = {name: value for name, value in cfg.to_mapping(run.config).items() if name not in own}
     return cfg.from_mapping(mapping, [*one_episode, *overrides, *forced])

@@ -1,7 +1,7 @@
-"""The thread that commits while the ranks go on, and the commits of one population.
+"""The thread that commits while the ranks continue, and the commits of one population.
 
-Not a ThreadPoolExecutor: that one takes no work once the interpreter shuts down, which is when a loop that a script
-left by `sys.exit` is wound up and saved.
+A ThreadPoolExecutor would not do: it takes no work once the interpreter shuts down, and a loop that a script left by
+`sys.exit` is wound up and saved at that time.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ class CommitThread:
             try:
                 action()
             except BaseException as error:
-                # Raised again by the driver that asks the future.
+                # The future raises it again in the driver.
                 future.set_exception(error)
             else:
                 future.set_result(None)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 
 class Phase(enum.Enum):
-    """How far a population's open generation has come."""
+    """The progress of a population's open generation."""
 
     CHILDREN = enum.auto()
     """Children are missing."""
@@ -26,7 +26,7 @@ class Phase(enum.Enum):
 
 
 class Action(enum.Enum):
-    """One thing that a driver does."""
+    """One step of a driver."""
 
     WAIT = enum.auto()
     MERGE = enum.auto()
@@ -50,14 +50,14 @@ class Action(enum.Enum):
 
 @dataclass(frozen=True)
 class Facts:
-    """All that decides on the next action, besides the phase.
+    """The facts that, with the phase, decide the next action.
 
     Attributes:
         ready: no command is being carried out, and the last commit is done.
         arrived: records have arrived.
         finished: a stop criterion is met.
         failed: the last commit failed, so nothing can be saved any more.
-        wanted: the caller waits for another generation: it has taken the last one and stays in its loop.
+        wanted: the caller waits for another generation: it has taken the last one and is still in its loop.
         closing: the job stops.
     """
 
@@ -70,7 +70,7 @@ class Facts:
 
 
 def next_action(phase: Phase, facts: Facts) -> Action:
-    """Return what to do next."""
+    """Return the next action."""
     if phase is Phase.ENDED or not facts.ready:
         return Action.WAIT
     if facts.arrived:
@@ -79,7 +79,7 @@ def next_action(phase: Phase, facts: Facts) -> Action:
         return Action.BREAK_OFF
     if facts.finished:
         return Action.FINISH
-    # Even in a job that stops: a whole generation is committed, not saved as a part.
+    # A stopping job selects too, since a whole generation is committed, not saved as a part.
     if phase is Phase.SELECTION and facts.wanted:
         return Action.SELECT
     if facts.closing:

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Address:
-    """Which evaluation of which run this is; `episode` is None for a child's own evaluation.
+    """The address of one evaluation of one run; `episode` is None for a child's own evaluation.
 
     Attributes:
         run: path of the run file.
@@ -58,7 +58,7 @@ class ChildKeys:
     Args:
         seed: the population's seed.
         generation: the generation.
-        children: the children's entries, which say who shares tasks and episodes.
+        children: the children's entries, which say which children share tasks and episodes.
     """
 
     def __init__(self, seed: int, generation: int, children: Entries) -> None:
@@ -72,7 +72,7 @@ class ChildKeys:
 
 
 def child_key(seed: int, generation: int, *, task: int, episode: int) -> EvaluationKey:
-    """Return the randomness of a child that meets a task and an episode of its generation."""
+    """Return the randomness of a child with this task and this episode of its generation."""
     return EvaluationKey(
         task=streams.key(seed, Purpose.TASKS, generation, task),
         episode=streams.key(seed, Purpose.EPISODES, generation, episode),

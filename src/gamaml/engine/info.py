@@ -10,7 +10,7 @@ from gamaml.types import Float32Array, Float64Array
 
 @dataclass(frozen=True)
 class GenerationInfo:
-    """A finished generation: its summary, and where the run stands.
+    """A finished generation: its summary, and the state of the run.
 
     Attributes:
         population: index of the population in this job.
@@ -26,9 +26,9 @@ class GenerationInfo:
         steps: environment steps of this generation, re-evaluations included.
         total_steps: environment steps of the run so far.
         num_evaluations: evaluations of this generation, re-evaluations included.
-        std: std with which the children were made.
+        std: the std with which the children were made.
         seconds: wall-clock seconds of the generation in this job.
-        eta_seconds: estimated seconds to the end of the run, NaN where it is not known.
+        eta_seconds: estimated seconds to the end of the run, NaN if unknown.
         metric: "return" or "loss".
     """
 
@@ -53,14 +53,14 @@ class GenerationInfo:
 
 @dataclass(frozen=True)
 class TrainResult:
-    """How a population ended; the same on every rank.
+    """The end of a population, the same on every rank.
 
     Attributes:
         path: its run file.
         num_generations: generations in the file.
         total_steps: environment steps of the run.
         incumbent_fitness: fitness of the incumbent, NaN before the first selection.
-        interrupted: whether it ended before its stop criterion; `resume=True` goes on.
+        interrupted: whether it ended before its stop criterion; `resume=True` continues it.
         exhausted: whether this was the second restart in a row that was interrupted without a new record.
         parameters: float32[num_params] of the incumbent, None before the first selection or after an interruption.
     """

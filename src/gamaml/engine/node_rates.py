@@ -1,4 +1,4 @@
-"""How fast each node works, measured on its records: a node at half speed gets half a node's share."""
+"""The speeds of the nodes, measured on their records: a node at half speed gets half a share."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy as np
 from gamaml.types import Float64Array, Records
 
 _DECAY = 0.8
-"""Weight of earlier batches when another one is taken in."""
+"""Weight of the earlier batches when a batch is added."""
 
 _PRIOR = 10.0
 """Prior weight, in evaluations, on all nodes being equally fast."""
@@ -29,7 +29,7 @@ class NodeRates:
         self._time = np.full(len(self._sizes), 0.0)
 
     def add(self, records: Records) -> None:
-        """Take in a batch of result records.
+        """Add a batch of result records.
 
         Seconds are divided by the batch's mean, since re-evaluations may take longer than children.
         """

@@ -18,7 +18,7 @@ class OpenGeneration:
     Attributes:
         state: the strategy's state.
         children: [population_size], the children's records in index order; missing ones have no flags.
-        contenders: who is re-evaluated; empty until all children are there.
+        contenders: the candidates to re-evaluate; empty until all children are evaluated.
         reevaluations: [num_contenders * num_episodes], in index order; missing ones have no flags.
 
     Args:
@@ -43,20 +43,20 @@ class OpenGeneration:
 
     @property
     def awaited(self) -> Records:
-        """The records of which some are missing."""
+        """The children's records or the re-evaluations, whichever are incomplete."""
         return self.children if self.phase is Phase.CHILDREN else self.reevaluations
 
     @property
     def known(self) -> npt.NDArray[np.int32]:
-        """Indices of the awaited records that are there."""
+        """Indices of the awaited records that have arrived."""
         return np.flatnonzero(self.awaited["flags"] & DONE).astype(np.int32)
 
     def add(self, records: Records) -> None:
-        """Take in awaited records, each with its index."""
+        """Add awaited records, each with its index."""
         phase = self.phase
         self.awaited[records["index"]] = records
         if phase is Phase.CHILDREN and self.phase is not Phase.CHILDREN:
-            # Done now, so that the ranks need not wait for it between the last result and the next command.
+            # Done early, so the ranks need not wait for it between the last result and the next command.
             self.contenders = self._strategy.contenders(self.state, self.children)
             number = len(self.contenders) * self._strategy.sizes.num_episodes
             self.reevaluations = np.zeros(number, self.children.dtype)

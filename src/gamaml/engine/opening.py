@@ -1,4 +1,4 @@
-"""From plans to a job that can run, step by step: windows, run files, populations, and what drives them."""
+"""The steps from plans to a job that can run: windows, run files, populations and their drivers."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ class _Memory:
 def open_engine(
     topology: Topology, guard: Guard, watch: SignalWatch, plans: Sequence[Plan], request: TrainRequest
 ) -> Generator[Engine, None, None]:
-    """Allocate the windows, open the runs, bring every node's vectors to where they stand, and warm up.
+    """Allocate the windows, open the runs, restore every node's vectors, and warm up.
 
     Collective over `topology.world`, like the exit, which frees and closes everything.
 
@@ -69,11 +69,11 @@ def open_engine(
         guard: ends the job when this rank fails alone.
         watch: this process's signals.
         plans: one per population.
-        request: says what happens to runs that exist already.
+        request: says how existing runs are treated.
 
     Raises:
         ResourceError: a host cannot hold the windows (before any is allocated), or the nodes' tables differ.
-        RunFileError: a run exists, is locked, damaged, or of another experiment. Both on every rank.
+        RunFileError: a run exists, is locked, damaged, or of another experiment. Every rank raises both errors.
     """
     # Freeing is collective, so a rank that failed alone must end the job first: the guard is left before the stack.
     with ExitStack() as stack, guard:
@@ -93,7 +93,7 @@ def open_engine(
 
 
 def info_of(topology: Topology, plans: Sequence[Plan]) -> JobInfo:
-    """Return what a job of these plans takes."""
+    """Return the size of a job with these plans."""
     layouts = [plan.layout for plan in plans]
     size = plans[0].config.noise.size
     return job_info(size, layouts, num_ranks=topology.size, num_nodes=topology.num_nodes)
@@ -133,7 +133,7 @@ def _open_logs(
     """Open the run logs on rank 0, and give every rank's problems the constants of their runs.
 
     Returns:
-        The logs, none but on rank 0, and where the runs stand.
+        The logs, on rank 0 only, and the courses of the runs.
     """
     logs: list[RunLog] = []
 
@@ -251,7 +251,7 @@ def _drivers(
         commits = Commits(population.plan, population.buffers, log, thread)
         rates = NodeRates(topology.node_of_rank)
         driven.append(Driven(PopulationDriver(population.plan, log.history, relay, commits, rates), log))
-    # Of several ranks, a bug on one ends the job; a lone rank hands it to its caller.
+    # With several ranks, a bug on one ends the job; a single rank raises it to its caller.
     return Drivers(driven, GamamlError if topology.size > 1 else Exception)
 
 

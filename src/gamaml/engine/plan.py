@@ -21,7 +21,7 @@ class Plan:
         config: its config.
         problem: its fitness function.
         path: its run file.
-        layout: the sizes that follow.
+        layout: the sizes that follow from config and problem.
     """
 
     index: int
@@ -37,7 +37,7 @@ class Plan:
 
     @property
     def generation_nbytes(self) -> int:
-        """The most bytes that a generation adds to the journal, without its vectors."""
+        """The maximum number of bytes that a generation adds to the journal, without its vectors."""
         sizes, board = self.strategy.sizes, self.layout.board
         num_records = sizes.population_size + sizes.num_reevaluations
         return num_records * board.record_dtype.itemsize + sizes.num_entries * board.entry_dtype.itemsize

@@ -27,7 +27,7 @@ class Exported:
         path: the file.
         arrays: name -> array, without the config.
         num_params: length of the parameter vector.
-        genome: all that the arrays were computed from; None if the strategy has no genomes.
+        genome: the genome behind the arrays; None if the strategy has no genomes.
     """
 
     path: Path
@@ -55,11 +55,11 @@ def export(
         run: from `gamaml.load`.
         path: the file, ending in .npz.
         generation: the last committed one by default.
-        index: a child; the incumbent by default.
-        contender: a re-evaluated contender, instead of a child.
+        index: index of a child; by default, the incumbent is written.
+        contender: index of a re-evaluated contender, instead of a child.
 
     Returns:
-        What the file holds.
+        The contents of the file.
 
     Raises:
         ConfigError: there is no such contender, or no such folder.

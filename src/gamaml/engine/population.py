@@ -18,7 +18,7 @@ class Population:
         plan: its config, problem, run file and sizes.
         buffers: its vectors on this node.
         board: its work on this node.
-        worker: this rank's hands.
+        worker: this rank's work on it.
     """
 
     plan: Plan

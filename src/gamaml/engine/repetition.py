@@ -43,7 +43,7 @@ class Replay:
         logged: the record in the run file, None if the generation was never finished.
         differences: names of the scientific fields whose bits differ; empty without a logged record.
         changes: libraries and CPU that changed since the run, as "name: was -> is".
-        reproducible: whether the run says that its evaluations can be repeated.
+        reproducible: whether the run's evaluations can be repeated, as the run file states.
     """
 
     address: Address
@@ -125,10 +125,10 @@ def replay(
 
     Args:
         run: from `gamaml.load`.
-        generation: the last committed one by default. The open one, `run.num_generations`, has no records
-            yet, but its children are known: an evaluation that raised is found there.
+        generation: the last committed one by default. The open one, `run.num_generations`, has no records yet, but its
+            children are known; an evaluation that raised belongs to it.
         index: a child.
-        contender: a re-evaluated contender; without `index` and `contender`, the one that stands for the incumbent.
+        contender: a re-evaluated contender; without `index` and `contender`, the incumbent's.
         episode: number of the re-evaluation, 0 by default.
         problem: the fitness function; made from the run's config by default.
         video: a file, .mp4 or .gif, that shows the episodes; not together with `problem`.
@@ -140,7 +140,7 @@ def replay(
         ConfigError: there is no such evaluation, or nothing to film.
         EvaluationError: the evaluation raised, perhaps as it did in the run.
     """
-    # Here, so that `import gamaml` loads NumPy and nothing else.
+    # Imported here, so that `import gamaml` loads only NumPy.
     from threadpoolctl import threadpool_limits  # pyright: ignore[reportMissingTypeStubs] - it has none
 
     generation = run.num_generations - 1 if generation is None else generation
@@ -177,7 +177,7 @@ def differing_fields(record: Records, logged: Records) -> tuple[str, ...]:
 
 
 def _incumbent(run: Run, generation: int) -> tuple[int | None, int | None]:
-    """Return (index, None) or (None, contender), whichever stands for a generation's incumbent."""
+    """Return a generation's incumbent as (index, None) or (None, contender)."""
     check_index("generation", generation, run.num_generations, "an incumbent needs a finished generation")
     contender = int(run.summary["contender"][generation])
     return (None, contender) if contender >= 0 else (ranking(run.records[generation]["fitness"])[0], None)

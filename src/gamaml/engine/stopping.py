@@ -1,4 +1,4 @@
-"""Whether a run is at its end, and how long it has to go."""
+"""The end of a run: whether it is reached, and an estimate of the time left."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ def stop_reached(stop: StopConfig, *, generations: int, environment_steps: int, 
 def seconds_left(
     stop: StopConfig, *, generations: int, total_steps: int, steps: int, pace: float, elapsed: float | None
 ) -> float:
-    """Estimate the seconds to the end of a run, by the criterion that comes first; NaN where none can be estimated.
+    """Estimate the seconds to the end of a run by the first criterion to be met; NaN if none can be estimated.
 
     Args:
-        stop: its criteria.
+        stop: the run's criteria.
         generations: generations so far.
         total_steps: environment steps so far.
         steps: environment steps of the latest generation.

@@ -1,4 +1,4 @@
-"""Counts of a run, which its driver keeps."""
+"""The counts of a run that its driver keeps."""
 
 from __future__ import annotations
 

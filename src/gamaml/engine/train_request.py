@@ -1,4 +1,4 @@
-"""Which populations a job evolves, under which names and in which files."""
+"""The populations of a job, with the names and files of their runs."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ from gamaml.errors import ConfigError
 
 @dataclass(frozen=True)
 class TrainRequest:
-    """The populations of a job, and what happens to the runs that their files already hold.
+    """The populations of a job, and the treatment of existing runs.
 
     Attributes:
         configs: one per population.
         task: an instance of the user's own task class, or None where the configs name one.
         out: folder of the run files.
-        names: names of the runs, None for those of task and seed.
-        resume: start absent runs, continue partial ones, leave finished ones.
+        names: names of the runs; None names them by task and seed.
+        resume: start absent runs, continue partial ones, leave finished ones alone.
         overwrite: replace existing runs.
         accept_versions: with `resume`, go on although the versions of libraries changed.
     """
@@ -64,7 +64,7 @@ def populations(
     Args:
         configs: one config or several; a mapping has the form of the TOML file.
         task: an instance of the user's own task class, named in mappings in place of their section `task`.
-        seeds: seeds for each config, in place of its own.
+        seeds: seeds that replace each config's own.
 
     Raises:
         ConfigError: a mistake in a mapping, or nothing to run.

@@ -1,4 +1,4 @@
-"""The vectors of one population on a node: two buffers, for the present generation and the one before."""
+"""The vectors of one population on a node: two buffers, for the current and the previous generation."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from gamaml.types import Float32Array
 
 @dataclass(frozen=True)
 class VectorBuffers:
-    """Two buffers in a window that the node's ranks share; a generation's vectors replace those of the last but one.
+    """Two buffers in a window that the node's ranks share; new vectors replace the older of the two.
 
     Attributes:
         window: the window.

@@ -25,7 +25,7 @@ from gamaml.types import Records
 log = logging.getLogger(__name__)
 
 _CLAIM_SECONDS = 2e-3
-"""Short evaluations are claimed in blocks that last about this long: a claim and its hand-over cost 40 microseconds."""
+"""Short evaluations are claimed in blocks of about this duration: a claim and its hand-over cost 40 microseconds."""
 
 _CLAIMS_LEFT = 2
 """Each rank of the node should still find this many blocks, so that their last ones end together."""
@@ -33,13 +33,13 @@ _CLAIMS_LEFT = 2
 
 @dataclass(frozen=True)
 class Place:
-    """Where a rank is.
+    """The place of a rank.
 
     Attributes:
         rank: world rank.
         host: this host's name.
         node: index of the node.
-        rank_in_node: rank among those of the node.
+        rank_in_node: rank within the node.
     """
 
     rank: int
@@ -60,14 +60,14 @@ class _Generation:
 class Worker:
     """One population's work on one rank.
 
-    Keeps a note of the evaluation in progress in the run's folder, for the case that this process is killed.
+    It keeps a note of the current evaluation in the run's folder, in case this process is killed.
 
     Args:
         plan: the population.
         noise: the node's noise table.
         buffers: the node's vectors.
         watch: breaks off evaluations when the job stops.
-        place: where this rank is.
+        place: this rank's place.
     """
 
     def __init__(
@@ -106,10 +106,10 @@ class Worker:
         return batch * max(1, min(short, fair))
 
     def carry_out(self, claim: Claim) -> Records | None:
-        """Do the claimed items.
+        """Carry out the claimed items.
 
         Returns:
-            One record per item, None for an update. Evaluations that were broken off have records without flags.
+            One record per item, None for an update. A record of an evaluation that was broken off has no flags.
 
         Raises:
             EvaluationError: the problem raised.
@@ -123,7 +123,7 @@ class Worker:
         try:
             for first in range(0, len(records), len(self._params)):
                 part = slice(first, first + len(self._params))
-                # The records are stored outside, so that they are whole or missing.
+                # The records are stored outside, so they are complete or missing.
                 with self._watch.evaluation():
                     found = self._evaluate(claim.batch, claim.items[part])
                 records[part] = found

@@ -339,8 +339,8 @@ class _Watch(threading.Thread):
     It is a thread so that the caller can block in the read of the answer: a poll before each read would cost 5 to 10 us
     a step, a tenth of the bridge's total cost.
 
-    Time is counted in ticks of at most `tick` seconds. So a job that was suspended for an hour, as some schedulers do,
-    has lost one tick when it continues, and its server gets the others.
+    Time is counted in ticks of at most `tick` seconds. A job that was suspended for an hour, as some schedulers do, has
+    therefore lost only one tick when it continues.
 
     Args:
         server: the server.

@@ -73,7 +73,7 @@ class Film:
             kind = type(self._error).__name__
             raise ConfigError(
                 f"video {str(self.path)!r}: expected frames, got {kind}: {self._error}; "
-                "see docs/environments.md for what rendering needs"
+                "docs/environments.md lists the needs of rendering"
             ) from self._error
         if self._writer is None:
             raise ConfigError(

@@ -116,7 +116,7 @@ class Host:
     """
 
     def __init__(self, env: Any, channel: Channel) -> None:
-        # Imported here, so that the client hears of a missing NumPy as of every other error.
+        # Imported here, so the client learns of a missing NumPy like of any other error.
         import numpy as np
 
         self._np, self._ndarray = np, np.ndarray
@@ -328,7 +328,8 @@ def installed_version(library: str) -> Optional[str]:
 
 
 _NOT_REPRODUCIBLE = ("RoboschoolPong-v1", "Meta-World/MT1")
-"""These do not say so: one keeps the generator of its first seed, the other draws before it is seeded."""
+"""These environments do not declare it: one keeps the generator of its first seed, the other draws before it is
+seeded."""
 
 
 def repeats(env: Any) -> bool:
@@ -407,7 +408,7 @@ def main() -> None:
     if hasattr(os, "register_at_fork"):  # from Python 3.7 on
         # The environment's workers would keep the pipes open and hide the end of this process from the client.
         os.register_at_fork(after_in_child=channel.close)
-    # No claim to run at once: the client that wakes this process is about to wait for it anyway.
+    # This process need not run at once: the client that wakes it is about to wait for it anyway.
     with contextlib.suppress(OSError):
         os.sched_setscheduler(0, os.SCHED_BATCH, os.sched_param(0))
     nothing = os.open(os.devnull, os.O_RDONLY)

@@ -1,4 +1,4 @@
-"""Advantages: how much better the actions of a batch of episodes were than expected."""
+"""Advantages: the gain of the actions in a batch of episodes over the expected return."""
 
 # pyright: reportUnknownMemberType=false, reportUnknownVariableType=false
 # JAX leaves the types of array constructors partly unknown.
@@ -42,7 +42,7 @@ def above_baseline(batch: Trajectory[jax.Array], *, discount: float | jax.Array,
     Args:
         batch: trajectories with a leading dimension [episodes].
         discount: factor per step.
-        baseline: "mean", over the episodes alive at the same step; or "linear", see `linear_baseline`.
+        baseline: "mean", over the episodes alive at the same step; or "linear", by `linear_baseline`.
     """
     to_go = jax.vmap(rewards_to_go, in_axes=(0, None))(batch.rewards, discount)
     weight = batch.alive.astype(jnp.float32)

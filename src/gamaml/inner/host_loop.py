@@ -16,7 +16,7 @@ from gamaml.rollouts.host_rollout import Batch, Player
 from gamaml.types import Float32Array, Float64Array
 
 _LARGEST = 1e6
-"""A network with a parameter beyond it has diverged: the child has failed, and no environment meets its actions."""
+"""A network with a parameter beyond this has diverged: the child has failed, and no environment gets its actions."""
 
 
 class Played(NamedTuple):

@@ -26,8 +26,8 @@ if TYPE_CHECKING:
 class HostUpdates:
     """Inner updates by one compiled program, which takes a whole batch of episodes, padded to the horizon.
 
-    So its shape, and with it every bit, depends on the config alone. JAX is started and the program compiled at the
-    first update, or by `warm_up`.
+    The program's shape, and with it every bit, therefore depends on the config alone. JAX is started and the program
+    compiled at the first update, or by `warm_up`.
 
     Args:
         config: gives policy and inner loop.

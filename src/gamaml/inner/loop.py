@@ -38,7 +38,7 @@ class Learner(NamedTuple):
         loss: (params, task, data) -> float32[], which an update descends.
         measure: (params, task, data) -> Measured, of `params` as they are before the update.
         outer_loss: (params, task, data) -> float32[], which gradient MAML descends after the last update.
-        collects_once: whether all rounds share the task's data, so that the steps of one round are those of all.
+        collects_once: whether all rounds share the task's data, so the steps of one round are the steps of all.
     """
 
     sample: Callable[[jax.Array], Any]
@@ -144,7 +144,7 @@ def adapted_loss(
 ) -> tuple[jax.Array, Measured]:
     """Run the inner loop of `adapt` on one task, for a derivative through all its rounds.
 
-    The collected data count as constants, as in the original: how they depend on the parameters is left out.
+    The collected data count as constants, as in the original: their dependence on the parameters is ignored.
 
     Args:
         learner: the kind of learning.

@@ -1,5 +1,4 @@
-"""Facts from the launcher: its environment variables and its process. This module imports no MPI, so it also works on
-login nodes."""
+"""Facts about the launcher, from environment variables and its process. No MPI is needed, as on login nodes."""
 
 from __future__ import annotations
 

@@ -58,7 +58,7 @@ class Kind(enum.IntEnum):
     """The kind of a batch's items."""
 
     UPDATE = 0
-    """Parts of the generation's vectors, computed from those of the generation before."""
+    """Parts of the generation's vectors, computed from the previous generation's."""
 
     CHILDREN = 1
     REEVALUATIONS = 2
@@ -69,7 +69,7 @@ class Batch:
     """A batch of work, as the leader publishes it.
 
     Attributes:
-        kind: what its items are.
+        kind: the kind of its items.
         generation: generation that the work belongs to.
         entries: the entries that made the generation's vectors, or the candidates of REEVALUATIONS.
     """
@@ -81,7 +81,7 @@ class Batch:
 
 @dataclass(frozen=True)
 class Claim:
-    """Items that this rank has taken: positions [start, stop) of the batch, and what they stand for.
+    """Items that this rank has taken: positions [start, stop) of the batch, and their indices.
 
     Attributes:
         number: the batch's number on this node.

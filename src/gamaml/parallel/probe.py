@@ -23,14 +23,14 @@ _REPEATS = 20
 
 @dataclass(frozen=True)
 class RankFacts:
-    """Where one rank runs, and with what.
+    """The place and the software of one rank.
 
     Attributes:
         rank: world rank.
         node: index of its node, as MPI sees it.
         host: hostname.
-        machine: the machine's boot id, which its ranks have in common.
-        launched_with: ranks that the launcher put on this rank's node, itself included; None if it does not say.
+        machine: the machine's boot id, shared by all its ranks.
+        launched_with: ranks that the launcher put on this rank's node, itself included; None if unknown.
         launched_on: SLURM's number of the node, None outside SLURM.
         cores: cores that it may run on.
         num_cores: cores of the machine.

@@ -1,8 +1,8 @@
-"""Between the nodes: commands from rank 0 to the leaders, result records from the leaders to rank 0.
+"""The traffic between nodes: commands from rank 0 to the leaders, result records from the leaders to rank 0.
 
-Each population has a relay of its own, on its own duplicate of the leaders' communicator, with one collective in
-flight: broadcast of a command, gather of its results, broadcast of the next, and so on up to the command that ends it.
-Nothing is therefore pending when MPI is finalised. A relay never blocks; `progress` advances it.
+Each population has its own relay, on its own duplicate of the leaders' communicator, with one collective in flight:
+broadcast of a command, gather of its results, broadcast of the next, and so on up to the command that ends it. Nothing
+is therefore pending when MPI is finalised. A relay never blocks; `progress` advances it.
 
 `next_state` decides; entering a state does the state's work.
 """
@@ -59,7 +59,7 @@ class Leaders(Protocol):
 
 
 class State(enum.Enum):
-    """A relay's state; entering it begins what it names."""
+    """A relay's state; on entering a state the relay starts its work."""
 
     IDLE = enum.auto()
     """Rank 0 may post a command."""
@@ -82,7 +82,7 @@ class State(enum.Enum):
 
 @dataclass(frozen=True)
 class Facts:
-    """All that decides on a relay's next state.
+    """The facts that decide a relay's next state.
 
     Attributes:
         arrived: the collective in flight is complete.
@@ -104,13 +104,14 @@ class Facts:
 
 
 def next_state(state: State, facts: Facts) -> State:
-    """Return the state that follows; the same one means to wait."""
+    """Return the next state; the same state means to wait."""
     after_update = State.ENDED if facts.end else State.WORKING
     if state is State.RECEIVING and facts.arrived:
         return State.UPDATING if facts.update else after_update
     if state is State.UPDATING and facts.complete:
         return after_update
-    # The vectors of the END command are the run's result: they are soon there, and awaited even in a stopping job.
+    # The vectors of the END command are the run's result; they take little time, and even a stopping job waits for
+    # them.
     if state is State.UPDATING and not facts.end and (facts.quiet or facts.overdue):
         return State.GATHERING
     if state is State.WORKING and (facts.complete or facts.quiet or facts.overdue):

@@ -1,7 +1,7 @@
 """The service thread: relays progress and stops are noticed while the main thread is inside a long evaluation.
 
-Every rank has one. A leader's advances the relays (and on rank 0 the populations), every rank's watches for a stop. An
-MPI library below MPI_THREAD_MULTIPLE gets no thread; the main thread then calls `tick` between evaluations.
+Every rank has one, which watches for a stop. On leaders it also advances the relays, and on rank 0 the populations.
+With an MPI library below MPI_THREAD_MULTIPLE there is no thread; the main thread then calls `tick` between evaluations.
 """
 
 from __future__ import annotations
@@ -33,11 +33,11 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 _ALARM_SECONDS = 9.0
-"""After a node fell silent, no process of the job that can be reached lives longer than this."""
+"""After a node fell silent, all reachable processes of the job end within this time."""
 
 _ABORT_SECONDS = 10.0
-"""The longest that MPI_Abort may take. Open MPI's waits for the launcher, which answers late on a busy machine; a rank
-that ends before the answer gives the job an exit code of its own."""
+"""The longest time that MPI_Abort may take. Open MPI's waits for the launcher, which answers late on a busy machine; a
+rank that ends before the answer changes the job's exit code."""
 
 _SPEAK_SECONDS = 0.3
 
@@ -68,7 +68,7 @@ def abort(world: MPI.Comm, code: int, text: str = "") -> NoReturn:
         sys.stderr.write(text.rstrip() + "\n")
     sys.stderr.flush()
     sys.stdout.flush()
-    # Open MPI's launcher drops what it has not yet forwarded when a rank aborts.
+    # Open MPI's launcher drops output that it has not yet forwarded when a rank aborts.
     time.sleep(_SPEAK_SECONDS)
     # On a node that was cut off, where no launcher ends the others, MPI_Abort of MPICH spins for ever.
     earlier, _ = signal.getitimer(signal.ITIMER_REAL)
@@ -99,17 +99,17 @@ class Root(Protocol):
         ...
 
     def close_logs(self) -> None:
-        """Finish what is being written, because the job ends now."""
+        """Finish all writes, because the job ends now."""
         ...
 
 
 @dataclass(frozen=True)
 class Duties:
-    """All that one rank's service thread advances; empty on a rank that is no leader.
+    """The objects that one rank's service thread advances; empty on a rank that is no leader.
 
     Attributes:
         relays: a leader's relays, one per population.
-        heartbeat: on a leader of several, notices nodes that fell silent; it needs the thread.
+        heartbeat: notices silent nodes, on a leader in a job of several nodes; it needs the thread.
         root: rank 0's populations.
     """
 
@@ -127,9 +127,9 @@ class Service:
 
     Args:
         topology: the job.
-        flags: window of the node whose first words say to the node's ranks that the job stops.
+        flags: window of the node; its first words announce a stop to the node's ranks.
         watch: signals of this process.
-        duties: what this rank advances.
+        duties: the objects that this rank advances.
         clock: gives seconds.
     """
 
@@ -242,7 +242,7 @@ class Service:
         self.stop, self._stopped_at = found, self._clock()
 
     def _notice_silence(self) -> None:
-        """Stop the job if nodes are silent: it ends as if these did not leave in time."""
+        """Stop the job if nodes are silent; it ends as if these nodes had not left in time."""
         heartbeat = self._duties.heartbeat
         if heartbeat is None or not self.threaded or self.stop is Stop.URGENT:
             return
@@ -274,5 +274,5 @@ class Service:
 
 
 def _word(stop: Stop) -> int:
-    """Return the place of the word that announces a stop to the node; one for each, since none is ever taken back."""
+    """Return the place of a stop's word in the window; each stop has its own, since none is ever withdrawn."""
     return 8 * stop

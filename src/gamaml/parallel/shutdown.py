@@ -1,4 +1,4 @@
-"""How a job stops: what each rank does how long after it learnt of the stop, and how the word spreads.
+"""The stop of a job: the duties of each rank by the time since it learnt of the stop, and the spread of the news.
 
 A stop reaches the ranks of a node by words in the node's window, and the other nodes by notes between the leaders.
 """
@@ -10,13 +10,14 @@ from collections.abc import Sequence
 from typing import Any, Protocol
 
 SOFT_SECONDS = 1.5
-"""After a stop, evaluations in flight may go on this long before they are broken off."""
+"""After a stop, evaluations in flight may continue for this time before they are broken off."""
 
 GRACE_SECONDS = 3.5
-"""After a stop, leaders gather what there is; an evaluation deaf to being broken off (one XLA call) is given up."""
+"""After a stop, leaders gather the finished records; an evaluation that cannot be broken off (one XLA call) is given
+up."""
 
 LEAVE_SECONDS = 5.5
-"""After an urgent stop, rank 0 waits no longer for ranks that have not left, and ends the job."""
+"""After an urgent stop, rank 0 stops waiting for ranks that have not left, and ends the job."""
 
 OTHERS_LEAVE_SECONDS = 6.5
 """After an urgent stop, the other ranks end themselves too: Hydra answers an abort on one node with SIGTERM on the
@@ -24,20 +25,20 @@ others, which they take for another request to checkpoint."""
 
 
 class Stop(enum.IntEnum):
-    """Why a job stops; a later one replaces an earlier one."""
+    """The reason why a job stops; a later member replaces an earlier one."""
 
     NONE = 0
-    """It does not."""
+    """The job does not stop."""
 
     LEAVING = 1
-    """The caller left its loop, or a population failed: every rank is waited for."""
+    """The caller left its loop, or a population failed: the job waits for every rank."""
 
     URGENT = 2
-    """A signal asks for it or a node is silent: the job must be gone within seconds."""
+    """A signal asks for the stop or a node is silent: the job must end within seconds."""
 
 
 class Stage(enum.IntEnum):
-    """How far a stop has come on a rank. Each stage includes those before it."""
+    """The progress of a stop on a rank. Each stage includes the earlier ones."""
 
     RUNNING = 0
     """No stop is known."""
@@ -49,7 +50,7 @@ class Stage(enum.IntEnum):
     """Evaluations in flight are broken off."""
 
     OVERDUE = 3
-    """Leaders gather what there is and await no more."""
+    """Leaders gather the finished records and wait for no others."""
 
     ENDING = 4
     """This rank ends the job."""
@@ -60,7 +61,7 @@ def stage(stop: Stop, seconds: float, *, is_root: bool) -> Stage:
 
     Args:
         stop: the stop that this rank knows of.
-        seconds: seconds since it learnt of that.
+        seconds: seconds since it learnt of the stop.
         is_root: whether this is rank 0.
     """
     if stop is Stop.NONE:

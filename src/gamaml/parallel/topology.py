@@ -1,7 +1,7 @@
 """World, node and relay communicators, and agreement on errors.
 
-The ranks of a node communicator share memory; the relay holds one leader per node, world rank 0 first. Nodes may be
-uneven and may have one rank; nothing is computed from rank numbers.
+The ranks of a node communicator share memory; the relay holds one leader per node, world rank 0 first. Nodes may have
+different numbers of ranks, even one; nothing is computed from rank numbers.
 """
 
 from __future__ import annotations
@@ -39,7 +39,8 @@ class Topology:
         threaded: whether MPI allows calls from several threads.
 
     Args:
-        comm: communicator to work on; None for COMM_WORLD, which is then compared with what the launcher started.
+        comm: communicator to work on; None for COMM_WORLD, whose size is then compared with the number of ranks that
+            the launcher started.
 
     Raises:
         LaunchError: the launcher started several ranks and MPI sees one, or shared windows are impossible.

@@ -100,15 +100,15 @@ def shapes(network: str, num_actions: int) -> dict[str, tuple[int, ...]]:
 def initial(network: str, noise: Mapping[str, Float32Array]) -> dict[str, Float32Array]:
     """Return initial arrays: scaled noise as weights, zero biases.
 
-    "nature": weights of variance 1 / fan_in, those of the outputs with a tenth of that standard deviation.
-    "ga-dist": the weights of each unit divided by their norm.
+    "nature": weights of variance 1 / fan_in; the output weights have a tenth of that standard deviation. "ga-dist": the
+    weights of each unit divided by their norm.
 
     Args:
         network: one of `NETWORKS`.
         noise: standard normal arrays, named as by `shapes`.
 
     Source: the published code of Such et al. 2017 (uber-research/deep-neuroevolution, gpu_implementation, `dqn.Model`),
-    and that of ga-dist (`Policy.init_from_noise_idxs`).
+    and the code of ga-dist (`Policy.init_from_noise_idxs`).
     """
     arrays: dict[str, Float32Array] = {}
     last = f"w{len(noise) // 2 - 1}"
@@ -162,7 +162,7 @@ class HostNetwork:
     """A network in NumPy, for one observation at a time and any number of children.
 
     A call is a pure function of parameters and observation: only buffers are kept. Its time goes into the matrix
-    products: those of the convolutions run near the core's peak, that of the first dense layer is bound by reading w3.
+    products: the convolutions run near the core's peak, the first dense layer is bound by reading w3.
 
     Args:
         network: one of `NETWORKS`.

@@ -3,7 +3,7 @@
 Source: Cho et al. 2014 (arXiv 1406.1078), equations 5 to 8, with the reset gate after the product as in cuDNN, so that
 all three gates are one product.
 
-JAX is imported inside `step`, as in `mlp`.
+JAX is imported inside `step`, because `shapes` is needed before JAX may start.
 """
 
 from __future__ import annotations

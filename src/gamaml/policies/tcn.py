@@ -5,7 +5,7 @@ Layer k sees its input now and 2^k steps ago, so that L layers see 2^L steps; be
 Source: van den Oord et al. 2016 (arXiv 1609.03499), section 2.1, without gates and skips; as a policy's memory Mishra
 et al. 2017 (arXiv 1707.03141).
 
-JAX is imported inside `step`, as in `mlp`.
+JAX is imported inside `step`, because `shapes` is needed before JAX may start.
 """
 
 from __future__ import annotations

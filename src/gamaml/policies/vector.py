@@ -50,8 +50,8 @@ class Derivative(NamedTuple, Generic[Array]):
 
     Attributes:
         network: float32[num_weights].
-        step_sizes: shaped as those of `Learning`; by the step sizes, not by their logarithms.
-        std: float32[], likewise.
+        step_sizes: the derivative by the step sizes, not by their logarithms; shaped like `Learning.step_sizes`.
+        std: float32[], the derivative by the std.
     """
 
     network: Array

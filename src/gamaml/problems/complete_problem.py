@@ -1,4 +1,4 @@
-"""A Problem with every member, so that no other code asks which of the optional ones a user has defined."""
+"""A Problem with every member, so no other code has to ask which optional members a user has defined."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class CompleteProblem:
     The members are attributes of the instance, so that a call goes directly to the problem's method.
 
     Args:
-        problem: has the right form.
+        problem: the problem, already checked.
 
     Attributes:
         wrapped: the problem.
@@ -68,11 +68,11 @@ class CompleteProblem:
         return getattr(self.wrapped, "optimal_return", None)
 
     def measure_constants(self) -> Mapping[str, Float32Array]:
-        """Return the numbers that are measured once, at the beginning of a run: none."""
+        """Return the constants measured at the beginning of a run: none."""
         return {}
 
     def use_constants(self, constants: Mapping[str, Float32Array]) -> None:
-        """Take over the constants of a run, of which there are none."""
+        """Accept the constants of a run, which are none."""
 
     def arrays(self, params: Float32Array) -> Mapping[str, Any]:
         """Return the contents of a parameter vector by name: the vector itself."""
@@ -94,11 +94,11 @@ class CompleteProblem:
 
 
 def complete(problem: Problem, name: str | None = None) -> CompleteProblem:
-    """Return a problem with all its members. The only place that asks which of the optional ones there are.
+    """Return a problem with all its members. No other function asks which optional members it defines.
 
     Args:
-        problem: with at least the required members of `Problem`.
-        name: of the task, for errors; the class's by default.
+        problem: an object with at least the required members of `Problem`.
+        name: the task's name in errors; by default, the class's.
 
     Raises:
         ConfigError: in one line, the member that is missing, of another form, or misspelt.

@@ -11,7 +11,7 @@ from gamaml.types import Evaluation, EvaluationKey, Float32Array
 
 
 def derivative_order(config: Config) -> int:
-    """Return which derivative of an evaluation the strategy asks for.
+    """Return the order of the derivative that the strategy asks for.
 
     Returns:
         0 for none, 1 if the gradients of the inner updates count as constants, 2 for the whole derivative.

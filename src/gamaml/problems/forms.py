@@ -1,4 +1,4 @@
-"""The members that a class of the user's must and may define, and the check of their form."""
+"""The required and optional members of a user's class, and the check of their form."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ class Form:
 
         Args:
             definition: the instance.
-            name: of the task, for errors.
+            name: the task's name in errors.
 
         Raises:
             ConfigError: a method takes other arguments, a count is none, or the name of an optional member is misspelt.
@@ -76,7 +76,7 @@ class Form:
             )
 
     def _misspelt(self, definition: object) -> Iterator[tuple[str, str]]:
-        """Yield (member, optional name) for each public member so named that an optional one, left out, was meant."""
+        """Yield (member, optional name) for each public member that looks like a missing optional one, misspelt."""
         names = dir(definition)  # looks no attribute up: a property may take seconds
         missing = {_plain(name): name for name in self.optional if name not in names}
         for own in names:
@@ -86,7 +86,7 @@ class Form:
 
 
 def _plain(name: str) -> str:
-    """Return a name without what `batchSize`, `batchsize` and `batch_size` differ in."""
+    """Return a name without case and underscores: one text for `batchSize`, `batchsize` and `batch_size`."""
     return name.replace("_", "").lower()
 
 

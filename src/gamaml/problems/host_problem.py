@@ -1,6 +1,6 @@
 """Gymnasium-style environments as problems, stepped on the host with a policy in NumPy.
 
-Without inner updates it is the plain deep GA (Such et al. 2017, arXiv 1712.06567), whose policy is deterministic, as
+Without inner updates this is the plain deep GA (Such et al. 2017, arXiv 1712.06567); its policy is deterministic, like
 theirs, unless the config says otherwise. Only inner updates need JAX.
 """
 
@@ -78,9 +78,9 @@ class HostProblem:
         return self._vector.arrays(params, self._config.inner, stochastic=self._stochastic)
 
     def measure_constants(self) -> dict[str, Float32Array]:
-        """Return the means and stds of the observations of random steps, which every rank has to share.
+        """Return the means and stds of observations in random steps, which all ranks have to share.
 
-        A function of the run's seed alone. Empty without `env.normalise_steps`.
+        They depend on the run's seed alone. Without `env.normalise_steps` the result is empty.
         """
         number = self._config.env.normalise_steps
         if number == 0:
@@ -119,8 +119,8 @@ class HostProblem:
     def gradient(self, params: Float32Array, key: EvaluationKey) -> Float32Array:
         """Return the direction, float32[num_params], that improves the fitness after the last round.
 
-        With strategy = "maml" only, whose evaluations compute it from their own episodes: that of the latest one costs
-        nothing.
+        It needs strategy = "maml", whose evaluations compute it from their own episodes; after an evaluation it is
+        free.
 
         Source: Finn et al. 2017, Algorithm 3, line 10, without the step.
         """

@@ -1,4 +1,4 @@
-"""JAX meta-tasks as problems: a flat vector and a key in, the fitness after the inner loop out."""
+"""JAX meta-tasks as problems, from a flat vector and a key to the fitness after the inner loop."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ class JaxProblem:
     def gradient(self, params: Float32Array, key: EvaluationKey) -> Float32Array:
         """Return the direction, float32[num_params], that improves the fitness after the last round.
 
-        With strategy = "maml" only, whose evaluations compute it: that of the latest one costs nothing.
+        It needs strategy = "maml", whose evaluations compute it; after an evaluation it is free.
 
         Source: Finn et al. 2017, Algorithm 2, line 10, and Algorithm 3, line 10, without the step.
         """

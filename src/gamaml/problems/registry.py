@@ -109,7 +109,7 @@ def task_class(name: str) -> type:
 
 
 def own_loss(inner: InnerConfig) -> Callable[..., Any] | None:
-    """Return the loss of the user's own that `inner.learner` names as "module:function", or None if it names none.
+    """Return the user's loss that `inner.learner` names as "module:function", or None if it names none.
 
     Raises:
         ConfigError: no such module or function, or it takes other arguments.

@@ -142,11 +142,11 @@ CompleteTask = CompleteProblem | CompleteHostTask | CompleteRLTask | CompleteSup
 
 
 def complete_task(definition: Any, name: str) -> CompleteTask:  # the user's task
-    """Return a task of the user's with every member. The only place that asks which of the optional ones there are.
+    """Return a user's task with every member. No other function asks which optional members it defines.
 
     Args:
         definition: the user's instance.
-        name: its name, for errors.
+        name: the task's name in errors.
 
     Raises:
         ConfigError: it is of no kind (the message names the members that the nearest one lacks), a member has the

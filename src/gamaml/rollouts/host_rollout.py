@@ -29,7 +29,7 @@ _HUNG_SECONDS = 10.0
 """A step that runs this long after `env.max_seconds` has hung, and the process ends."""
 
 _FEW = 24
-"""Up to so many entries, Python sums them faster than a call to NumPy starts."""
+"""Up to this number of entries, Python sums faster than a call to NumPy starts."""
 
 _CLIP = 5.0
 _NOISE_STEPS = 64

@@ -90,7 +90,7 @@ def returns(
         Returns of shape [batch, num_tasks, episodes].
     """
     begin = partial(_begin, definition, network, std is not None)
-    # Steps are the first axis of the draws, so that those of one step are contiguous.
+    # Steps are the first axis of the draws, so the draws of one step are contiguous.
     for task_axis in (None, 0, 0):
         begin = jax.vmap(begin, in_axes=(task_axis, 0), out_axes=(0, 1))
     step = partial(_step, definition, network)

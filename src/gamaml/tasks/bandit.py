@@ -17,7 +17,7 @@ import jax
 import jax.numpy as jnp
 
 MAX_STATES = 100_000
-"""Up to so many states of knowledge, the best score is computed; that takes a few seconds."""
+"""The best score is computed up to this number of states of knowledge, which takes a few seconds."""
 
 Known = tuple[tuple[int, int], ...]
 """(successes, failures) of every arm pulled so far, sorted."""
