@@ -1,10 +1,10 @@
-"""What share of its native step rate does an environment keep in another interpreter?
+"""Which share of its native step rate does an environment keep in another interpreter?
 
     python benchmarks/bridge.py [ENV_ID ...] [--python .venv-roboschool/bin/python] [--modules roboschool]
 
-A loop inside the other interpreter against the same loop here, over the bridge; the same actions, in turns, all on one
-core. Resets are not counted. Printed: microseconds per step, the median over the turns; the share is the median
-of the turns' ratios, which load from elsewhere moves least. `make .venv-roboschool/ready` makes the interpreter.
+A loop inside the other interpreter and the same loop here, over the bridge, take turns with the same actions, all on
+one core. Resets are not counted. The script prints the median microseconds per step over the turns; the share is the
+median of the turns' ratios, which other load moves least. `make .venv-roboschool/ready` makes the interpreter.
 """
 
 from __future__ import annotations
@@ -50,11 +50,11 @@ for line in sys.stdin:
     seconds += time.perf_counter() - start
     print(json.dumps(seconds / len(actions)), flush=True)
 """
-"""Answers each seed with the seconds per step of one turn."""
+"""Script that answers each seed with the seconds per step of one turn."""
 
 
 def bridged_seconds(env: BridgedEnv, actions: Any, seed: int) -> float:
-    """Return the seconds per step of one turn; line by line what NATIVE does."""
+    """Return the seconds per step of one turn, measured line by line as in NATIVE."""
     env.reset(seed=seed)
     seconds, start = 0.0, time.perf_counter()
     for action in actions:

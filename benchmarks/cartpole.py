@@ -1,17 +1,17 @@
-"""How many generations per second, against evosax on the same task?
+"""How many generations per second does gamaml reach, compared with evosax on the same task?
 
     python benchmarks/cartpole.py
 
-CartPole with a cap of 500 steps, population 1024, a network 4-32-32-2 with relu, the larger output being the action;
-both libraries on one and the same core. gamaml runs through `gamaml.train`, run file and all; evosax 0.3.2 is its
-SimpleGA with its own rollouts of gymnax's CartPole, in an environment of its own, `.venv-evosax`, made here if it is
-missing (about 1 GB). Two situations, taken in turn with evosax's:
+The task is CartPole with a cap of 500 steps; the population is 1024, the network 4-32-32-2 with relu, and the larger
+output decides the action. Both libraries use the same core. gamaml runs through `gamaml.train`, including the run file.
+evosax 0.3.2 runs its SimpleGA with its own rollouts of gymnax's CartPole, in the environment `.venv-evosax`, which the
+script makes if it is missing (about 1 GB). Both libraries take turns in two situations:
 
-- random: initial policies, most of whose episodes end early. For gamaml, the first generations of many populations.
-- solved: children of policies that hold the pole, made with hardly any mutation, so that all live for 500 steps.
+- random: initial policies, whose episodes mostly end early. gamaml runs the first generations of many populations.
+- solved: children of policies that hold the pole, made with tiny mutations, so all live for 500 steps.
 
-The dynamics are those of gymnax (and Gymnasium): Barto, Sutton and Anderson 1983, with Euler's method.
-`--quick` only tries the script out, without evosax if its environment is missing.
+The dynamics are the same as in gymnax and Gymnasium: Barto, Sutton and Anderson 1983, with Euler's method. `--quick`
+only tries the script, without evosax if its environment is missing.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ from report import print_machine, print_result
 BARS = {"random": 1.5, "solved": 1.2}
 HIDDEN = (32, 32)
 SOLVED = 0.99
-"""Share of the possible steps that a population takes when the task counts as solved."""
+"""The task counts as solved when a population takes this share of the possible steps."""
 
 _FOLDER = Path(__file__).resolve().parent
 _EVOSAX = _FOLDER.parent / ".venv-evosax"
@@ -96,7 +96,7 @@ def config(options: argparse.Namespace, generations: int, **ga: Any) -> dict[str
 
 
 class Generations:
-    """Receives what a run tells after every generation."""
+    """Receives a run's report of every generation."""
 
     def __init__(self) -> None:
         self.times: list[float] = []
@@ -108,7 +108,7 @@ class Generations:
         self.steps.append(info.steps)
 
     def seconds(self, number: int) -> list[float]:
-        """Return what each of the last `number` generations took."""
+        """Return the seconds of each of the last `number` generations."""
         return np.diff(self.times)[-number:].tolist()
 
 
@@ -121,7 +121,7 @@ def random_generations(task: CartPole, options: argparse.Namespace, folder: str)
 
 
 def solved_generations(task: CartPole, options: argparse.Namespace, folder: str) -> tuple[Generations, Any]:
-    """Learn the task while the mutations fade, then go on; return also the elite's parameters."""
+    """Learn the task while the mutations fade, then continue; also return the elite's parameters."""
     told, learning = Generations(), options.learning
     fading = {"mutation_std": 0.3, "mutation_std_final": 1e-4, "mutation_std_generations": learning}
     settings = config(options, learning + options.generations, **fading)
@@ -139,7 +139,7 @@ def make_evosax() -> None:
 
     print(f"making {_EVOSAX} for evosax ...", flush=True)
     subprocess.run([sys.executable, "-m", "venv", "--clear", _EVOSAX], check=True)
-    # gymnax imports six without asking for it.
+    # gymnax imports six without declaring it.
     packages = ["evosax==0.3.2", "gymnax==1.0.1", "six", f"jax=={jax_version}"]
     subprocess.run([_EVOSAX / "bin" / "pip", "install", "-q", *packages], check=True)
     _COMPLETE.touch()
@@ -177,7 +177,7 @@ def main() -> None:
         options.generations, options.repeats, options.batch_size, options.learning = 3, 1, 16, 3
     elif not _COMPLETE.exists():
         make_evosax()
-    # Threads and evosax's process inherit it: everything of both libraries shares one core.
+    # Threads and evosax's process inherit the affinity, so both libraries use only one core.
     core = max(os.sched_getaffinity(0))
     os.sched_setaffinity(0, {core})
     print_machine()

@@ -1,14 +1,14 @@
-"""The other side of cartpole.py: evosax's SimpleGA on gymnax's CartPole; started by it, in evosax's environment.
+"""The other side of cartpole.py, which starts it in evosax's environment: evosax's SimpleGA on gymnax's CartPole.
 
     python benchmarks/cartpole_evosax.py SOLVED.npz POPULATION_SIZE HORIZON GENERATIONS
 
-As evosax's own examples have it: jitted ask, its GymnaxProblem (a scan over all steps, vmapped over the population),
-jitted tell. It computes all steps of every episode, whatever the policies. Prints one JSON object: situation -> seconds
-of each generation and mean steps of a child in the last one.
+It follows evosax's own examples: jitted ask, GymnaxProblem (a scan over all steps, vmapped over the population), jitted
+tell. All steps of every episode are computed, whatever the policies. It prints one JSON object: situation -> seconds of
+each generation and mean steps of a child in the last one.
 """
 
 # pyright: reportMissingImports=false
-# Nothing of this is installed where gamaml is checked.
+# None of these libraries is installed where gamaml is checked.
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def solved_solution(path: str) -> dict[str, Any]:
 
 
 def evolve(problem: Any, population: Any, std: float, generations: int) -> dict[str, Any]:
-    """Evolve from `population`, leaves [population_size, ...]; return what cartpole.py wants to know."""
+    """Evolve from `population`, leaves [population_size, ...]; return the results for cartpole.py."""
     size = len(jax.tree.leaves(population)[0])
     solution = jax.tree.map(lambda leaf: leaf[0], population)
     algorithm = SimpleGA(size, solution, std_schedule=optax.constant_schedule(std))

@@ -1,22 +1,22 @@
-r"""Do many rounds of (collect -> update) need a GA, and is it faster than gradients?
+r"""Do many rounds of (collect -> update) need a GA, and is a GA faster than gradients?
 
     python benchmarks/claim.py navigation                  # or sinusoid, or cheetah_direction
     python benchmarks/claim.py sinusoid --rounds 1,5 --methods ga,maml --set maml:maml.step_size=0.001
 
-The GA, ES-MAML, and gradient MAML of second and first order, each on one core and for the same core-seconds, on the
-task of examples/TASK.toml with the same policy and inner loop, trained for K rounds. Core-seconds are CPU time of the
-process from its very start; every run compiles its own program, which counts too. At up to twelve times (of the
-cheetah, five), a factor of sqrt(2) apart, what the run would deploy by then is scored as `gamaml adapt` does it: after
-K rounds, on held-out tasks that are the same for all. That is not counted. Deployed is the centre of ES and MAML; of
-the GA the elite, or the mean of the parents where children recombine. Memory is the peak of the process before it is
-scored.
+The GA, ES-MAML, and gradient MAML of second and first order each train on one core for the same core-seconds, on the
+task of examples/TASK.toml, with the same policy and inner loop of K rounds. Core-seconds are CPU time of the process
+from its very start; every run compiles its own program, which counts too. The run is scored at up to twelve times (five
+for the cheetah), a factor of sqrt(2) apart; scoring is not counted. A score is the result of `gamaml adapt` for the
+candidate that the run would deploy at that time: after K rounds, on held-out tasks that are the same for all runs. ES
+and MAML deploy the centre, the GA deploys the elite, or the mean of the parents where children recombine. Memory is the
+peak of the process before scoring.
 
-Of cheetah_direction, which needs pip install 'gamaml[mujoco]', K is 1 and a second table has the return after 0 to 3
-rounds at equal environment steps (--steps: the last generation within them) as well as at equal core-seconds. There
+For cheetah_direction, which needs pip install 'gamaml[mujoco]', K is 1, and a second table has the return after 0 to 3
+rounds both at equal environment steps (--steps: the last generation within them) and at equal core-seconds. In it
 re-evaluations count as steps, held-out tasks do not.
 
-A run that DIR has is not repeated, so that a table can be drawn again or grow; one that was cut off starts again, since
-its seconds would be of two processes. Writes TASK.png into DIR.
+A run that DIR has is not repeated, so a table can be drawn again or grow; a run that was cut off starts again, since
+two processes would share its seconds. The script writes TASK.png into DIR.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ from report import print_machine, print_result
 
 ROOT = Path(__file__).resolve().parents[1]
 DIVERGED = "expected a finite fitness of the centre"
-"""How a run of gradients says that it cannot go on."""
+"""Part of the error with which a run of gradients ends when it diverges."""
 
 
 class Subject(NamedTuple):
@@ -61,16 +61,16 @@ class Subject(NamedTuple):
 
     Attributes:
         target: the score to reach.
-        metric: what the score is.
-        held_out: tasks it is a mean over.
-        seconds: core-seconds that the example takes.
+        metric: name of the score.
+        held_out: number of held-out tasks that the score averages.
+        seconds: core-seconds of the example.
         methods: settings of a method on this task.
-        quick: settings that make it small.
-        view: ends of the plot's axis of scores; what diverged is outside.
+        quick: settings for a small run.
+        view: ends of the plot's axis of scores; diverged runs are outside.
         rounds: values of K.
-        marks: times at which a run is scored, each sqrt(2) times the one before, the last being the budget.
-        shown: rounds after which it is scored besides K.
-        steps: environment steps at which it is scored too.
+        marks: number of times at which a run is scored, each sqrt(2) times the previous one; the last is the budget.
+        shown: further numbers of rounds after which a run is scored, besides K.
+        steps: environment steps at which a run is scored too.
     """
 
     target: float
@@ -92,7 +92,7 @@ SUBJECTS = {
         metric="return",
         held_out=200,
         seconds=210.0,
-        # The better of two tried with K = 3 for 45 core-seconds: -1.6, and -5.9 with the defaults.
+        # The better of two settings tried with K = 3 for 45 core-seconds: -1.6, and -5.9 with the defaults.
         methods={"es": ["es.std=0.1", "es.step_size=0.1"]},
         quick=["task.horizon=5", "inner.episodes=2"],
         view=(-25.0, 0.0),
@@ -102,7 +102,7 @@ SUBJECTS = {
         metric="loss",
         held_out=2000,
         seconds=300.0,
-        # Of three tried with K = 1 for 60 core-seconds ES's defaults were the best.
+        # ES's defaults were the best of three settings tried with K = 1 for 60 core-seconds.
         methods={},
         quick=[],
         view=(0.0, 3.5),
@@ -110,14 +110,14 @@ SUBJECTS = {
     "cheetah_direction": Subject(
         target=15.0,
         metric="return",
-        # Real episodes: 80,000 steps a score.
+        # A score plays real episodes: 80,000 steps.
         held_out=40,
-        seconds=560.0,  # 14 a generation
+        seconds=560.0,  # 14 per generation
         methods={
-            # Of the GA the example: with ga.recombine=4 it was at -0.5 after 60 core-seconds in place of 5.2.
-            # Tried likewise against std and step size of 0.1: 12.9 in place of 6.8.
+            # The GA keeps the example's settings: with ga.recombine=4 it reached -0.5 after 60 core-seconds in place of
+            # 5.2. These were tried likewise against a std and a step size of 0.1: 12.9 in place of 6.8.
             "es": ["es.population_size=32", "es.std=0.05", "es.step_size=0.05"],
-            # Of step sizes of 0.003, 0.01 and 0.02 the first was slow, and the last collapsed.
+            # Among the step sizes 0.003, 0.01 and 0.02, the first was slow and the last collapsed.
             "maml": ["inner.num_tasks=10", "maml.step_size=0.01"],
             "first-order-maml": ["inner.num_tasks=10", "maml.step_size=0.01"],
         },
@@ -131,8 +131,8 @@ SUBJECTS = {
 }
 
 METHODS = {
-    "ga": [],  # the example's, but see `config_of`
-    # As many children as the GA has. The centre's re-evaluations only report.
+    "ga": [],  # the example's, with the schedule of `config_of`
+    # ES has as many children as the GA. The centre's re-evaluations are only reported.
     "es": ["strategy=es", "es.population_size=64", "es.episodes=1"],
     # Finn et al. 2017 have 20 to 25 tasks per update.
     "maml": ["strategy=maml", "inner.num_tasks=20"],
@@ -157,7 +157,7 @@ class Job(NamedTuple):
     Attributes:
         method: of METHODS.
         rounds: K.
-        seed: of the run.
+        seed: the run's seed.
         config: everything else.
     """
 
@@ -172,11 +172,11 @@ class Point(NamedTuple):
 
     Attributes:
         seconds: core-seconds so far.
-        bare: those until the first generation was over and those of later evaluations, without what keeps the run;
-            as good as `seconds` where other load hides it.
-        score: mean over the held-out tasks.
-        low: end of its 95 % interval, like `high`.
-        high: see there.
+        bare: core-seconds of the first generation and of later evaluations, without the cost of keeping the run; a
+            substitute for `seconds` where other load hides it.
+        score: the mean over the held-out tasks.
+        low: lower end of the score's 95 % interval.
+        high: upper end of the interval.
         steps: environment steps so far.
         adapted: means after the rounds of `Subject.shown`.
     """
@@ -191,15 +191,15 @@ class Point(NamedTuple):
 
 
 class Outcome(NamedTuple):
-    """What a run came to.
+    """The outcome of a run.
 
     Attributes:
         start: core-seconds until its first generation was over.
         seconds: core-seconds in all.
-        generations: how many these were.
+        generations: number of generations.
         diverged: whether gradients ended it before the budget did.
         nbytes: peak memory.
-        points: one for every mark, and for the number of steps.
+        points: one for every mark, and one for the number of steps.
     """
 
     start: float
@@ -215,14 +215,14 @@ class Outcome(NamedTuple):
         return next((point for point in self.points if sign * point.score >= sign * target), None)
 
     def within(self, steps: int) -> Point | None:
-        """Return the last point within so many steps, if the run made them."""
+        """Return the last point within this number of steps, if the run reached it."""
         if self.points[-1].steps < steps:
             return None
         return max((point for point in self.points if point.steps <= steps), default=None)
 
 
 def config_of(options: argparse.Namespace, method: str, rounds: int, seed: int) -> Config:
-    """Return the example's config, for a method and K rounds."""
+    """Return the example's config for a method and K rounds."""
     path = ROOT / "examples" / f"{options.task}.toml"
     example = cfg.load(path)
     # The mutations shrink as in the example, over the part of its steps that the budget allows; with more rounds a
@@ -244,7 +244,7 @@ def config_of(options: argparse.Namespace, method: str, rounds: int, seed: int) 
 
 
 def measure(job: Job, core: int, options: argparse.Namespace) -> Outcome:
-    """Run a job and score it, or read what it came to."""
+    """Run a job and score it, or read its stored outcome."""
     name = f"{options.task}-rounds{job.rounds}-{job.method}-seed{job.seed}"
     asked = {"config": cfg.to_mapping(job.config), "budget": options.budget, "held_out": options.held_out}
     if options.steps is not None:
@@ -262,11 +262,11 @@ def measure(job: Job, core: int, options: argparse.Namespace) -> Outcome:
 
 
 def run_and_score(name: str, core: int, asked: dict[str, Any], options: argparse.Namespace) -> dict[str, Any]:
-    """Do both, each in a process of its own, and return an Outcome's fields."""
+    """Run and score a job, each in its own process, and return an Outcome's fields."""
     subject = SUBJECTS[options.task]
     arguments = {**asked, "core": core, "name": name, "out": str(options.out), "shown": subject.shown}
     with tempfile.TemporaryDirectory() as cache:
-        # JAX's programs are cached there: none finds what another has compiled.
+        # JAX caches its programs there, so no run finds a program that another has compiled.
         environment = os.environ if options.quick else {**os.environ, "XDG_CACHE_HOME": cache}
         ran = start_worker("run", arguments, environment)
         diverged = ran.returncode != 0 and DIVERGED in ran.stderr
@@ -290,7 +290,7 @@ def run_and_score(name: str, core: int, asked: dict[str, Any], options: argparse
         diverged=diverged,
         nbytes=nbytes[-1],
         points=[
-            # Evaluations are timed by the wall clock, which beside other load says nothing.
+            # The wall clock times evaluations, and is meaningless beside other load.
             Point(
                 seconds[number - 1],
                 min(seconds[0] + evaluating, seconds[number - 1]),
@@ -311,7 +311,7 @@ def start_worker(
 
 
 def work(what: str, arguments: dict[str, Any]) -> None:
-    """Do on one core what `what` says, and print lines of JSON."""
+    """Run or score on one core, as `what` says, and print lines of JSON."""
     os.sched_setaffinity(0, {arguments["core"]})
     if what == "run":
         run(arguments)
@@ -333,17 +333,17 @@ def run(arguments: dict[str, Any]) -> None:
     config = cfg.from_mapping(arguments["config"])
     for info in gamaml.generations(config, out=arguments["out"], names=[arguments["name"]], overwrite=True):
         seconds = time.process_time()
-        # At once, since a run that diverges is aborted.
+        # Printed at once, since a run that diverges is aborted.
         print(json.dumps([seconds, info.total_steps, peak_nbytes()]), flush=True)
         if seconds >= arguments["budget"]:
             break
 
 
 def score(arguments: dict[str, Any]) -> None:
-    """Score what a run would have deployed after `numbers` of generations.
+    """Score the candidates that a run would have deployed after `numbers` of generations.
 
-    Prints for each the seconds inside evaluations since the first generation, the score with its interval's ends, and
-    the means after the rounds that are shown besides.
+    For each candidate, print the seconds inside evaluations since the first generation, the score with the ends of its
+    interval, and the means after the further rounds shown.
     """
     run = gamaml.load(Path(arguments["out"]) / f"{arguments['name']}.h5")
     rounds, strategy, snapshots = run.header.num_rounds, run.strategy, list(run.snapshots)
@@ -352,7 +352,7 @@ def score(arguments: dict[str, Any]) -> None:
     # A run that diverged may have lost its last generation.
     for number in (min(number, run.num_generations) for number in arguments["numbers"]):
         if not run.strategy.sizes.has_genomes:
-            # From mark to mark: MAML's updates take as long again as they did.
+            # Vectors are rebuilt from mark to mark, since repeating MAML's updates takes as long as in the run.
             latest = max((one for one in snapshots if one.generation <= number), key=by_generation, default=None)
             history = [run.state(generation).entries for generation in range(1, number + 1)]
             vectors = rebuild(strategy, Course(run.state(0), history, latest), noise, problem)
@@ -401,18 +401,18 @@ def run_all(options: argparse.Namespace) -> dict[tuple[str, int], list[Outcome]]
 
 
 class Row(NamedTuple):
-    """Medians over the seeds; see `Outcome`.
+    """Medians over the seeds of one method with one K.
 
     Attributes:
         method: of METHODS.
         rounds: K.
-        to_target: core-seconds; infinite where the median run did not get there.
-        bare: likewise, see `Point`.
-        score: at the end.
-        low: end of its interval, like `high`.
-        high: see there.
-        generations: in all.
-        diverged: how many did.
+        to_target: core-seconds to the target; infinite if the median run did not reach it.
+        bare: the same in the bare seconds of `Point`.
+        score: the score at the end.
+        low: lower end of the score's interval.
+        high: upper end of the interval.
+        generations: number of generations.
+        diverged: number of diverged runs.
         start: core-seconds until the first generation was over.
         nbytes: peak memory.
     """
@@ -468,7 +468,7 @@ def table(rows: list[Row], options: argparse.Namespace) -> str:
 
 
 def adapted_rows(outcomes: dict[tuple[str, int], list[Outcome]], options: argparse.Namespace) -> list[dict[str, Any]]:
-    """Return what every method has after each of `Subject.shown` rounds, by steps and by core-seconds."""
+    """Return every method's score after each of `Subject.shown` rounds, by steps and by core-seconds."""
     rows: list[dict[str, Any]] = []
     limits = (f"{options.steps:,} steps", f"{options.budget:g} core-seconds")
     for limit in limits:
@@ -485,7 +485,7 @@ def adapted_rows(outcomes: dict[tuple[str, int], list[Outcome]], options: argpar
 
 
 def adapted_table(rows: list[dict[str, Any]], options: argparse.Namespace) -> str:
-    """Return Markdown: means of the runs, and the lowest and highest of them."""
+    """Return Markdown with the mean of the runs, and the lowest and the highest run."""
     subject = SUBJECTS[options.task]
     names = [f"{subject.metric} after {number}" for number in subject.shown]
     lines = [["at", "K", "method", "runs", "core-seconds", "steps", *names], ["---"] * (6 + len(names))]
@@ -641,7 +641,7 @@ def main() -> None:
     print("Without the engine: up to the first generation, then evaluations alone.")
     print(f"An empty program takes {empty / 2**20:.0f} MiB.")
     for number, method in first.items():
-        print(f"K = {number}: first at {options.target:g}: {method or 'nobody'}")
+        print(f"K = {number}: first at {options.target:g}: {method or 'none'}")
     print(path)
     print_result(
         f"claim {options.task}",
@@ -654,7 +654,7 @@ def main() -> None:
 
 
 def finite(row: dict[str, Any]) -> dict[str, Any]:
-    """Return a row with None for what JSON cannot hold."""
+    """Return a row with None for values that JSON cannot hold."""
     return {
         name: None if isinstance(value, float) and not math.isfinite(value) else value for name, value in row.items()
     }

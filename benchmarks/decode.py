@@ -1,11 +1,12 @@
-"""How long does it take to make one child's parameters, against what the machine can do?
+"""How long does it take to make one child's parameters, compared with the machine's limit?
 
     python benchmarks/decode.py
 
-A child is proposed and decoded from its cached parent, as the ranks do it, from a noise table of 1 GiB in its shared
+A child is proposed and decoded from its cached parent, as the ranks do it, with a noise table of 1 GiB in its shared
 window: at generations 1 and 10,000, at the sizes of Deep GA's LargeModel (1,693,362 parameters at 18 actions) and of
-ga-dist's Atari policy (4,052,658). Against it: the same sum in a C loop on other random offsets of the same table,
-which the memory bounds, and decoding from the root, as ga-dist did. Needs a C compiler, `cc`. `--quick` only tries it.
+ga-dist's Atari policy (4,052,658). It is compared with the same sum in a C loop on other random offsets of the same
+table, which the memory bounds, and with decoding from the root, as ga-dist did. The script needs a C compiler, `cc`.
+`--quick` only tries it.
 """
 
 from __future__ import annotations
@@ -51,7 +52,7 @@ void child(const float *restrict parent, const float *restrict noise, float std,
 
 
 class Policy:
-    """What decoding needs to know of a problem."""
+    """The part of a problem that decoding needs."""
 
     scale: Float32Array | None = None
 
@@ -66,7 +67,7 @@ class Policy:
 def compile_loop(folder: Path) -> Callable[[Float32Array, Float32Array, float, Float32Array], None]:
     source, library = folder / "child.c", folder / "child.so"
     source.write_text(SOURCE)
-    # Without contraction the sum has NumPy's bits, which are compared.
+    # Without contraction the sum has NumPy's bits, so the results can be compared.
     flags = ["-O3", "-march=native", "-ffp-contract=off", "-shared", "-fPIC"]
     subprocess.run(["cc", *flags, "-o", library, source], check=True)
     function = ctypes.CDLL(str(library)).child
@@ -91,7 +92,7 @@ def measure(
     loop: Callable[[Float32Array, Float32Array, float, Float32Array], None],
     repeats: int,
 ) -> dict[str, float]:
-    """Return the median seconds of a child at each generation, and of the C loop; taken in turn."""
+    """Return the median seconds of a child at each generation, and of the C loop; they take turns."""
     problem, out, other = Policy(num_params), np.empty(num_params, np.float32), np.empty(num_params, np.float32)
     settings = GAConfig(population_size=repeats, num_parents=NUM_PARENTS, mutation_std=STD)
     num_offsets = noise.entries.size - num_params + 1
@@ -116,7 +117,7 @@ def measure(
 
 
 def print_root(num_params: int, noise: NoiseTable, lengths: list[int]) -> None:
-    """Say what decoding from the root takes."""
+    """Print the time of decoding from the root."""
     random = np.random.default_rng(2)
     for length in lengths:
         offsets = random.integers(noise.entries.size - num_params, size=length)

@@ -1,12 +1,12 @@
-"""What does it take to fill the noise table?
+"""How much time and memory does it take to fill the noise table?
 
     python benchmarks/noise.py
 
-Fills a table of 1 GiB, as a run does it, on one and on two ranks, and beside it the ancestors' way: NumPy's
-`RandomState(seed).randn` of as many float64 numbers, stored as float32 in shared memory. Their table had 250 million
-numbers; so has this comparison. Printed are CPU seconds of all processes, seconds, and, from runs of their own because
-looking costs time, the peak of the node's anonymous and shared memory above what the interpreters hold before. The
-ranks' peaks are added up, which can only be too much.
+The script fills a table of 1 GiB, as a run does it, on one and on two ranks. For comparison it fills one in the
+ancestors' way: NumPy's `RandomState(seed).randn` of as many float64 numbers, stored as float32 in shared memory. Their
+table had 250 million numbers, as in this comparison. The script prints the CPU seconds of all processes, the seconds,
+and the peak of the node's anonymous and shared memory above the interpreters' memory before. Memory is measured in
+separate runs, because measuring costs time. The ranks' peaks are added up, which can only overestimate.
 """
 
 from __future__ import annotations
@@ -38,11 +38,11 @@ BAR_CPU, BAR_NBYTES, BAR_RANKS = 4.0, 1.1, 1.8
 
 
 class Taken(NamedTuple):
-    """What a fill took.
+    """The cost of a fill.
 
     Attributes:
         cpu: CPU seconds of all ranks.
-        seconds: of the slowest rank.
+        seconds: seconds of the slowest rank.
     """
 
     cpu: float
@@ -50,7 +50,7 @@ class Taken(NamedTuple):
 
 
 class Clock:
-    """Context manager: CPU seconds and seconds of this process in its body."""
+    """Context manager that measures the CPU seconds and seconds of this process in its body."""
 
     def __enter__(self) -> Clock:
         self._started, self._cpu = time.perf_counter(), cpu_seconds()
@@ -63,7 +63,7 @@ class Clock:
 
 
 class PeakMemory:
-    """Context manager: the highest memory of this process while its body runs, above that of before."""
+    """Context manager that measures this process's peak memory in its body, above the memory before it."""
 
     def __enter__(self) -> PeakMemory:
         self._over = threading.Event()
@@ -97,7 +97,7 @@ def cpu_seconds() -> float:
 
 
 def work(arguments: dict[str, Any]) -> None:
-    """Fill the table as one of the ranks; rank 0 prints what all of them took."""
+    """Fill the table as one of the ranks; rank 0 prints the cost on all ranks."""
     with Topology() as topology:
         chunk = np.empty(noise.CHUNK, np.float32)
         noise.fill_chunk(chunk, SEED, 0)
@@ -125,12 +125,12 @@ def fill_nbytes(size: int, ranks: int) -> int:
 
 
 def ancestors(size: int) -> tuple[Taken, Taken]:
-    """Fill a shared table in the ancestors' way; return what it took, and what of it the numbers took."""
+    """Fill a shared table in the ancestors' way; return the cost, and the part of it for drawing the numbers."""
     with mmap.mmap(-1, 4 * size) as memory:
         entries = np.frombuffer(memory, np.float32)
         with Clock() as whole:
             with Clock() as numbers:
-                drawn = np.random.RandomState(SEED).randn(size)  # noqa: NPY002 - their generator is what is measured
+                drawn = np.random.RandomState(SEED).randn(size)  # noqa: NPY002 - their generator is measured
             entries[:] = drawn
         del entries
     return whole.taken, numbers.taken

@@ -1,10 +1,10 @@
-"""The ancestors' way of a result to the master, for comparison: run by relay.py in an environment with redis-py.
+"""The ancestors' path of a result to the master. relay.py runs it in an environment with redis-py, for comparison.
 
     python redis_path.py RESULTS ENTRIES
 
-A worker pushes each pickled (task id, genome, return) to the Redis of its node over a unix socket; a relay process
-pops what is there, waiting 1 ms for more, and pushes it to the master's Redis over TCP; the master pops and unpickles.
-Prints the results per second as the master sees them, with two workers that push as fast as they can.
+A worker pushes each pickled (task id, genome, return) to the Redis of its node over a unix socket; a relay process pops
+the waiting results, waits 1 ms for more, and pushes them to the master's Redis over TCP; the master pops and unpickles.
+The script prints the results per second that the master receives from two workers that push as fast as they can.
 """
 
 from __future__ import annotations

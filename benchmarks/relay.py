@@ -1,25 +1,26 @@
-"""How many results reach rank 0 in a second, and how long is one on its way?
+"""How many results reach rank 0 in a second, and how long does one take?
 
     python benchmarks/relay.py                  # throughput and latency, beside the ancestors' Redis
     python benchmarks/relay.py --progress       # three ways to make progress beside a busy main thread, on this MPI
 
-Throughput: ranks claim, record and hand over as a run does it, with an empty evaluation in between; the leaders gather
-to rank 0, which opens the next batch when it has all of one. Claims are of one item and of blocks; a run claims short
-children in blocks of about 2 ms. Beside it, in turns, the ancestors' path (redis_path.py): pickled results by way of a
-Redis per node. A result here has one size, whatever the length of its genome; there it carries the genome.
+Throughput: ranks claim, record and hand over as in a run, with an empty evaluation in between; the leaders gather to
+rank 0, which opens the next batch when one is complete. Claims are of one item and of blocks; a run claims short
+children in blocks of about 2 ms. The ancestors' path (redis_path.py) takes turns with it: pickled results through a
+Redis per node. A result here has one size, whatever the length of its genome; in the ancestors' path it carries the
+genome.
 
-Latency: from the hand-over of the last record of a share until rank 0 holds all of them, with leaders that sleep
-meanwhile, or are inside NumPy, a loop of Python, or a compiled JAX call of 20 ms.
+Latency: the time from the hand-over of a share's last record until rank 0 holds all records. Meanwhile the leaders
+sleep, or are inside NumPy, a Python loop, or a compiled JAX call of 20 ms.
 
-Progress: the same latency beside evaluations of 50 ms, and how much longer these take than alone, (a) with the helper
-thread that a run has, (b) polling between evaluations, which is what an MPI below MPI_THREAD_MULTIPLE gets, and (c) on
-a leader that polls and evaluates nothing. And how soon a SIGTERM to the last leader is known on the others, while the
-main threads are in one JAX call.
+Progress: the same latency beside evaluations of 50 ms, and the slowdown of these evaluations, (a) with a run's helper
+thread, (b) with polling between evaluations, as on an MPI below MPI_THREAD_MULTIPLE, and (c) on a leader that polls and
+evaluates nothing. A further measurement is the time until all leaders know of a SIGTERM to the last one, while the main
+threads are in one JAX call.
 
-What should move what: claims of one item are bound by the Python around four atomic operations on two cores, so blocks
-win almost in proportion until a batch's fixed cost, one gather and one broadcast, shows; large batches push that back,
-which is why Redis is compared with batches of 1,000, a usual generation. Latency with idle leaders is two sleeps of the
-service thread, one for noticing, one for the gather.
+Expected effects: claims of one item are bound by the Python around four atomic operations on two cores, so blocks win
+almost in proportion until a batch's fixed cost, one gather and one broadcast, shows. Large batches hide that cost, so
+Redis is compared with batches of 1,000, a usual generation. Latency with idle leaders is two sleeps of the service
+thread, one until it notices and one for the gather.
 """
 
 from __future__ import annotations
@@ -63,7 +64,7 @@ DTYPE = record_dtype(0)
 FLAGS_NBYTES = 64
 BLOCKS = (1, 8, 64, 256, 1024)
 COMPARED_BLOCK = 256
-"""What two ranks claim at once of 1,000 children that take no time: a quarter each."""
+"""The number of items that each of two ranks claims at once of 1,000 children that take no time: a quarter."""
 
 ENTRIES = (1, 100, 1000)
 NODES = (1, 2, 3, 4)
@@ -73,20 +74,20 @@ CALL_SECONDS, SIGNAL_AFTER_SECONDS = 1.4, 0.4
 """The call ends before a stopping job begins to break evaluations off."""
 
 IDLE_SECONDS = 5e-3
-"""The longest that a rank of a run sleeps when there is nothing to claim."""
+"""The longest sleep of a run's rank when there is nothing to claim."""
 
 REDIS = Path(__file__).resolve().parents[1] / ".venv-redis"
 
 
 class Job:
-    """One population's board, relay and service on this rank, without an evolution: batches of empty children.
+    """One population's board, relay and service on this rank, with batches of empty children instead of an evolution.
 
     Args:
         topology: the job.
-        window: of FLAGS_NBYTES and a board.
-        watch: signals of this process.
-        items: of a batch.
-        batches: after which the job ends.
+        window: room for FLAGS_NBYTES and a board.
+        watch: this process's signals.
+        items: number of items in a batch.
+        batches: number of batches after which the job ends.
     """
 
     def __init__(self, topology: Topology, window: SharedWindow, watch: SignalWatch, items: int, batches: int) -> None:
@@ -111,18 +112,18 @@ class Job:
     error = None
 
     def ask_for_restart(self) -> None:
-        """Do nothing: no heartbeat, no silent node."""
+        """Do nothing: without a heartbeat no node is silent."""
 
     def close_logs(self) -> None:
         """Do nothing: nothing is written."""
 
     def advance(self, *, closing: bool) -> bool:
-        """Take results and give the next batch, as the evolution does; on rank 0, in the service thread."""
+        """Take results and give the next batch, as an evolution does; on rank 0, in the service thread."""
         relay = self._relay
         if relay is None or not relay.idle:
             return False
         results = relay.take_results()
-        # A leader that knows of a stop before this one sends what it has.
+        # A leader that knows of a stop before this one sends the records that it has.
         if results is not None and len(results) == self._num_items:
             self.arrivals.append(time.monotonic())
             self.latencies.append(1e-9 * (time.monotonic_ns() - int(results["steps"].max())))
@@ -162,7 +163,7 @@ def job_of(topology: Topology, items: int, batches: int) -> Generator[Job, None,
     with (
         SharedWindow(topology.node, nbytes, clear=True) as window,
         SignalWatch(None) as watch,
-        # In here too, since freeing the window is collective.
+        # The measurement belongs in here too, since freeing the window is collective.
         Guard(topology),
     ):
         watch.serve()
@@ -174,7 +175,7 @@ def job_of(topology: Topology, items: int, batches: int) -> Generator[Job, None,
 
 
 def throughput(topology: Topology, options: Mapping[str, Any]) -> dict[str, float]:
-    """Return results per second by block size, from the arrival of the first batch to that of the last."""
+    """Return results per second by block size, from the first to the last arrival of a batch."""
     items = options["items"]
     found: dict[str, float] = {}
     for block in options["blocks"]:
@@ -193,7 +194,7 @@ def throughput(topology: Topology, options: Mapping[str, Any]) -> dict[str, floa
 
 
 def busy_with(kind: str, seconds: float) -> Callable[[], object]:
-    """Return something that keeps the main thread busy for about `seconds`."""
+    """Return an action that keeps the main thread busy for about `seconds`."""
     if kind == "sleep":
         return lambda: time.sleep(seconds)
     if kind == "NumPy":
@@ -206,7 +207,7 @@ def busy_with(kind: str, seconds: float) -> Callable[[], object]:
 
 
 def repeated(action: Callable[[], object], seconds: float) -> Callable[[], object]:
-    """Return `action`, as often as fills `seconds` when nothing else runs."""
+    """Return an action that repeats `action` as often as fits into `seconds` on an idle machine."""
     times = max(1, round(seconds / min(timed(action) for _ in range(20))))
 
     def run() -> None:
@@ -236,7 +237,7 @@ def jax_call(seconds: float) -> Callable[[], object]:
 
 
 def latency(topology: Topology, options: Mapping[str, Any]) -> dict[str, Any]:
-    """Return latencies in seconds, and how much longer a busy main thread takes than alone."""
+    """Return latencies in seconds, and the slowdown of a busy main thread."""
     evaluates = not (options["dedicated"] and topology.is_leader)
     busy = busy_with(options["busy"], options["seconds"])
     alone: list[float] = []
@@ -255,7 +256,7 @@ def latency(topology: Topology, options: Mapping[str, Any]) -> dict[str, Any]:
             beside.append(timed(busy))
             if not job.service.threaded:
                 job.service.tick()
-    # Before and after, so that a drift of the machine's speed is not taken for the service's doing.
+    # Measured before and after, so a drift of the machine's speed is not attributed to the service.
     work_alone()
     assert not topology.is_root or len(job.latencies) == options["batches"], "results were lost"
     slower = statistics.median(beside) / statistics.median(alone) if evaluates else None
@@ -270,7 +271,7 @@ def timed(action: Callable[[], object]) -> float:
 
 
 def stop(topology: Topology, options: Mapping[str, Any]) -> list[float]:
-    """Return after how many seconds all leaders know of a SIGTERM to the last one, beside busy main threads."""
+    """Return the seconds until all leaders know of a SIGTERM to the last one, beside busy main threads."""
     evaluates = not (options["dedicated"] and topology.is_leader)
     call = busy_with(options["busy"], CALL_SECONDS)
     found: list[float] = []
@@ -289,10 +290,10 @@ def stop(topology: Topology, options: Mapping[str, Any]) -> list[float]:
 
 
 def signal_and_listen(job: Job, signalled: bool) -> tuple[Callable[[], float], Callable[[], float]]:
-    """Start threads that signal this process, if it is to be, and wait until it knows of a stop.
+    """Start threads that signal this process, if `signalled`, and wait until it knows of a stop.
 
     Returns:
-        Two functions that wait for them, and return when: 0 for no signal.
+        Two functions that wait for the threads and return the times; 0 without a signal.
     """
     sent = known = 0.0
 
@@ -341,11 +342,11 @@ def work(arguments: Mapping[str, Any]) -> None:
 
 
 class Measurement(NamedTuple):
-    """What rank 0 told.
+    """Rank 0's result.
 
     Attributes:
         mpi: name of the MPI.
-        found: what the measurement returned.
+        found: the result of the measurement.
     """
 
     mpi: str
@@ -394,7 +395,7 @@ def quantiles(seconds: list[float]) -> tuple[float, float]:
 
 
 def compare_throughput(options: argparse.Namespace) -> tuple[dict[str, dict[str, float]], dict[int, float]]:
-    """Print and return results per second, in turns with Redis.
+    """Print and return results per second; Redis takes turns.
 
     Returns:
         Medians by layout and batch, then by block; Redis's by entries, empty without it.
@@ -429,7 +430,7 @@ def spread(values: Sequence[float]) -> str:
 
 
 def compare_latencies(options: argparse.Namespace) -> dict[str, dict[str, float]]:
-    """Print and return latencies in milliseconds by number of nodes and what leaders do."""
+    """Print and return latencies in milliseconds by number of nodes and by the leaders' occupation."""
     print("from the last record to rank 0, median / p99 in ms:")
     found: dict[str, dict[str, float]] = {}
     for number, busy in itertools.product(options.node_counts, options.activities):
@@ -444,7 +445,7 @@ def compare_with_redis(options: argparse.Namespace) -> None:
     """Measure throughput and latency; print the result."""
     rates, theirs = compare_throughput(options)
     latencies = compare_latencies(options)
-    # The first: one node, and the smaller batches.
+    # The first layout has one node and the smaller batches.
     name = next(iter(rates))
     value, baseline = rates[name][str(COMPARED_BLOCK)], theirs.get(ENTRIES[-1])
     p99 = max(row["p99"] for name, row in latencies.items() if name.endswith("sleep"))
@@ -464,7 +465,7 @@ def compare_with_redis(options: argparse.Namespace) -> None:
 
 
 def compare_ways(options: argparse.Namespace) -> None:
-    """Print what each way to make progress costs on this environment's MPI."""
+    """Print the cost of each way to make progress on this environment's MPI."""
     polling = {"MPI4PY_RC_THREAD_LEVEL": "serialized"}
     ways: list[tuple[str, list[str], dict[str, str], bool]] = [
         ("helper thread", nodes(2), {}, False),

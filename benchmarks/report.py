@@ -1,4 +1,4 @@
-"""What all benchmarks print: the machine in front, one JSON object at the end."""
+"""The common output of all benchmarks: the machine first, one JSON object last."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ def run_ranks(script: str, layout: list[str], arguments: Mapping[str, Any]) -> s
 
     Args:
         script: its `__file__`.
-        layout: ranks and nodes as mpi/launch takes them, such as ["-n", "2"].
-        arguments: passed on as JSON.
+        layout: options of mpi/launch for ranks and nodes, such as ["-n", "2"].
+        arguments: arguments of the ranks, passed as JSON.
     """
     command = [sys.executable, str(_LAUNCH), "--env", sys.prefix, *layout, "--", "python", str(Path(script).resolve())]
     command += ["--worker", json.dumps(arguments)]
@@ -33,7 +33,7 @@ def run_ranks(script: str, layout: list[str], arguments: Mapping[str, Any]) -> s
 
 
 def print_machine() -> None:
-    """Say where the figures come from."""
+    """Print the machine that the figures come from."""
     machine, versions = machine_description(), library_versions()
     print(
         f"{machine['cpu']}, {os.cpu_count()} cores, {platform.system()}, Python {machine['python']}, "
@@ -47,11 +47,11 @@ def print_result(
     """Print the last line.
 
     Args:
-        name: of the benchmark.
-        value: its figure.
-        unit: of the figure.
-        bar: what the figure should be, such as "<= 1.3".
-        meets: whether it is.
-        more: what else belongs to the result; `baseline` and `ratio` for comparisons.
+        name: the benchmark's name.
+        value: the measured figure.
+        unit: the figure's unit.
+        bar: the required figure, such as "<= 1.3".
+        meets: whether the figure meets the bar.
+        more: further parts of the result; `baseline` and `ratio` for comparisons.
     """
     print(json.dumps({"name": name, "value": value, "unit": unit, "bar": bar, "meets": meets, **more}))

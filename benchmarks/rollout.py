@@ -1,14 +1,14 @@
-"""How many steps per second does one core play, and what does it cost to bring network and environment together?
+"""How many steps per second does one core play, and how much does joining network and environment cost?
 
     python benchmarks/rollout.py ["ALE/Frostbite-v5" ...]
 
-Evaluations as a run has them, reset and choice of actions included, of networks with initial parameters: beside the
-environment alone under the same actions, the policy alone on the same observations, a plain loop of both, and for Atari
-the bare simulator under the same actions. Episodes are cut after 500 steps. Everything in one thread on one core;
-seconds are CPU time of the process and of the environment's server, which other load on the machine touches least.
-"overhead" is the whole over the sum of environment and policy, and "of loop" that of the plain loop over the same sum:
-what they take from each other's caches. What is not installed is left out: pip install 'gamaml[atari,mujoco]', and for
-roboschool make .venv-roboschool/ready. `--quick` only tries it.
+The script times evaluations as in a run, with resets and the choice of actions, of networks with initial parameters.
+For comparison it times the environment alone under the same actions, the policy alone on the same observations, a plain
+loop of both, and for Atari the bare simulator under the same actions. Episodes are cut after 500 steps. Everything runs
+in one thread on one core; seconds are CPU time of the process and of the environment's server, which other load on the
+machine affects least. "overhead" is the time of the evaluation over the sum of environment and policy; "of loop" is the
+time of the plain loop over the same sum, the price of sharing the caches. Cases whose libraries are not installed are
+left out: pip install 'gamaml[atari,mujoco]', and for roboschool make .venv-roboschool/ready. `--quick` only tries it.
 """
 
 from __future__ import annotations
@@ -50,13 +50,13 @@ MLP = {"hidden": [64, 64]}
 
 
 class Case(NamedTuple):
-    """What is played.
+    """An environment and a policy to play it.
 
     Attributes:
         env: the config's section, without max_steps.
         policy: the config's section.
-        bar: the steps per second that are asked for, if any.
-        episodes: per timing; short ones need many.
+        bar: the required steps per second, if any.
+        episodes: episodes per timing; short episodes need many.
     """
 
     env: dict[str, Any]
@@ -77,7 +77,7 @@ CASES = {
 
 
 class Timing(NamedTuple):
-    """CPU seconds; `simulator` means nothing where there is no bare one."""
+    """CPU seconds; `simulator` is meaningless if there is no bare simulator."""
 
     together: float
     env: float
@@ -87,7 +87,7 @@ class Timing(NamedTuple):
 
 
 class Recorder:
-    """An environment that writes down what happens to it: seeds, observations and actions."""
+    """An environment that records its seeds, observations and actions."""
 
     def __init__(self, env: Any) -> None:
         self._env = env
@@ -101,7 +101,7 @@ class Recorder:
         return observation, info
 
     def step(self, action: Any) -> Any:
-        """Note what was done, and what came of it."""
+        """Note the action and its observation."""
         # The policy overwrites its last action.
         self.episodes[-1][2].append(action.copy() if isinstance(action, np.ndarray) else action)
         outcome = self._env.step(action)
@@ -124,8 +124,8 @@ class Bench:
     """A case, ready to be timed.
 
     Args:
-        case: what is played.
-        max_steps: of an episode.
+        case: the environment and the policy.
+        max_steps: steps after which an episode is cut.
 
     Raises:
         ConfigError: something is not installed.
@@ -188,7 +188,7 @@ class Bench:
     def _seconds(self) -> float:
         if self._server is None:
             return time.process_time()
-        # Linux's clock of another process's CPU time, as clock_getcpuclockid(3) makes it.
+        # This is Linux's clock of another process's CPU time, made as in clock_getcpuclockid(3).
         return time.process_time() + time.clock_gettime((~self._server << 3) | 2)
 
 

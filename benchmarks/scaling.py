@@ -4,10 +4,10 @@ r"""How much faster is a real run on more ranks?
     python benchmarks/scaling.py --ranks 32,64,128 --ranks-per-node 32 \
         --launch "srun --mpi=pmi2 --nodes={nodes} --ntasks-per-node=32 -n {ranks}"    # in a SLURM job of 4 nodes
 
-Strong scaling: the same run on all numbers of ranks. Weak scaling: a population that grows with the ranks. What is
-compared is evaluations per second after the first generation, which pays for starting and compiling; the seconds of the
-whole command are in the table too. Numbers of ranks take turns, and medians are reported. Writes scaling.csv and
-scaling.png.
+Strong scaling has the same run on all numbers of ranks; weak scaling has a population that grows with the ranks. The
+comparison is by evaluations per second after the first generation, which pays for starting and compiling; the seconds
+of the whole command are in the table too. Numbers of ranks take turns, and medians are reported. The script writes
+scaling.csv and scaling.png.
 """
 
 from __future__ import annotations
@@ -42,9 +42,9 @@ class Row(NamedTuple):
     Attributes:
         kind: "strong" or "weak".
         ranks: MPI ranks.
-        population_size: of each population.
+        population_size: children per generation of each population.
         rate: evaluations per second after the first generation, of all populations.
-        seconds: of the whole command.
+        seconds: seconds of the whole command.
     """
 
     kind: str
@@ -115,8 +115,8 @@ def main() -> None:
     parser.add_argument("--populations", type=int, default=1, help="interleaved populations (1)")
     parser.add_argument("--generations", type=int, default=15)
     parser.add_argument("--repeats", type=int, default=3, help="runs per number of ranks and kind (3)")
-    parser.add_argument("--launch", default=LAUNCH, help="what starts {ranks} ranks, on {nodes} nodes")
-    parser.add_argument("--ranks-per-node", type=int, default=1, help="what {nodes} in --launch goes by (1)")
+    parser.add_argument("--launch", default=LAUNCH, help="command that starts {ranks} ranks, on {nodes} nodes")
+    parser.add_argument("--ranks-per-node", type=int, default=1, help="ranks per node, for {nodes} in --launch (1)")
     parser.add_argument("--out", type=Path, default=Path("scaling"), help="folder of the table and the plot")
     parser.add_argument("--quick", action="store_true", help="a few small generations: whether it runs")
     options = parser.parse_args()
@@ -130,7 +130,7 @@ def main() -> None:
     print_machine()
     rows: list[Row] = []
     for repeat in range(options.repeats):
-        # There and back, so that a slow spell of the machine does not meet the same number every time.
+        # Upwards and downwards in turn, so slow spells of the machine do not always hit the same number.
         order = options.ranks if repeat % 2 == 0 else options.ranks[::-1]
         for kind, ranks in itertools.product(KINDS, order):
             rows.append(run(options, kind, ranks))

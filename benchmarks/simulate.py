@@ -3,14 +3,14 @@
     python benchmarks/simulate.py              # 256 to 16,384 ranks, 1 to 8 populations
     python benchmarks/simulate.py --check      # 16 and 64 ranks, beside real runs with the same episodes: minutes
 
-A discrete-event model of the schedule: every node gets its share of a population's children up front; its ranks claim
-them, those of the oldest open generation first; when the share is complete the leader sends it to rank 0, which works
-one population after the other; then come the re-evaluations, the selection, and on every node the decoding of the new
-parents by a rank that becomes free. Populations grow with the ranks: as many children per rank everywhere.
+This is a discrete-event model of the schedule. Every node gets its share of a population's children up front; its ranks
+claim them, the oldest open generation first. When the share is complete, the leader sends it to rank 0, which serves
+one population after the other. The re-evaluations and the selection follow, and on every node a rank that becomes free
+decodes the new parents. Populations grow with the ranks, with the same number of children per rank everywhere.
 
-Times are those that the other scripts measured on this project's machine (Costs); that of a message per node is an
-assumption, since no more than four nodes were emulated. The real runs are those of utilisation.py, with 0.3 s per
-episode on 64 ranks and as many episodes per second on fewer.
+The other scripts measured the times on this project's machine (Costs), except the time of a message per node, which is
+an assumption, since at most four nodes were emulated. The real runs come from utilisation.py, with 0.3 s per episode on
+64 ranks and as many episodes per second on fewer.
 """
 
 from __future__ import annotations
@@ -43,16 +43,16 @@ CHILDREN_PER_RANK = 4
 
 @dataclass(frozen=True)
 class Costs:
-    """Seconds that the engine takes.
+    """The engine's own times, in seconds.
 
     Attributes:
         child: a child's claim, proposal, decoding and record; turnaround.py, a generation of 1,000 empty episodes.
-        relay: from the last record of a share to rank 0, and from there to an open batch; relay.py, idle leaders.
+        relay: from a share's last record to rank 0, and from rank 0 to an open batch; relay.py, idle leaders.
         root: rank 0's work for one batch, whatever its size; turnaround.py.
-        root_child: the same per child; turnaround.py with 1,000 and 50,000 children.
-        root_node: the same per node; assumed.
+        root_child: rank 0's work per child; turnaround.py with 1,000 and 50,000 children.
+        root_node: rank 0's work per node; assumed.
         decode: decoding all parents on one rank; decode.py, 20 parents of 100,000 parameters.
-        idle: that an idle rank sleeps on after a batch was opened, in the mean; half of its longest sleep.
+        idle: mean time that an idle rank sleeps on after a batch was opened; half of its longest sleep.
     """
 
     child: float = 50e-6
@@ -72,10 +72,10 @@ class Work:
     """One population's open batch on one node.
 
     Attributes:
-        generation: that it belongs to.
-        todo: lengths of what is left to claim.
+        generation: generation of the batch.
+        todo: lengths of the unclaimed items.
         unfinished: items without a result.
-        undecoded: lengths of what is claimed once somebody has decoded the parents; None after that.
+        undecoded: lengths of the items that can be claimed once a rank has decoded the parents; then None.
     """
 
     generation: int = 0
@@ -86,14 +86,14 @@ class Work:
 
 @dataclass
 class Population:
-    """Where a population stands on rank 0.
+    """The state of a population on rank 0.
 
     Attributes:
         draw: (generation, is_children) -> the lengths in seconds of all items of that batch.
-        generation: the open one.
-        children: whether its children are evaluated, or the candidates again.
+        generation: the open generation.
+        children: whether its children are being evaluated, or its candidates re-evaluated.
         awaited: nodes whose share has not arrived.
-        ended: seconds at which its last generation was selected.
+        ended: time of the last selection, in seconds.
     """
 
     draw: Callable[[int, bool], list[float]]
@@ -108,8 +108,8 @@ class Schedule:
 
     Args:
         node_sizes: ranks per node.
-        populations: what they evaluate.
-        generations: of every population.
+        populations: the populations to evaluate.
+        generations: number of generations of every population.
         costs: seconds of the engine's own work.
     """
 
@@ -138,7 +138,7 @@ class Schedule:
         heapq.heappush(self._events, (when, next(self._order), event))
 
     def _post(self, now: float, index: int) -> None:
-        """Rank 0 sends a population's next batch; it does one thing at a time."""
+        """Send a population's next batch from rank 0, which does one thing at a time."""
         population, costs = self._populations[index], self._costs
         lengths = population.draw(population.generation, population.children)
         start = max(now, self._root_free)
@@ -153,7 +153,7 @@ class Schedule:
             self._at(opened, partial(self._open_at, node, index, part, decode))
 
     def _open_at(self, node: int, index: int, lengths: list[float], decode: bool, now: float) -> None:
-        """A node's share can be claimed, after somebody has decoded the parents."""
+        """Open a node's share for claims, after a rank has decoded the parents."""
         work = self._work[node][index]
         work.generation = self._populations[index].generation
         if not lengths:
@@ -171,7 +171,7 @@ class Schedule:
             self._at(now + self._costs.idle, lambda now: self._claim(now, node))
 
     def _claim(self, now: float, node: int) -> None:
-        """A free rank of the node takes the next item of the oldest open generation, or goes idle."""
+        """Let a free rank of the node take the next item of the oldest open generation, or go idle."""
         open_works = [(work.generation, index) for index, work in enumerate(self._work[node]) if work.todo]
         if not open_works:
             self._idle[node] += 1
@@ -197,7 +197,7 @@ class Schedule:
         self._claim(now, node)
 
     def _send(self, now: float, index: int) -> None:
-        """A node's share has arrived on rank 0."""
+        """Take note that a node's share has arrived on rank 0."""
         population = self._populations[index]
         population.awaited -= 1
         if population.awaited:
@@ -232,7 +232,7 @@ def same_episodes(options: argparse.Namespace, seed: int) -> Population:
 
 
 def random_episodes(lengths: str, mean: float, size: int, seed: int) -> Population:
-    """Return a population whose lengths are drawn as utilisation.py draws them."""
+    """Return a population whose lengths are drawn as in utilisation.py."""
     random = np.random.default_rng(seed)
 
     def draw(generation: int, children: bool) -> list[float]:

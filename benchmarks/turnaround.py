@@ -3,10 +3,10 @@
     python benchmarks/turnaround.py                       # 1,000 generations of 1,000 empty episodes on 2 ranks
     python benchmarks/turnaround.py --generations 2000 --population-size 50
 
-A real run whose episodes only note the time. Printed for the first and for the last tenth of the generations, as
-medians: what rank 0 computes between the last result and the broadcast of the new parents; the time from the end of the
-last re-evaluation to the start of the first next child, on any rank; seconds and journal bytes per generation; memory
-of rank 0. The commit runs behind the next generation.
+This is a real run whose episodes only note the time. The script prints medians over the first and over the last tenth
+of the generations: the time of rank 0 between the last result and the broadcast of the new parents; the time from the
+end of the last re-evaluation to the start of the next generation's first child, on any rank; seconds and journal bytes
+per generation; memory of rank 0. The commit runs beside the next generation.
 """
 
 from __future__ import annotations
@@ -34,10 +34,10 @@ NUM_PARENTS, CANDIDATES, EPISODES = 20, 10, 3
 
 
 class Clock:
-    """An episode that lasts no time and says when it was.
+    """An episode that takes no time and reports its time.
 
     Args:
-        base: monotonic seconds that its times are relative to; one clock for all processes of a host.
+        base: monotonic seconds to which its times are relative; all processes of a host share the clock.
     """
 
     num_params = 1000
@@ -90,7 +90,7 @@ class Stopwatch:
                 self.seconds.append(time.perf_counter() - self._arrived)
                 self._chosen = False
 
-        # A checker takes plain assignments for mistakes.
+        # A type checker takes plain assignments for mistakes.
         setattr(Relay, "take_results", take_results)  # noqa: B010
         setattr(Relay, "post", post)  # noqa: B010
         setattr(GeneticAlgorithm, "next", choose)  # noqa: B010
@@ -102,7 +102,7 @@ def resident_nbytes() -> int:
 
 
 def work(arguments: dict[str, Any]) -> None:
-    """Run as one of the ranks; rank 0 prints what only it knows."""
+    """Run as one of the ranks; rank 0 prints the figures that only it has."""
     ga_settings = {
         "population_size": arguments["population_size"],
         "num_parents": NUM_PARENTS,
@@ -128,7 +128,7 @@ def work(arguments: dict[str, Any]) -> None:
 
 
 def tenths(values: Sequence[float] | np.ndarray) -> tuple[float, float]:
-    """Return the medians of the first and of the last tenth, without the very first value: it pays for warming up."""
+    """Return the medians of the first and of the last tenth, without the first value, which pays for warming up."""
     rest = np.asarray(values, np.float64)[1:]
     count = max(1, len(rest) // 10)
     return float(np.median(rest[:count])), float(np.median(rest[-count:]))

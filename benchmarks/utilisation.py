@@ -3,12 +3,12 @@
     python benchmarks/utilisation.py                                # 64 ranks on 2 emulated nodes, 1 to 8 populations
     python benchmarks/utilisation.py --ranks 128 --nodes 4 --lengths lognormal
 
-Real runs of the whole engine whose episodes sleep, so that many ranks fit on few cores. Lengths are drawn from
+The script runs the whole engine with episodes that sleep, so many ranks fit on few cores. Lengths are drawn from
 ga-dist's model, 698 + Exp(3100) steps cut at 5,000, or from a lognormal (sigma 1), scaled to a mean of `--mean`
-seconds. The share is that of all ranks' time from the start of the first generation to the selection of the last, of
-all populations, with the tail in which ranks run out of work. Beside it, simulated with the same lengths: a generation
-that ends with its first N results, as ga-dist's did; what is in flight then is thrown away, and short episodes are
-favoured.
+seconds. The share refers to all ranks' time from the start of the first generation to the selection of the last one,
+over all populations, including the tail in which ranks run out of work. For comparison, generations that end with their
+first N results, like ga-dist's, are simulated with the same lengths; they throw away the episodes in flight and favour
+short ones.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ from report import print_machine, print_result, run_ranks
 BAR = 0.97
 NUM_PARENTS, CANDIDATES, EPISODES = 20, 4, 10
 STEPS_PER_MEAN = 1000
-"""Steps that an episode of mean length is recorded with."""
+"""Recorded steps of an episode of mean length."""
 
 _GA_DIST_MEAN = 698 + 3100 * (1 - np.exp(-(5000 - 698) / 3100))
 
@@ -43,7 +43,7 @@ LENGTHS: dict[str, Callable[[np.random.Generator], float]] = {
     "ga-dist": lambda random: float(min(698 + random.exponential(3100), 5000) / _GA_DIST_MEAN),
     "lognormal": lambda random: float(random.lognormal(-0.5, 1.0)),
 }
-"""Lengths in units of their mean."""
+"""Draws of lengths in units of their mean, by name."""
 
 
 class Sleeper:
@@ -101,12 +101,12 @@ def work(arguments: dict[str, object]) -> None:
 
 
 class Measured(NamedTuple):
-    """What a run showed.
+    """The figures of a run.
 
     Attributes:
-        share: of all ranks' time inside episodes.
+        share: share of all ranks' time inside episodes.
         missing: children and re-evaluations without a record.
-        bias: mean length of the counted episodes relative to that of all, less 1.
+        bias: mean length of the counted episodes relative to the mean of all, less 1.
         rate: episodes per second.
     """
 
@@ -156,7 +156,7 @@ def first_results(ranks: int, population_size: int, lengths: str, generations: i
     counted: list[float] = []
     wall = 0.0
     for _ in range(generations):
-        # (end, length) of what each rank plays.
+        # (end, length) of each rank's episode.
         playing = [(length, length) for length in (draw(random) for _ in range(ranks))]
         heapq.heapify(playing)
         end = 0.0

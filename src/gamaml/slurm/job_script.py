@@ -109,7 +109,7 @@ def _environment(job: Job, site: Site) -> list[str]:
 
 
 def _launch(site: Site) -> tuple[str, ...]:
-    # By default srun lets the other ranks of a job wait for a killed one.
+    # Without this option srun lets the other ranks of a job wait for a killed one.
     return (*site.launch, "--kill-on-bad-exit=1") if Path(site.launch[0]).name == "srun" else site.launch
 
 
