@@ -155,7 +155,7 @@ class Job(NamedTuple):
     """A run.
 
     Attributes:
-        method: of METHODS.
+        method: a key of METHODS.
         rounds: K.
         seed: the run's seed.
         config: everything else.
@@ -404,7 +404,7 @@ class Row(NamedTuple):
     """Medians over the seeds of one method with one K.
 
     Attributes:
-        method: of METHODS.
+        method: a key of METHODS.
         rounds: K.
         to_target: core-seconds to the target; infinite if the median run did not reach it.
         bare: the same in the bare seconds of `Point`.

@@ -99,7 +99,7 @@ def test_pid_used_again_by_another_process_counts_as_ended(tmp_path: Path) -> No
 @pytest.mark.parametrize("field", ["boot_id", "pid_namespace"])
 def test_pid_means_nothing_in_another_boot_or_container(tmp_path: Path, ended: Holder, field: str) -> None:
     put(tmp_path / "lock", dataclasses.replace(ended, **{field: "another"}))
-    with pytest.raises(RunFileError, match="expected a run that nobody writes"):
+    with pytest.raises(RunFileError, match="expected a run that no process writes"):
         Lock.acquire(tmp_path / "lock")
 
 

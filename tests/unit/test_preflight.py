@@ -83,7 +83,7 @@ def test_equal_cores_of_two_machines_are_different_cores() -> None:
 
 def test_rank_that_does_not_see_its_node_is_named() -> None:
     found = findings(judge_places(two_hosts(sees_node=(True, True, True, False))))
-    assert "got something else on rank 3 (b)" in found["windows"]
+    assert "got others on rank 3 (b)" in found["windows"]
 
 
 @pytest.mark.parametrize(

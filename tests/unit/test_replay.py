@@ -260,7 +260,7 @@ def test_different_records_exit_1_and_name_the_fields(
     lines = capsys.readouterr().out.splitlines()
     assert lines[-2:] == [
         "different: fitness",
-        "libraries and CPU are those of the run: the task is not a pure function, or it was edited",
+        "libraries and CPU are the same as in the run: the task is not a pure function, or it was edited",
     ]
 
 

@@ -93,7 +93,7 @@ def _cut_beyond_training(axes: Any, both: Sequence[Adaptation]) -> str:
     if len(shown) == 0 or np.ptp(shown) == 0:
         return ""
     low, high = shown.min() - np.ptp(shown), shown.max() + np.ptp(shown)
-    # A NaN is outside, too.
+    # A NaN counts as outside.
     if np.all((others >= low) & (others <= high)):
         return ""
     axes.set_ylim(low, high)

@@ -133,11 +133,11 @@ def _windows(facts: Sequence[RankFacts]) -> Check:
     if blind:
         return Check(
             "windows",
-            f"shared windows: expected ranks to read what their node wrote, got something else on rank "
+            f"shared windows: expected ranks to read the values that their node wrote, got others on rank "
             f"{blind[0].rank} ({blind[0].host}); use MPICH 4.3 or Open MPI 5, e.g. pip install 'gamaml[mpich]'",
             finding=True,
         )
-    return Check("windows", "every rank reads what its node wrote")
+    return Check("windows", "every rank reads its node's writes")
 
 
 def _cores(facts: Sequence[RankFacts]) -> Check:
@@ -278,7 +278,7 @@ def _write(name: Path) -> tuple[str, float]:
 
 
 def group(facts: Iterable[RankFacts], key: Callable[[RankFacts], K]) -> dict[K, list[RankFacts]]:
-    """Group ranks by what `key` gives, in the order of ranks."""
+    """Group ranks by the value of `key`, in the order of ranks."""
     groups: dict[K, list[RankFacts]] = {}
     for rank in facts:
         groups.setdefault(key(rank), []).append(rank)

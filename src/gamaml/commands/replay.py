@@ -103,4 +103,4 @@ def _explanation(result: Replay) -> str:
         return "the run is marked as not reproducible: its environment gives other numbers when it is asked again"
     if result.changes:
         return f"since the run, this changed: {'; '.join(result.changes)}; replay with the run's versions"
-    return "libraries and CPU are those of the run: the task is not a pure function, or it was edited"
+    return "libraries and CPU are the same as in the run: the task is not a pure function, or it was edited"

@@ -79,7 +79,7 @@ def to_json(config: Config) -> str:
 
 
 def science(config: Config) -> dict[str, Any]:
-    """Return the part of the config that decides what every child is, as a flat mapping of dotted names."""
+    """Return the part of the config that determines the children, as a flat mapping of dotted names."""
     flat: dict[str, Any] = {}
 
     def walk(path: str, value: Any) -> None:  # any config value

@@ -78,8 +78,8 @@ class Box:
     """Arrays of one shape and dtype.
 
     Attributes:
-        shape: of the arrays.
-        dtype: of the arrays, as the environment declares it; observations keep the dtype that they really have.
+        shape: shape of the arrays.
+        dtype: dtype of the arrays, as the environment declares it; observations keep their actual dtype.
         low, high: bounds, arrays of this shape and dtype; None for observations of another kind of space.
     """
 
@@ -97,13 +97,13 @@ class BridgedEnv:
         env_id: an id for `make` of Gymnasium or gym there, or "module:callable". Modules are found as if that
             interpreter was started in the working directory; PYTHONPATH, meant for this interpreter, is not passed on.
         modules: imported first, for the environments that they register.
-        kwargs: of `make` or the callable; JSON values.
+        kwargs: keyword arguments of `make` or the callable; JSON values.
         render: whether `render` will be called: newer environments need to know it when they are made.
         step_seconds: time limit of one step.
         start_seconds: time limit of the start, a reset and a picture.
 
     Attributes:
-        library_versions: of the other Python, and of the libraries there on which the environment's numbers depend.
+        library_versions: versions of the other Python, and of its libraries on which the environment's numbers depend.
         reproducible: whether the seed decides an episode, as far as the environment says.
 
     Raises:

@@ -25,7 +25,7 @@ class Film:
     It never disturbs an episode: an error while frames are taken ends the film, and `close` reports it.
 
     Args:
-        path: of the video, ending in one of `SUFFIXES`.
+        path: the video's path, ending in one of `SUFFIXES`.
 
     Attributes:
         num_frames: written so far.

@@ -93,7 +93,7 @@ def _gymnasium(env: EnvConfig, render: bool) -> Any:  # an environment
         raise _unknown(env, gymnasium.registry) from None
     except gymnasium.error.DependencyNotInstalled as error:
         raise ConfigError(
-            f"env.id={env.id!r}: expected what the environment needs, got: {error}; e.g. pip install 'gamaml[mujoco]'"
+            f"env.id={env.id!r}: expected its requirements, got: {error}; e.g. pip install 'gamaml[mujoco]'"
         ) from error
     except ModuleNotFoundError as error:
         raise ConfigError(

@@ -111,7 +111,7 @@ class Host:
     """One environment behind the one interface of Gymnasium.
 
     Args:
-        env: of gym or Gymnasium.
+        env: an environment of gym or Gymnasium.
         channel: its actions are read where they arrive.
     """
 
@@ -264,7 +264,7 @@ def make_environment(name: str, modules: List[str], kwargs: Dict[str, Any], rend
     Args:
         name: "module:callable", or an id for `make` of Gymnasium or gym.
         modules: imported first, for the environments that they register.
-        kwargs: of the callable, or of `make`.
+        kwargs: keyword arguments of the callable or of `make`.
         render: whether pictures will be requested.
     """
     pictures = {"render_mode": "rgb_array"} if render else {}

@@ -19,8 +19,8 @@ class Spaces:
     Attributes:
         observation_shape: shape of an observation.
         num_outputs: outputs of the network: one per discrete action, or one per entry of a continuous action.
-        first_action: of a discrete space; None for a continuous one.
-        action_shape: of a continuous space.
+        first_action: first action of a discrete space; None for a continuous one.
+        action_shape: shape of an action in a continuous space.
         low, high: float32[action_shape], its bounds.
     """
 
@@ -61,8 +61,8 @@ class Spaces:
 
         Args:
             random: the source.
-            number: of steps.
-            std: of a continuous action.
+            number: number of steps.
+            std: standard deviation of a continuous action.
 
         Returns:
             float32[number, num_outputs].

@@ -1,6 +1,6 @@
-"""Strategies and what they share: entries, decoding, ranks, records, random streams and the noise table.
+"""Strategies and their common parts: entries, decoding, ranks, records, random streams and the noise table.
 
-Exported is what a strategy of one's own is written with (docs/strategies.md).
+This package exports the tools for writing a strategy of your own (docs/strategies.md).
 """
 
 from gamaml.evolution.centre import children_around, drawn_offsets, root_state

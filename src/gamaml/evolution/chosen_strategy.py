@@ -46,7 +46,7 @@ def _own(name: str, settings: dict[str, Any]) -> Strategy:
     if lacking:
         raise ConfigError(
             f"{subject}: expected a class with {', '.join(MEMBERS)}, got one without {', '.join(lacking)}; "
-            "define what is missing (docs/strategies.md)"
+            "define the missing members (docs/strategies.md)"
         )
     chosen = build(cls, settings, section="custom", kind="strategy", name=name)
     if not isinstance(chosen.sizes, Sizes):

@@ -1,4 +1,4 @@
-"""Entries: what a strategy broadcasts and journals, one row per child, contender or part of an update."""
+"""Entries: the data that a strategy broadcasts and journals, one row per child, contender or term of an update."""
 
 from __future__ import annotations
 

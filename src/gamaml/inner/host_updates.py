@@ -32,7 +32,7 @@ class HostUpdates:
     Args:
         config: gives policy and inner loop.
         network: the layout of the flat network.
-        spaces: of the environments.
+        spaces: the environments' spaces.
         horizon: steps after which an episode is cut.
         derivative_order: 0 if no derivative is asked for, 1 if inner gradients count as constants in it, 2 otherwise.
         own_loss: the user's, where `inner.learner` names one.

@@ -150,8 +150,8 @@ def adapted_loss(
         learner: the kind of learning.
         params: the initial arrays.
         task: one sampled task.
-        sources: of each round's data, any pytree with a leading dimension [rounds + 1]. Given the parts of the key of
-            `adapt`, the data are those that it collects.
+        sources: sources of each round's data, any pytree with a leading dimension [rounds + 1]. With the parts of the
+            key of `adapt`, both functions collect the same data.
         step_sizes: per array of `params`, float32[] or of the array's shape.
         optimiser: turns gradients into steps.
         first_order: whether the inner gradients count as constants too.

@@ -30,7 +30,7 @@ class Settings(NamedTuple):
 
     Attributes:
         discount: factor per step; float32[] where it is a gene.
-        gae_lambda: of generalised advantage estimation; float32[] where it is a gene.
+        gae_lambda: lambda of generalised advantage estimation; float32[] where it is a gene.
         normalise: whether advantages have mean 0 and std 1 over the steps of a batch.
         baseline: "mean" or "linear".
     """

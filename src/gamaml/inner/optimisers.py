@@ -37,8 +37,8 @@ class AdamState(NamedTuple):
 
     Attributes:
         updates: float32[], the updates so far.
-        mean: of the gradients, by array.
-        square: of the squared gradients, by array.
+        mean: mean of the gradients, by array.
+        square: mean of the squared gradients, by array.
     """
 
     updates: jax.Array

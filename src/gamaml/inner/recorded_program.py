@@ -31,7 +31,7 @@ class Recorded:
     """The settings that a program on recorded episodes depends on; equal ones share a program.
 
     Attributes:
-        loss: of the updates, and after the last one of the derivative.
+        loss: the loss of the updates; after the last update, the loss that is differentiated.
         network: the layout of the flat network.
         policy: gives the activation.
         inner: gives rounds, episodes, optimiser, and the loss its settings.

@@ -34,11 +34,11 @@ def one_round(
     measure: Callable[[Learned, Data], Found],
     update: Callable[[Learned, Data], After],
 ) -> tuple[After, Found]:
-    """Collect data with a network, measure it as it is, and then update it.
+    """Collect data with a network, measure the network, and then update it.
 
     Args:
         learned: the network before the round.
-        source: of the data, such as a random key.
+        source: the source of the data, such as a random key.
         collect: (network, source) -> data.
         measure: (network, data) -> whatever a round reports.
         update: (network, data) -> the network after the round. Nothing is left to update in the last round.

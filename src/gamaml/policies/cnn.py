@@ -218,7 +218,7 @@ class _Stage:
     Attributes:
         unfolded: the input's patches, float32[size, size, kernel, kernel, inputs]; unused in the first layer.
         patches: the same memory as a matrix, float32[size * size, kernel * kernel * inputs].
-        product: of patches and weights, float32[size * size, outputs].
+        product: product of patches and weights, float32[size * size, outputs].
         grid: the same memory as float32[size, size, outputs].
         output: the same, inside the zeros that the following layer pads with; without zeros it is `grid` itself.
         windows: the following layer's patches in `output`, a view.

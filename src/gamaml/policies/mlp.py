@@ -42,7 +42,7 @@ def apply(params: Mapping[str, jax.Array], x: jax.Array, activation: str = "relu
         params: arrays named as by `shapes`; others are ignored.
         x: float32[..., num_inputs]; any number of leading dimensions.
         activation: "relu" or "tanh", after every layer but the last.
-        prefix: of the arrays' names.
+        prefix: prefix of the arrays' names.
 
     Returns:
         float32[..., num_outputs].
@@ -66,7 +66,7 @@ class Forward:
     """The network on the host, for one observation at a time: three times as fast as a compiled JAX call.
 
     Args:
-        sizes: of its layers, input first.
+        sizes: sizes of its layers, input first.
         activation: "relu" or "tanh", after every layer but the last.
     """
 

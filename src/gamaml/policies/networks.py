@@ -75,9 +75,9 @@ def make(policy: PolicyConfig, observation_shape: tuple[int, ...], num_outputs: 
     """Return the network of a config.
 
     Args:
-        policy: names it.
-        observation_shape: of one observation.
-        num_outputs: of the network.
+        policy: names the network.
+        observation_shape: shape of one observation.
+        num_outputs: number of the network's outputs.
 
     Raises:
         ConfigError: the observations do not fit a convolutional network.

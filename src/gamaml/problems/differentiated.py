@@ -24,7 +24,7 @@ class Differentiated:
     """An evaluation and its derivative.
 
     Attributes:
-        evaluation: of some parameters under a key.
+        evaluation: evaluation of some parameters under a key.
         gradient: float32[num_params], the direction that improves the fitness.
     """
 

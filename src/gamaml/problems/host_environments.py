@@ -22,8 +22,8 @@ class Described:
     """The properties of a task's environments, read from one of them.
 
     Attributes:
-        spaces: of observations and actions.
-        versions: of the libraries in its own process, by name.
+        spaces: spaces of observations and actions.
+        versions: versions of the libraries in its own process, by name.
         reproducible: whether a seed decides an episode.
         max_steps: its own limit on the steps of an episode (`spec.max_episode_steps` of Gymnasium), if it has one.
     """

@@ -62,7 +62,7 @@ class Player:
         config: step caps and time limits.
         max_steps: steps after which an episode is cut, if any.
         sampled: whether actions are drawn.
-        spaces: of the environments.
+        spaces: the environments' spaces.
         network: the policy; `load` gives it its arrays.
         subject: the task's name in errors.
 
@@ -107,8 +107,8 @@ class Player:
 
         Args:
             env: the environment.
-            seed: of its reset.
-            std: of continuous actions, if they are drawn.
+            seed: seed of the reset.
+            std: standard deviation of continuous actions, if they are drawn.
             random: draws the actions.
             recording: takes the steps, if they are recorded.
             episode: the row of the recording.
@@ -186,7 +186,7 @@ def flat(observation: Any) -> Float32Array:  # an array
     return np.asarray(observation, np.float32).reshape(-1)
 
 
-def _checked(observation: Any) -> Any:  # an array, or what becomes one
+def _checked(observation: Any) -> Any:  # an array, or a value that converts to one
     array = np.asarray(observation)
     if array.dtype.kind == "f":
         # A sum is quick; only one that is not finite needs a closer look.

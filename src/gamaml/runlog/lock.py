@@ -185,7 +185,7 @@ def _may_replace(path: Path, holder: Holder, own: Path, job_id: str | None) -> b
     if age > STALE_SECONDS:
         return True
     raise RunFileError(
-        f"{path}: expected a run that nobody writes, got one held by {holder}, renewed {max(age, 0):.0f} s "
+        f"{path}: expected a run that no process writes, got one held by {holder}, renewed {max(age, 0):.0f} s "
         "ago; wait for it or end it, or use another run name (a lock not renewed for "
         f"{STALE_SECONDS:.0f} s is taken over)"
     )

@@ -154,7 +154,7 @@ ask() {
 }
 trap ask USR1 TERM
 
-# Gets a line from a run that lost a node: its launcher waits for that node, is killed, and cannot pass the run's 75 on.
+# A run that lost a node writes here: its launcher waits for that node, is killed, and cannot pass the run's 75 on.
 GAMAML_RESTART_FILE=$(mktemp)
 export GAMAML_RESTART_FILE
 end_launcher() {
@@ -192,7 +192,7 @@ elif [[ -n $asked ]]; then
     status=75
 fi
 
-# Killed, because time ran out after the signal or a node fell silent: what was finished is in the run files as well.
+# Killed, because time ran out after the signal or a node fell silent: the run files have everything that was finished.
 if ((status > 128)) && [[ -n $asked || -s $GAMAML_RESTART_FILE ]]; then
     status=75
 fi

@@ -29,7 +29,7 @@ class Arms(NamedTuple):
     Attributes:
         probability: float32[arms], of each arm's reward.
         luck: float32[pulls], uniform in [0, 1): pull t of arm k pays if luck[t] < probability[k]. It belongs to the
-            task, so that children who share tasks differ by merit and not by luck. No policy can foresee it.
+            task, so children that share tasks differ by merit and not by luck. No policy can foresee it.
     """
 
     probability: jax.Array
@@ -43,8 +43,8 @@ class Bandit:
     one entry each, then the reward, then a 1; at the start of a trial all are 0.
 
     Args:
-        pulls: of one trial.
-        arms: to choose from.
+        pulls: pulls per trial.
+        arms: number of arms.
     """
 
     deterministic = True
@@ -94,7 +94,7 @@ def bayes_optimal(pulls: int, arms: int) -> float:
     pairs, and arms that were never pulled need no entry.
 
     Args:
-        pulls: of one trial.
+        pulls: pulls per trial.
         arms: with probabilities uniform in [0, 1].
 
     Source: Bellman 1956, A problem in the sequential design of experiments, Sankhya 16:221-229.

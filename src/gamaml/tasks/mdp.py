@@ -23,7 +23,7 @@ class Process(NamedTuple):
         thresholds: float32[states, actions, states], cumulative transition probabilities; these are drawn from
             Dirichlet(1, ..., 1).
         reward_luck: float32[steps], standard normal, added to the mean reward of the step. Luck belongs to the task, so
-            that children who share tasks differ by merit and not by luck; no policy can foresee it.
+            children that share tasks differ by merit and not by luck; no policy can foresee it.
         transition_luck: float32[steps], uniform in [0, 1): the next state is the first whose threshold lies above.
     """
 
@@ -34,16 +34,16 @@ class Process(NamedTuple):
 
 
 class TabularMDP:
-    """A trial of several episodes in one process, each from state 0; a policy can use in one what another taught.
+    """A trial of several episodes in one process, each from state 0; a policy can use the knowledge of earlier ones.
 
     An observation is the state, one entry each, then the previous action, its reward, and whether it ended an episode.
     An action is one number per action of the process; the greatest is taken. The best possible score is not known.
 
     Args:
-        states: of the process; 10 in section 3.2.
-        actions: 5 in section 3.2.
-        episode_length: steps; 10 in section 3.2.
-        episodes: of one trial; 10, 25, 50, 75 and 100 in section 3.2.
+        states: states of the process; 10 in section 3.2.
+        actions: actions of the process; 5 in section 3.2.
+        episode_length: steps per episode; 10 in section 3.2.
+        episodes: episodes per trial; 10, 25, 50, 75 and 100 in section 3.2.
     """
 
     deterministic = True
