@@ -9,7 +9,6 @@ journalled, so everything else can be computed again.
 from __future__ import annotations
 
 import dataclasses
-import math
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
@@ -41,8 +40,8 @@ class Sizes:
             the ancestors of a candidate are then computed again, and a candidate is a list of mutations (a genome).
             "whole": not at all.
         snapshot_seconds: seconds of generations after which the vectors are stored, where computing them again takes as
-            long as it did. Unless `update_by` is "vector" they are also stored whenever that costs no more room than
-            the records.
+            long as it did; None for never. Unless `update_by` is "vector" they are also stored whenever that costs no
+            more room than the records.
         derivative: order of the derivative that `update` asks of the problem: 0 for none, 1 for first-order MAML, 2.
         one_rank: whether a job of several ranks is refused.
     """
@@ -55,7 +54,7 @@ class Sizes:
     num_bases: int = 1
     columns: tuple[tuple[str, str, tuple[int, ...]], ...] = ()
     update_by: Literal["range", "vector", "whole"] = "range"
-    snapshot_seconds: float = math.inf
+    snapshot_seconds: float | None = None
     derivative: Literal[0, 1, 2] = 0
     one_rank: bool = False
 
