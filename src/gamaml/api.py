@@ -234,7 +234,7 @@ def _check(request: TrainRequest) -> list[CompleteProblem]:
     from gamaml.job import launcher
 
     launcher.heartbeat_seconds()
-    problems = [problems.make_problem(config, request.task) for config in request.configs]
+    made = [problems.make_problem(config, request.task) for config in request.configs]
     for path in request.paths():
         runlog.check(path, resume=request.resume, overwrite=request.overwrite)
-    return problems
+    return made

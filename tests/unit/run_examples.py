@@ -47,14 +47,18 @@ def example_es_config() -> Config:
 
 
 def example_header(config: Config | None = None, **changes: Any) -> Header:
+    config = example_config() if config is None else config
+    strategy = chosen_strategy.make(config)
     header = Header(
         name="run",
-        config=example_config() if config is None else config,
+        config=config,
         num_params=NUM_PARAMS,
         num_rounds=2,
         scalars=("length",),
         metric="return",
         noise_digest="00ff",
+        sizes=strategy.sizes,
+        description=strategy.describe(),
         versions={"numpy": "2.0"},
         machine={"cpu": "a"},
     )
@@ -69,7 +73,7 @@ def chain(root: int, *mutations: tuple[int, float]) -> Genome:
 def example_generation(history: Sequence[Entries], header: Header | None = None) -> Generation:
     """Return the generation that follows on `history`: 10 steps per child, 1 per re-evaluation, 2 seconds."""
     header = example_header() if header is None else header
-    chosen, sizes, g = header.strategy, header.strategy.sizes, len(history)
+    chosen, sizes, g = chosen_strategy.make(header.config), header.sizes, len(history)
     space = chosen_strategy.space_of(header.config, header.num_params)
     state = Course(chosen.start(header.config.seed, space), history).state
     rng = np.random.default_rng(g)

@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import math
+import sys
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from run_examples import example_header, write_example
 
 from gamaml import cli
 from gamaml import config as cfg
+from gamaml.commands import run_table
 from gamaml.errors import ConfigError, SelectionError
 from gamaml.evolution import Part, Sources, Space, chosen_strategy
 from gamaml.evolution.noise_table import LazyNoise
 from gamaml.evolution.records import record_dtype
 from gamaml.evolution.strategy import MEMBERS, Strategy
+from gamaml.runlog import load
 from gamaml.types import Float32Array, Records
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
@@ -158,6 +162,23 @@ def test_the_command_refuses_a_strategy_before_anything_starts(
     assert error.startswith("gamaml: error: custom.stdd: unknown setting of strategy 'custom_strategy:SNES'")
     assert error.count("\n") == 1
     assert not (importable / "runs").exists()
+
+
+def test_a_run_is_read_without_the_class_and_its_parameters_are_refused_in_words(
+    importable: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (importable / "mine.py").write_text("from custom_strategy import SNES as Mine\n")
+    run_config = config("mine:Mine", population_size=6)
+    write_example(importable / "run.h5", 2, header=example_header(run_config))
+    digest = load(importable / "run.h5").digest()
+    (importable / "mine.py").unlink()
+    monkeypatch.delitem(sys.modules, "mine")
+    monkeypatch.setattr(chosen_strategy, "_make", chosen_strategy._make.__wrapped__)
+    run = load(importable / "run.h5")
+    assert (run.digest(), run.contenders.shape, run.entries.shape) == (digest, (2, 1), (2, 6))
+    assert "  SNES         population 6, std 0.1 at first" in run_table.text(run).splitlines()
+    with pytest.raises(ConfigError, match="^strategy='mine:Mine': expected an importable module 'mine', got none"):
+        run.incumbent_parameters()
 
 
 def test_the_example_is_at_most_60_lines_without_blanks() -> None:

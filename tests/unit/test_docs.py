@@ -12,6 +12,10 @@ import pytest
 from markdown_it import MarkdownIt
 from markdown_it.token import Token
 
+from gamaml import evolution
+from gamaml.evolution.entries import ENTRY_DTYPE
+from gamaml.evolution.strategy import MEMBERS
+
 ROOT = Path(__file__).parents[2]
 PAGES = [page for folder in (".", "docs", "benchmarks", "mpi") for page in sorted((ROOT / folder).glob("*.md"))]
 NAMES = [str(page.relative_to(ROOT)) for page in PAGES]
@@ -109,4 +113,11 @@ def test_the_architecture_page_names_files_that_exist() -> None:
     text = (ROOT / "docs" / "architecture.md").read_text()
     named = set(re.findall(r"\b((?:\w+/)+\w+\.py)\b", text))
     assert len(named) > 20
-    assert {name for name in named if not (ROOT / "src" / "gamaml" / name).exists()} == set()
+    roots = (ROOT / "src" / "gamaml", ROOT)
+    assert {name for name in named if not any((root / name).exists() for root in roots)} == set()
+
+
+def test_the_strategies_page_names_all_that_a_strategy_is_written_with() -> None:
+    text = (ROOT / "docs" / "strategies.md").read_text()
+    words = (*MEMBERS, *evolution.__all__, *(ENTRY_DTYPE.names or ()))
+    assert [word for word in words if not re.search(rf"`{word}\b", text)] == []

@@ -466,7 +466,7 @@ def test_error_of_one_population_ends_the_others_and_is_raised_with_the_results(
     job.drivers.finish()
     assert [rig.log.written for rig in job.rigs] == [["6 + 0 of 0", "closed"], ["1 + 0 of 0", "closed"]]
     with pytest.raises(SelectionError):
-        job.drivers.results()
+        job.drivers.ends()
 
 
 def test_error_at_the_very_end_is_raised_with_the_results_and_the_file_is_not_marked() -> None:
@@ -481,7 +481,7 @@ def test_error_at_the_very_end_is_raised_with_the_results_and_the_file_is_not_ma
     assert job.rigs[0].log.written == ["closed"]
     assert job.rigs[1].log.written == ["generation 0", "closed, finished"]
     with pytest.raises(RunFileError, match="the disk is full"):
-        job.drivers.results()
+        job.drivers.ends()
 
 
 def test_lost_lock_is_noticed_within_seconds() -> None:
@@ -492,7 +492,7 @@ def test_lost_lock_is_noticed_within_seconds() -> None:
     job.advance()
     assert job.rigs[0].log.written == ["lock"]
     with pytest.raises(RunFileError, match="took the run over"):
-        job.drivers.results()
+        job.drivers.ends()
 
 
 def test_bug_passes_through_unless_the_rank_is_alone() -> None:
@@ -505,7 +505,7 @@ def test_bug_passes_through_unless_the_rank_is_alone() -> None:
         else:
             job.drivers.advance(closing=False)
             with pytest.raises(ZeroDivisionError):
-                job.drivers.results()
+                job.drivers.ends()
 
 
 def test_results_say_how_the_populations_ended() -> None:
@@ -513,6 +513,6 @@ def test_results_say_how_the_populations_ended() -> None:
     job.evaluate()
     list(job.drivers.infos())
     job.drivers.finish()
-    for result in job.drivers.results():
+    for result, _ in job.drivers.ends():
         assert (result.num_generations, result.total_steps, result.interrupted) == (1, 100, False)
         assert result.parameters is None

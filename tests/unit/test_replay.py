@@ -98,6 +98,8 @@ class Loop:
             scalars=problem.scalars,
             metric=problem.metric,
             noise_digest="unused",
+            sizes=self.strategy.sizes,
+            description=self.strategy.describe(),
             versions=library_versions(),
             machine=machine_description(),
             reproducible=problem.reproducible,

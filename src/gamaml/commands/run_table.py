@@ -75,7 +75,7 @@ def _highlights(run: Run) -> list[str]:
         "task": config.subject + (f" ({settings})" if settings else ""),
         "seed": str(config.seed),
         "inner loop": loop if header.num_rounds else f"none, {inner.num_tasks} tasks x {inner.episodes} episodes",
-        **run.strategy.describe(),
+        **header.description,
         "noise table": f"{config.noise.size:,} entries, seed {config.noise.seed}, {header.noise_digest[:16]}",
         "parameters": _sizes(run),
         "versions": ", ".join(f"{name} {version}" for name, version in sorted(header.versions.items())),
@@ -94,7 +94,7 @@ def _highlights(run: Run) -> list[str]:
 def _sizes(run: Run) -> str:
     nbytes = 4 * run.header.num_params
     parameters = f"{run.header.num_params:,} ({nbytes:,} bytes)"
-    if run.num_generations == 0 or not run.strategy.sizes.has_genomes:
+    if run.num_generations == 0 or not run.header.sizes.has_genomes:
         return parameters
     genome = run.genome()
     return f"{parameters}; the incumbent's genome: {genome.nbytes:,} bytes, {genome.num_mutations} mutations"

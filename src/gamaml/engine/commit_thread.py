@@ -105,7 +105,8 @@ class Commits:
     def _commit(self, generation: Generation) -> None:
         self._log.commit(generation)
         self._unsaved_seconds += generation.seconds
-        due = self._unsaved_seconds > self._sizes.snapshot_seconds
+        longest = self._sizes.snapshot_seconds
+        due = longest is not None and self._unsaved_seconds > longest
         if due or generation.generation % self._period == 0:
             self._unsaved_seconds = 0.0
             self.save_snapshot(generation.generation)

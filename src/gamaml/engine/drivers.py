@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from gamaml.engine.info import GenerationInfo, TrainResult
 from gamaml.engine.population_driver import PopulationDriver
+from gamaml.evolution.strategy import State
 from gamaml.job import launcher
 from gamaml.runlog import RunLog
 
@@ -29,7 +30,7 @@ class Driven:
 
 
 class Drivers:
-    """Rank 0's populations. An error that is no bug stops them all, and is raised by `results`.
+    """Rank 0's populations. An error that is no bug stops them all, and is raised by `ends`.
 
     Attributes:
         error: the first such error.
@@ -96,15 +97,15 @@ class Drivers:
         """Commit the rest, and close the run files; once every last command was carried out."""
         self._close(PopulationDriver.settle)
 
-    def results(self) -> list[TrainResult]:
-        """Return how each population ended, without parameters.
+    def ends(self) -> list[tuple[TrainResult, State]]:
+        """Return how each population ended, without parameters, and the strategy's state there.
 
         Raises:
             GamamlError: the error that ended the job.
         """
         if self.error is not None:
             raise self.error
-        return [each.driver.result() for each in self._driven]
+        return [(each.driver.result(), each.driver.state) for each in self._driven]
 
     def _close(self, settle: Callable[[PopulationDriver], None]) -> None:
         for each in self._driven:

@@ -9,6 +9,7 @@ from collections.abc import Generator, Sequence
 from gamaml.engine.drivers import Drivers
 from gamaml.engine.info import GenerationInfo, TrainResult
 from gamaml.engine.population import Population
+from gamaml.evolution.strategy import State
 from gamaml.job.signals import SignalWatch
 from gamaml.parallel.guard import Guard
 from gamaml.parallel.service import Backoff, Service
@@ -71,10 +72,10 @@ class Engine:
             GamamlError: no selection was possible, or a run file could not be written; on every rank.
         """
         drivers = self._drivers
-        ends = self._topology.on_root(lambda: drivers.results() if drivers is not None else [])
+        ends = self._topology.on_root(lambda: drivers.ends() if drivers is not None else [])
         return [
-            dataclasses.replace(end, parameters=_incumbent(population, end))
-            for population, end in zip(self._populations, ends, strict=True)
+            dataclasses.replace(result, parameters=_incumbent(population, result, state))
+            for population, (result, state) in zip(self._populations, ends, strict=True)
         ]
 
     def _loop(self) -> Generator[GenerationInfo, None, None]:
@@ -140,9 +141,7 @@ class Engine:
             self._drivers.finish()
 
 
-def _incumbent(population: Population, end: TrainResult) -> Float32Array | None:
-    if end.num_generations == 0 or end.interrupted:
+def _incumbent(population: Population, result: TrainResult, state: State) -> Float32Array | None:
+    if state.generation == 0 or result.interrupted:
         return None
-    plan = population.plan
-    state = dataclasses.replace(plan.layout.initial, generation=end.num_generations)
-    return plan.strategy.incumbent(state, population.buffers.of(end.num_generations)).copy()
+    return population.plan.strategy.incumbent(state, population.buffers.of(state.generation)).copy()

@@ -170,6 +170,8 @@ def _header(plan: Plan, noise: NoiseTable) -> Header:
         scalars=problem.scalars,
         metric=problem.metric,
         noise_digest=noise.digest,
+        sizes=plan.strategy.sizes,
+        description=plan.strategy.describe(),
         versions=library_versions(problem.libraries) | dict(problem.environment_versions),
         machine=machine_description(),
         reproducible=problem.reproducible,

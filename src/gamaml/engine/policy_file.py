@@ -66,7 +66,7 @@ def export(
     """
     path = Path(path)
     check_file_name("file", path, [".npz"])
-    genome = run.genome(generation, index, contender=contender) if run.strategy.sizes.has_genomes else None
+    genome = run.genome(generation, index, contender=contender) if run.header.sizes.has_genomes else None
     problem = problems.make_problem(run.config)
     params = run.parameters(generation, index, contender=contender, problem=problem)
     arrays: dict[str, Any] = dict(problem.arrays(params))

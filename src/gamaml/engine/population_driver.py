@@ -21,7 +21,7 @@ from gamaml.engine.plan import Plan
 from gamaml.engine.stopping import seconds_left, stop_reached
 from gamaml.engine.tally import Tally
 from gamaml.evolution.rebuild import Course
-from gamaml.evolution.strategy import Outcome
+from gamaml.evolution.strategy import Outcome, State
 from gamaml.parallel.board import Kind
 from gamaml.parallel.command import END, Command
 from gamaml.parallel.relay import split
@@ -99,6 +99,11 @@ class PopulationDriver:
     def finished(self) -> bool:
         """Whether it ended because a stop criterion is met, and everything is committed."""
         return self.ended and not self.interrupted and not self._failed
+
+    @property
+    def state(self) -> State:
+        """The strategy's state after the last selection."""
+        return self._open.state
 
     @property
     def num_generations(self) -> int:

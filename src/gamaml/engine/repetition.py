@@ -81,7 +81,7 @@ class _Evaluator:
             params = self._open_contender(generation, contender)
         address = Address(run.path, run.config.seed, generation, contender, episode)
         key = reevaluation_key(run.config.seed, generation, episode)
-        item = contender * run.strategy.sizes.num_episodes + episode
+        item = contender * run.header.sizes.num_episodes + episode
         return address, self._evaluate(params, key, item, address)
 
     def _parameters(self, generation: int, index: int | None = None, contender: int | None = None) -> Float32Array:
@@ -92,7 +92,7 @@ class _Evaluator:
         certain = self._run.strategy.contenders(self._run.state(generation), None)
         if contender < len(certain):
             return self._parameters(generation, contender=contender)
-        number = self._run.strategy.sizes.population_size
+        number = self._run.header.sizes.population_size
         log.warning("generation %d was not finished: evaluating its %d children first", generation, number)
         fitness = [float(self.child(generation, index)[1]["fitness"]) for index in range(number)]
         best = ranking(fitness)
@@ -184,7 +184,7 @@ def _incumbent(run: Run, generation: int) -> tuple[int | None, int | None]:
 
 
 def _check_reevaluation(run: Run, contender: int, episode: int) -> None:
-    sizes = run.strategy.sizes
+    sizes = run.header.sizes
     most = f"the most that strategy {run.config.strategy!r} re-evaluates"
     check_index("contender", contender, sizes.num_contenders, most)
     check_index("episode", episode, sizes.num_episodes, "re-evaluations of each")

@@ -81,7 +81,8 @@ class Worker:
         self._watch = watch
         self._place = place
         self._params = np.empty((plan.problem.batch_size, plan.problem.num_params), np.float32)
-        self._decoded: tuple[int, bytes] | None = None
+        self._episodes = plan.strategy.sizes.num_episodes
+        self._decoded: tuple[int, int] | None = None
         self._generation: _Generation | None = None
         self._item_seconds: float | None = None
         self._current = _current_file(plan.path.with_suffix(".run"), place)
@@ -157,21 +158,21 @@ class Worker:
             index, episode = (item, None) if children else divmod(item, episodes)
             return Address(self._plan.path, seed, batch.generation, index, episode)
 
-        seed, episodes = self._plan.config.seed, self._strategy.sizes.num_episodes
+        seed, episodes, place = self._plan.config.seed, self._episodes, self._place
         children = batch.kind is Kind.CHILDREN
+        listed: list[int] = items.tolist()
         if self._current is not None:
-            first = address(int(items[0]))
+            first = address(listed[0])
             phase = "child" if children else "re-evaluation"
-            self._current.write(batch.generation, phase, first.index, first.episode or 0, len(items))
+            self._current.write(batch.generation, phase, first.index, first.episode or 0, len(listed))
+        sources = Sources.whole(self._noise, self._problem, self._buffers.of(batch.generation))
         if children:
             generation = self._open(batch)
-            entries = generation.children[items]
-            keys = [generation.keys[item] for item in items.tolist()]
+            self._decode_children(generation.children, listed, sources)
+            keys = [generation.keys[item] for item in listed]
         else:
-            entries = batch.entries[items // episodes]
-            keys = [reevaluation_key(seed, batch.generation, item % episodes) for item in items.tolist()]
-        self._decode(batch, entries)
-        place = self._place
+            self._decode_contenders(batch, [item // episodes for item in listed], sources)
+            keys = [reevaluation_key(seed, batch.generation, item % episodes) for item in listed]
         return evaluate(
             self._problem, self._params, keys, items=items, address=address, rank=place.rank, host=place.host
         )
@@ -183,17 +184,21 @@ class Worker:
             self._generation = _Generation(batch.generation, children, keys)
         return self._generation
 
-    def _decode(self, batch: Batch, entries: Entries) -> None:
-        """Decode entries into the rows of `_params`; re-evaluations of one contender are decoded once."""
-        vectors = self._buffers.of(batch.generation)
-        rows, sources = self._params, Sources.whole(self._noise, self._problem, vectors)
-        decoded, self._decoded = self._decoded, None
-        for row, entry in enumerate(entries):
-            if row > 0 and entry == entries[row - 1]:
+    def _decode_children(self, children: Entries, items: list[int], sources: Sources) -> None:
+        self._decoded = None
+        for row, item in enumerate(items):
+            self._strategy.decode(children[item], sources, self._params[row])
+
+    def _decode_contenders(self, batch: Batch, contenders: list[int], sources: Sources) -> None:
+        """Decode contenders into the rows; re-evaluations of one follow each other and are decoded once."""
+        rows, decoded = self._params, self._decoded
+        self._decoded = None
+        for row, contender in enumerate(contenders):
+            if row > 0 and contender == contenders[row - 1]:
                 rows[row] = rows[row - 1]
-            elif row > 0 or decoded != (batch.generation, entry.tobytes()):
-                self._strategy.decode(entry, sources, rows[row])
-        self._decoded = (batch.generation, entries[0].tobytes())
+            elif row > 0 or decoded != (batch.generation, contender):
+                self._strategy.decode(batch.entries[contender], sources, rows[row])
+        self._decoded = (batch.generation, contenders[0])
 
 
 def _current_file(folder: Path, place: Place) -> CurrentFile | None:

@@ -9,7 +9,6 @@ entries describe how the vectors that every node keeps follow from the previous 
 from __future__ import annotations
 
 import dataclasses
-import math
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
@@ -41,8 +40,8 @@ class Sizes:
             vectors. "vector": by vectors, where row i follows from entry i and from its bases; a candidate is then a
             list of mutations (a genome), and only its ancestors have to be recomputed. "whole": not divided.
         snapshot_seconds: store the vectors once the generations since the last snapshot took this many seconds, for
-            strategies whose updates take as long to repeat. Unless `update_by` is "vector", vectors are also stored
-            whenever they take no more room than the records since the last snapshot.
+            strategies whose updates take as long to repeat; None for never. Unless `update_by` is "vector", vectors are
+            also stored whenever they take no more room than the records since the last snapshot.
         derivative: order of the derivative that `update` needs from the problem: 0 for none, 1 for first-order MAML, 2
             for MAML.
         one_rank: whether a job of several ranks is refused.
@@ -56,7 +55,7 @@ class Sizes:
     num_bases: int = 1
     columns: tuple[tuple[str, str, tuple[int, ...]], ...] = ()
     update_by: Literal["range", "vector", "whole"] = "range"
-    snapshot_seconds: float = math.inf
+    snapshot_seconds: float | None = None
     derivative: Literal[0, 1, 2] = 0
     one_rank: bool = False
 

@@ -100,8 +100,8 @@ def shapes(network: str, num_actions: int) -> dict[str, tuple[int, ...]]:
 def initial(network: str, noise: Mapping[str, Float32Array]) -> dict[str, Float32Array]:
     """Return initial arrays: scaled noise as weights, zero biases.
 
-    "nature": weights of variance 1 / fan_in; the output weights have a tenth of that standard deviation. "ga-dist": the
-    weights of each unit divided by their norm.
+    "nature": weights of variance 1 / fan_in; the output weights have a tenth of that standard deviation.
+    "ga-dist": the weights of each unit divided by their norm.
 
     Args:
         network: one of `NETWORKS`.

@@ -81,7 +81,7 @@ class Contents:
 
 def table_shapes(header: Header) -> dict[str, tuple[int, np.dtype[np.void]]]:
     """Return the length and the dtype of one generation's rows in every table but the summary."""
-    sizes = header.strategy.sizes
+    sizes = header.sizes
     return {
         "records": (sizes.population_size, header.record_dtype),
         "reevaluations": (sizes.num_reevaluations, header.record_dtype),
@@ -281,12 +281,22 @@ def _read_snapshots(file: Any) -> list[Snapshot]:  # an h5py.File
     ]
 
 
-_JSON_ATTRIBUTES = ("config", "scalars", "versions", "machine", "reproducible", "constants", "optimal_return")
+_JSON_ATTRIBUTES = (
+    "config",
+    "scalars",
+    "sizes",
+    "description",
+    "versions",
+    "machine",
+    "reproducible",
+    "constants",
+    "optimal_return",
+)
 
 
 def _read_header(file: Any) -> Header:
     attributes: dict[str, Any] = dict(file.attrs)
-    texts = {name: json.loads(attributes[name]) for name in _JSON_ATTRIBUTES if name in attributes}
+    texts = {name: json.loads(attributes[name]) for name in _JSON_ATTRIBUTES}
     numbers = {name: int(attributes[name]) for name in ("num_params", "num_rounds")}
     return from_json({**attributes, **texts, **numbers})
 
@@ -317,7 +327,7 @@ def _create_tables(file: Any, header: Header) -> None:
         file.create_dataset(name, (0, length), dtype, maxshape=(None, length or None), chunks=chunks)
     file.create_dataset("summary", (0,), summary_dtype(header.num_rounds), maxshape=(None,), chunks=(256,))
     file.create_dataset("finished", (1,), np.bool_)
-    sizes = header.strategy.sizes
+    sizes = header.sizes
     if not sizes.has_genomes:
         shape = (sizes.num_vectors, header.num_params)
         file.create_dataset("vectors", (0, *shape), np.float32, maxshape=(None, *shape), chunks=(1, *shape))

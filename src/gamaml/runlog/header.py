@@ -14,9 +14,8 @@ import numpy as np
 from gamaml import config as cfg
 from gamaml.config import Config
 from gamaml.errors import RunFileError
-from gamaml.evolution import chosen_strategy
 from gamaml.evolution.records import record_dtype
-from gamaml.evolution.strategy import Strategy
+from gamaml.evolution.strategy import Sizes
 
 SCHEMA_VERSION = 3
 """Version of the layout of journal and HDF5 file; a reader refuses all others."""
@@ -34,6 +33,8 @@ class Header:
         scalars: names of the extra floats per record.
         metric: "return" or "loss".
         noise_digest: digest of the noise table in hexadecimal.
+        sizes: the strategy's sizes, so the run can be read without its class.
+        description: the strategy's name and settings in words.
         versions: library -> version; a difference on resume has to be accepted.
         machine: description of the machine; never compared.
         reproducible: whether an evaluation can be repeated bit for bit, as the problem declares.
@@ -50,6 +51,8 @@ class Header:
     scalars: tuple[str, ...]
     metric: str
     noise_digest: str
+    sizes: Sizes
+    description: dict[str, str]
     versions: dict[str, str]
     machine: dict[str, str]
     reproducible: bool = True
@@ -62,20 +65,16 @@ class Header:
         return record_dtype(self.num_rounds, self.scalars)
 
     @property
-    def strategy(self) -> Strategy:
-        """The strategy of this run."""
-        return chosen_strategy.make(self.config)
-
-    @property
     def entry_dtype(self) -> np.dtype[np.void]:
         """The dtype of this run's entries."""
-        return self.strategy.sizes.entry_dtype
+        return self.sizes.entry_dtype
 
 
 def to_json(header: Header) -> dict[str, Any]:
     """Return the header as a JSON object, the inverse of `from_json`."""
     fields = {field.name: getattr(header, field.name) for field in dataclasses.fields(header)}
-    return {**fields, "config": cfg.to_mapping(header.config), "scalars": list(header.scalars)}
+    sizes = dataclasses.asdict(header.sizes)
+    return {**fields, "config": cfg.to_mapping(header.config), "scalars": list(header.scalars), "sizes": sizes}
 
 
 def from_json(mapping: Mapping[str, Any]) -> Header:
@@ -84,6 +83,9 @@ def from_json(mapping: Mapping[str, Any]) -> Header:
     fields = {name: mapping[name] for name in names}
     fields["config"] = cfg.from_mapping(fields["config"])
     fields["scalars"] = tuple(fields["scalars"])
+    columns = tuple((name, kind, tuple(shape)) for name, kind, shape in fields["sizes"]["columns"])
+    sizes: dict[str, Any] = {**fields["sizes"], "columns": columns}
+    fields["sizes"] = Sizes(**sizes)
     return Header(**fields)
 
 
@@ -123,8 +125,11 @@ def refuse_differences(path: Path, old: Header, new: Header, *, accept_versions:
 
 def _science(header: Header) -> dict[str, Any]:
     """Return everything that defines the children, as JSON values by dotted name."""
+    # The sizes of gamaml's own strategies follow from the config; those of the user's may change with its code.
+    sizes = {} if header.config.custom is None else dataclasses.asdict(header.sizes)
     return {
         **cfg.science(header.config),
+        **{f"sizes.{name}": value for name, value in sizes.items()},
         "num_params": header.num_params,
         "num_rounds": header.num_rounds,
         "scalars": list(header.scalars),

@@ -70,7 +70,7 @@ class Run:
     @property
     def strategy(self) -> Strategy:
         """The config's strategy."""
-        return self.header.strategy
+        return chosen_strategy.make(self.config)
 
     @property
     def num_generations(self) -> int:
@@ -97,7 +97,7 @@ class Run:
         Raises:
             ConfigError: there is no such generation, child or contender, or the strategy has no genomes.
         """
-        if not self.strategy.sizes.has_genomes:
+        if not self.header.sizes.has_genomes:
             raise ConfigError(
                 f"genome: expected a run whose candidates are lists of mutations, got strategy="
                 f"{self.config.strategy!r}, whose vectors are sums; ask for parameters()"
@@ -154,7 +154,7 @@ class Run:
             ConfigError: there is no such generation.
         """
         vectors = self._vectors(self._last(generation), *self._sources(None, None))
-        return mean(list(vectors[: self.strategy.sizes.num_bases]), np.empty(self.header.num_params, np.float32))
+        return mean(list(vectors[: self.header.sizes.num_bases]), np.empty(self.header.num_params, np.float32))
 
     def incumbent_parameters(self) -> Float32Array:
         """Return the parameters that are the run's result so far, float32[num_params]: a GA's elite, or a centre."""
@@ -196,7 +196,7 @@ class Run:
         check_index("generation", generation, self.num_generations + 1)
         if contender is None:
             assert index is not None
-            check_index("index", index, self.strategy.sizes.population_size)
+            check_index("index", index, self.header.sizes.population_size)
             return self.strategy.children(self.state(generation))[index]
         if generation == self.num_generations:
             contenders = self.strategy.contenders(self.state(generation), None)

@@ -253,7 +253,7 @@ class RunLog:
             logger.warning("%s: not closed cleanly (%s); the journal is, and --resume rebuilds it", self.path, error)
 
     def _validate(self, generation: Generation) -> None:
-        sizes = self.header.strategy.sizes
+        sizes = self.header.sizes
         expected = (self._next, sizes.population_size, len(generation.contenders) * sizes.num_episodes)
         got = (generation.generation, len(generation.records), len(generation.reevaluations))
         if expected != got:
