@@ -133,7 +133,7 @@ class Engine:
 
     def _leave(self) -> None:
         self._service.leave()
-        # The rest takes little time; a signal should again do what it does without gamaml.
+        # The rest takes little time, so signals get back the handlers that they had before.
         self._watch.close()
         for population in self._populations:
             population.buffers.sync()

@@ -236,8 +236,8 @@ class PopulationDriver:
             self._end(interrupted=False)
         else:
             self._give_work()
-        # The leaders have the new entries; what follows runs behind their work. The vectors that the generation began
-        # with are overwritten only after the next selection, which waits for this commit.
+        # The leaders have the new entries and work on. The vectors that the generation began with are overwritten only
+        # after the next selection, which waits for this commit.
         self.info = self._info(generation.summary)
         self._commits.commit(generation)
 
@@ -268,7 +268,7 @@ class PopulationDriver:
         self._phase = Phase.ENDED
 
     def _num_parts(self) -> int:
-        """Return in how many parts the nodes compute the present vectors; 0 if an earlier command said so already."""
+        """Return the number of parts of the update to the present vectors; 0 if an earlier command asked for it."""
         generation = self.num_generations
         before, self._vectors_of = self._vectors_of, generation
         return 0 if before == generation else self._all_parts()

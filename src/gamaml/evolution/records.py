@@ -22,7 +22,7 @@ FAULT = 4
 def record_dtype(num_rounds: int, scalars: Sequence[str] = ()) -> np.dtype[np.void]:
     """Return the dtype of a result record: 28 bytes, and 4 per entry of `returns` and per scalar.
 
-    `index` is the child's index (children) or candidate * elite.episodes + episode (re-evaluations); (seed, generation,
+    `index` is the child's index (children) or contender * num_episodes + episode (re-evaluations); (seed, generation,
     index) identify a record's child, so nothing else is sent. `seconds` and `rank` describe the machine and are not
     part of a run's science.
     """

@@ -87,7 +87,7 @@ class Claim:
         number: the batch's number on this node.
         batch: its description.
         start, stop: positions, which are also the result slots.
-        items: int32[stop - start], children's indices, candidate * episodes + episode, or parts of an update.
+        items: int32[stop - start], children's indices, contender * num_episodes + episode, or parts of an update.
     """
 
     number: int
