@@ -29,6 +29,7 @@ from gamaml.errors import ResourceError as ResourceError
 from gamaml.errors import RunFileError as RunFileError
 from gamaml.errors import SchedulerError as SchedulerError
 from gamaml.errors import SelectionError as SelectionError
+from gamaml.evolution.strategy import Strategy as Strategy
 from gamaml.job.job_info import JobInfo as JobInfo
 from gamaml.types import BatchProblem as BatchProblem
 from gamaml.types import Evaluation as Evaluation
@@ -66,6 +67,7 @@ __all__ = [
     "RunFileError",
     "SchedulerError",
     "SelectionError",
+    "Strategy",
     "SupervisedTask",
     "TrainResult",
     "adapt",
