@@ -29,6 +29,7 @@ from gamaml.errors import ResourceError as ResourceError
 from gamaml.errors import RunFileError as RunFileError
 from gamaml.errors import SchedulerError as SchedulerError
 from gamaml.errors import SelectionError as SelectionError
+from gamaml.errors import StrategyError as StrategyError
 from gamaml.evolution.strategy import Strategy as Strategy
 from gamaml.job.job_info import JobInfo as JobInfo
 from gamaml.types import BatchProblem as BatchProblem
@@ -68,6 +69,7 @@ __all__ = [
     "SchedulerError",
     "SelectionError",
     "Strategy",
+    "StrategyError",
     "SupervisedTask",
     "TrainResult",
     "adapt",

@@ -6,6 +6,7 @@ GamamlError
 ├── ResourceError    the machine has too little shared memory or disk for the job
 ├── SchedulerError   the batch system is absent, silent, or refused a job
 ├── LaunchError      the ranks were not started as one MPI job, or the MPI library lacks something essential
+├── StrategyError    a strategy of the user's gave an answer that does not fit; names the member
 ├── SelectionError   a generation left nothing to continue from, such as no child with a finite fitness ├── OverdueError
 an environment exceeded its time limit; the child is never marked, since this depends on the machine └── EvaluationError
 a candidate's evaluation raised; names rank, host, population, generation, child and seed
@@ -44,6 +45,10 @@ class LaunchError(GamamlError):
 
 class OverdueError(GamamlError):
     """An environment exceeded its time limit."""
+
+
+class StrategyError(GamamlError):
+    """A strategy of the user's gave an answer that does not fit; the message names the member."""
 
 
 class SelectionError(GamamlError):

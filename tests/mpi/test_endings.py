@@ -245,6 +245,14 @@ def test_error_that_is_nobodys_bug_is_caught_on_every_rank_which_then_trains_aga
             assert runlog.load(tmp_path / f"{name}.h5").digest() == runlog.load(undisturbed / f"{name}.h5").digest()
 
 
+def test_update_that_fails_is_an_error_to_the_caller_and_the_mended_run_equals_an_undisturbed_one(
+    mpi: Mpi, tmp_path: Path
+) -> None:
+    program = ["python", PROGRAMS / "broken_update.py", tmp_path]
+    finished = run_mpi(program, ranks=1, mpi=mpi, cwd=PROGRAMS)
+    assert finished.stdout.splitlines() == ["caught: the update broke", "digests: 1"]
+
+
 @pytest.mark.parametrize("layout", [Layout((2,)), UNEVEN], ids=str)
 def test_run_without_a_finite_fitness_ends_with_one_line_and_can_be_looked_at(
     mpi: Mpi, tmp_path: Path, layout: Layout

@@ -171,6 +171,14 @@ def test_overrides_change_the_evaluation_and_not_what_is_evaluated(tmp_path: Pat
         ({"rounds": []}, "expected numbers from 0 on; choose e.g. 0-2"),
         ({"rounds": [-1]}, "expected numbers from 0 on; choose e.g. 0-2"),
         ({"overrides": ["inner.rounds=3"]}, "expected other names, got inner.rounds; use --rounds"),
+        (
+            {"overrides": ["strategy=es"]},
+            "--set strategy=es: expected a setting of an evaluation, got one of the search",
+        ),
+        (
+            {"overrides": ["custom.std=1"]},
+            "--set custom.std=1: expected a setting of an evaluation, got one of",
+        ),
         ({"overrides": ["inner.num_tasks=3"]}, "expected other names, got inner.num_tasks; use --tasks"),
         ({"overrides": ["inner.step_size_gene=global"]}, "expected a policy of 10 parameters, got 11"),
     ],

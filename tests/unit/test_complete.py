@@ -221,6 +221,14 @@ def test_no_member_of_a_form_is_a_misspelt_other_one(form: Any) -> None:
         ({"use_constants": lambda self: None}, "expected use_constants(constants), got use_constants(); change its"),
         ({"arrays": lambda self: None}, "expected arrays(params), got arrays(); change its arguments"),
         ({"batch_size": 1.5}, "expected batch_size to be an integer above 0, got 1.5; change it"),
+        ({"num_rounds": "x"}, "expected num_rounds to be an integer from 0 on, got 'x'; change it"),
+        ({"metric": "reward"}, 'expected metric to be "return" or "loss", got \'reward\'; change it'),
+        ({"scalars": "abc"}, "expected scalars to be a tuple of names, got 'abc'; change it"),
+        ({"scale": 2.0}, "expected scale to be None or a float32 array of 2, got 2.0; change it"),
+        (
+            {"scale": np.ones(3, np.float32)},
+            "expected scale to be None or a float32 array of 2, got array([1., 1., 1.]",
+        ),
     ],
 )
 def test_an_optional_member_of_another_form_is_refused(members: dict[str, Any], message: str) -> None:

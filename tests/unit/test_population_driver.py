@@ -20,6 +20,7 @@ from gamaml.engine.plan import Plan, plans
 from gamaml.engine.population_driver import PopulationDriver
 from gamaml.engine.vector_buffers import VectorBuffers
 from gamaml.errors import GamamlError, RunFileError, SelectionError
+from gamaml.evolution.genetic_algorithm import GeneticAlgorithm
 from gamaml.evolution.records import DONE, FAILED
 from gamaml.parallel.board import Kind
 from gamaml.parallel.command import END, Command
@@ -413,6 +414,23 @@ def test_generation_without_a_finite_fitness_is_an_error_and_its_records_are_sav
     assert not rig.driver.finished
 
 
+def test_answer_that_breaks_the_driver_is_an_error_once_and_the_population_ends(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    rig = Rig(a_plan())
+    rig.advance()
+    rig.answer()
+    rig.relay.answer()
+    monkeypatch.setattr(GeneticAlgorithm, "next", lambda *arguments: None)
+    with pytest.raises(AttributeError):
+        rig.advance()
+    assert not rig.driver.progress(closing=False), "another try would end the same"
+    rig.advance(closing=True)
+    assert rig.last.kind == END
+    assert rig.driver.ended
+    assert not rig.driver.finished
+
+
 def test_failed_commit_is_an_error_while_the_next_children_are_evaluated_and_nothing_more_is_written() -> None:
     rig = Rig(a_plan("es"))
     rig.log.error = RunFileError("the disk is full")
@@ -463,7 +481,7 @@ def test_error_of_one_population_ends_the_others_and_is_raised_with_the_results(
     job.rigs[1].relay.answer(only=[])
     job.advance(closing=True)
     assert job.drivers.ended
-    job.drivers.finish()
+    job.drivers.finish(updated=True)
     assert [rig.log.written for rig in job.rigs] == [["6 + 0 of 0", "closed"], ["1 + 0 of 0", "closed"]]
     with pytest.raises(SelectionError):
         job.drivers.ends()
@@ -477,11 +495,22 @@ def test_error_at_the_very_end_is_raised_with_the_results_and_the_file_is_not_ma
     job.rigs[0].thread.run()
     assert [info.generation for info in job.drivers.infos()] == [0, 0]
     assert job.drivers.ended
-    job.drivers.finish()
+    job.drivers.finish(updated=True)
     assert job.rigs[0].log.written == ["closed"]
     assert job.rigs[1].log.written == ["generation 0", "closed, finished"]
     with pytest.raises(RunFileError, match="the disk is full"):
         job.drivers.ends()
+
+
+def test_bug_that_comes_again_while_the_populations_end_passes_through(monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(self: PopulationDriver, *, closing: bool) -> bool:
+        raise ZeroDivisionError("a bug")
+
+    job = Job(Exception)
+    monkeypatch.setattr(PopulationDriver, "progress", broken)
+    with pytest.raises(ZeroDivisionError):
+        job.advance(closing=True)
+    assert isinstance(job.drivers.error, ZeroDivisionError)
 
 
 def test_lost_lock_is_noticed_within_seconds() -> None:
@@ -512,7 +541,7 @@ def test_results_say_how_the_populations_ended() -> None:
     job = Job()
     job.evaluate()
     list(job.drivers.infos())
-    job.drivers.finish()
+    job.drivers.finish(updated=True)
     for result, _ in job.drivers.ends():
         assert (result.num_generations, result.total_steps, result.interrupted) == (1, 100, False)
         assert result.parameters is None

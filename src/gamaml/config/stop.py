@@ -24,7 +24,7 @@ class StopConfig:
         may_change=True,
     )
     fitness: float | None = option(
-        None, "After the generation whose elite reaches this fitness.", example=475.0, may_change=True
+        None, "After the generation whose incumbent reaches this fitness.", example=475.0, may_change=True
     )
     seconds: float | None = option(
         None,

@@ -35,6 +35,11 @@ def find(path: str, subject: str, kind: str, fits: Callable[[object], bool]) -> 
         ConfigError: no such module, or nothing of that kind and name in it.
     """
     module_name, _, wanted = path.partition(":")
+    if module_name == "__main__":
+        raise ConfigError(
+            f"{subject}: expected the name of a module, got '__main__', which no later command can import; write the "
+            "name of the script's file, without .py"
+        )
     module = _import(module_name, subject)
     found = getattr(module, wanted, None)
     if not fits(found):
@@ -51,13 +56,13 @@ def _import(module_name: str, subject: str) -> object:
     if here not in sys.path:
         sys.path.insert(0, here)
     try:
-        return importlib.import_module(module_name)
+        # A relative name has no package to be relative to.
+        if module_name and not module_name.startswith("."):
+            return importlib.import_module(module_name)
     except ModuleNotFoundError as error:
         # Only a module that the config names is the config's mistake, not one that the module itself imports.
         if error.name is None or not f"{module_name}.".startswith(f"{error.name}."):
             raise
-    except ValueError:
-        pass  # importlib's answer to an empty or relative name
     raise ConfigError(
         f"{subject}: expected an importable module {module_name!r}, got none; "
         "start gamaml in the module's folder, or install it"

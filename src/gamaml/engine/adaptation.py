@@ -23,6 +23,9 @@ if TYPE_CHECKING:
     from gamaml.problems import CompleteProblem
     from gamaml.runlog import Run
 
+_OF_STRATEGIES = {"strategy", *(section.path for section in sections(Config) if section.strategy)}
+_OF_THE_SEARCH = {*_OF_STRATEGIES, "ga", "stop"}
+
 _SEED = 0
 """Seed of the held-out tasks, shared by all runs. They use their own stream purpose, so training never sees them."""
 
@@ -201,6 +204,10 @@ def _held_out(run: Run, rounds: int, overrides: Sequence[str]) -> Config:
         for name, option in (("inner.rounds", "--rounds"), ("inner.num_tasks", "--tasks")):
             if override.partition("=")[0].strip() == name:
                 raise ConfigError(f"--set {override}: expected other names, got {name}; use {option}")
+        if override.partition("=")[0].strip().partition(".")[0] in _OF_THE_SEARCH:
+            raise ConfigError(
+                f"--set {override}: expected a setting of an evaluation, got one of the search; leave it out"
+            )
     trained = run.header.num_rounds
     # Only a config with rounds has genes for step sizes, and the policy must keep its trained genes.
     rounds = max(rounds, min(trained, 1))
@@ -210,8 +217,7 @@ def _held_out(run: Run, rounds: int, overrides: Sequence[str]) -> Config:
     # An environment by id is one task, whose episodes differ.
     one_episode = ["inner.episodes=1"] if run.config.env.id and rounds == 0 else []
     # Only evaluations follow, without a gradient through the rounds, as with the default strategy.
-    own = {"strategy", *(section.path for section in sections(Config) if section.strategy)}
-    mapping = {name: value for name, value in cfg.to_mapping(run.config).items() if name not in own}
+    mapping = {name: value for name, value in cfg.to_mapping(run.config).items() if name not in _OF_STRATEGIES}
     return cfg.from_mapping(mapping, [*one_episode, *overrides, *forced])
 
 

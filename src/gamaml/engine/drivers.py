@@ -6,9 +6,11 @@ import time
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 
 from gamaml.engine.info import GenerationInfo, TrainResult
 from gamaml.engine.population_driver import PopulationDriver
+from gamaml.errors import GamamlError
 from gamaml.evolution.strategy import State
 from gamaml.job import launcher
 from gamaml.runlog import RunLog
@@ -93,9 +95,13 @@ class Drivers:
         """Wait for the commits, and close the run files as they are; for a job that ends before it has left."""
         self._close(PopulationDriver.check_commit)
 
-    def finish(self) -> None:
-        """Commit the rest, and close the run files; once every last command was carried out."""
-        self._close(PopulationDriver.settle)
+    def finish(self, *, updated: bool) -> None:
+        """Commit the rest, and close the run files; once every last command was carried out.
+
+        Args:
+            updated: whether every update was carried out; else the vectors are not stored.
+        """
+        self._close(partial(PopulationDriver.settle, updated=updated))
 
     def ends(self) -> list[tuple[TrainResult, State]]:
         """Return how each population ended, without parameters, and the strategy's state there.
@@ -119,4 +125,7 @@ class Drivers:
         try:
             yield
         except self._caught as error:
+            if self.error is not None and not isinstance(error, GamamlError):
+                # A bug while the populations end would come again for ever.
+                raise
             self.error = self.error or error

@@ -11,6 +11,7 @@ from gamaml.engine.info import GenerationInfo, TrainResult
 from gamaml.engine.population import Population
 from gamaml.evolution.strategy import State
 from gamaml.job.signals import SignalWatch
+from gamaml.parallel.board import Kind
 from gamaml.parallel.guard import Guard
 from gamaml.parallel.service import Backoff, Service
 from gamaml.parallel.topology import Topology
@@ -46,6 +47,7 @@ class Engine:
         self._populations = populations
         self._service = service
         self._drivers = drivers
+        self._updated = True
 
     def run(self) -> Generator[GenerationInfo, None, None]:
         """Evolve until every population has ended; yields on rank 0, after every generation.
@@ -109,6 +111,7 @@ class Engine:
             try:
                 records = worker.carry_out(claim)
             except Exception:
+                self._updated = self._updated and claim.batch.kind is not Kind.UPDATE
                 # With other ranks the job ends now, and none of them is to repeat the failed evaluation.
                 if self._topology.size == 1:
                     board.hand_over(claim, None)
@@ -125,7 +128,12 @@ class Engine:
         while not self._ended():
             if self._drivers is not None:
                 self._drivers.withdraw()
-            if not self._work():
+            try:
+                worked = self._work()
+            except Exception:
+                # The failed update is tried once more before the end; its first error is the one that is raised.
+                worked = True
+            if not worked:
                 time.sleep(_IDLE_SECONDS)
             if not self._service.threaded:
                 self._service.tick()
@@ -138,7 +146,7 @@ class Engine:
         for population in self._populations:
             population.buffers.sync()
         if self._drivers is not None:
-            self._drivers.finish()
+            self._drivers.finish(updated=self._updated)
 
 
 def _incumbent(population: Population, result: TrainResult, state: State) -> Float32Array | None:

@@ -82,8 +82,8 @@ def child_key(seed: int, generation: int, *, task: int, episode: int) -> Evaluat
 def reevaluation_key(seed: int, generation: int, episode: int) -> EvaluationKey:
     """Return the randomness of a re-evaluation: fresh tasks and episodes, the same for all contenders."""
     return EvaluationKey(
-        task=streams.key(seed, Purpose.ELITE_TASKS, generation, episode=episode),
-        episode=streams.key(seed, Purpose.ELITE_EPISODES, generation, episode=episode),
+        task=streams.key(seed, Purpose.CONTENDER_TASKS, generation, episode=episode),
+        episode=streams.key(seed, Purpose.CONTENDER_EPISODES, generation, episode=episode),
     )
 
 

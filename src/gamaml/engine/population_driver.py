@@ -159,7 +159,12 @@ class PopulationDriver:
                 closing=closing,
             ),
         )
-        self._act(action, records)
+        try:
+            self._act(action, records)
+        except Exception:
+            # Another try would end the same. The records are saved when the job closes.
+            self._withdrawn = True
+            raise
         return action is not Action.WAIT
 
     def check_commit(self) -> None:
@@ -174,14 +179,17 @@ class PopulationDriver:
             self._failed = True
             raise
 
-    def settle(self) -> None:
+    def settle(self, *, updated: bool = True) -> None:
         """Wait for the last commit, and store the last vectors, once the last command was carried out.
+
+        Args:
+            updated: whether every update was carried out; else the vectors are not stored.
 
         Raises:
             GamamlError: a commit failed.
         """
         self.check_commit()
-        if not self._failed:
+        if updated and not self._failed:
             self._commits.save_snapshot(self.num_generations)
 
     def _act(self, action: Action, records: Records | None) -> None:
@@ -220,12 +228,7 @@ class PopulationDriver:
 
     def _select(self) -> None:
         opened = self._open
-        try:
-            outcome = self._plan.strategy.next(opened.state, opened.children, opened.reevaluations)
-        except Exception:
-            # Another try would end the same. The records are saved when the job closes.
-            self._withdrawn = True
-            raise
+        outcome = self._plan.strategy.next(opened.state, opened.children, opened.reevaluations)
         generation = self._generation(opened, outcome)
         self.tally.incumbent_fitness = outcome.fitness
         self.tally.total_steps += generation.steps

@@ -81,7 +81,7 @@ class Worker:
         self._watch = watch
         self._place = place
         self._params = np.empty((plan.problem.batch_size, plan.problem.num_params), np.float32)
-        self._episodes = plan.strategy.sizes.num_episodes
+        self._sizes = plan.strategy.sizes
         self._decoded: tuple[int, int] | None = None
         self._generation: _Generation | None = None
         self._item_seconds: float | None = None
@@ -145,7 +145,7 @@ class Worker:
         before, after = self._buffers.of(state.generation - 1), self._buffers.of(state.generation)
         self._buffers.sync()
         for number in claim.items.tolist():
-            rows, where = self._strategy.sizes.part(number, problem.num_params)
+            rows, where = self._sizes.part(number, problem.num_params)
             sources = Sources(self._noise, problem, before[:, where], where.start, where.stop - where.start)
             self._strategy.update(state, sources, Part(rows, after[rows.start : rows.stop, where]))
         self._buffers.sync()
@@ -158,7 +158,7 @@ class Worker:
             index, episode = (item, None) if children else divmod(item, episodes)
             return Address(self._plan.path, seed, batch.generation, index, episode)
 
-        seed, episodes, place = self._plan.config.seed, self._episodes, self._place
+        seed, episodes, place = self._plan.config.seed, self._sizes.num_episodes, self._place
         children = batch.kind is Kind.CHILDREN
         listed: list[int] = items.tolist()
         if self._current is not None:

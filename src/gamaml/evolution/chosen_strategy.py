@@ -9,11 +9,12 @@ from typing import Any
 from gamaml.config import Config
 from gamaml.config.user_code import build, find
 from gamaml.errors import ConfigError
+from gamaml.evolution.checked_strategy import CheckedStrategy
 from gamaml.evolution.evolution_strategy import EvolutionStrategy
 from gamaml.evolution.genetic_algorithm import GeneticAlgorithm
 from gamaml.evolution.gradient_maml import GradientMAML
 from gamaml.evolution.random_search import RandomSearch
-from gamaml.evolution.strategy import MEMBERS, Sizes, Space, Strategy
+from gamaml.evolution.strategy import MEMBERS, Space, Strategy
 
 
 def make(config: Config) -> Strategy:
@@ -48,13 +49,7 @@ def _own(name: str, settings: dict[str, Any]) -> Strategy:
             f"{subject}: expected a class with {', '.join(MEMBERS)}, got one without {', '.join(lacking)}; "
             "define the missing members (docs/strategies.md)"
         )
-    chosen = build(cls, settings, section="custom", kind="strategy", name=name)
-    if not isinstance(chosen.sizes, Sizes):
-        raise ConfigError(
-            f"{subject}: expected `sizes` to be a gamaml.evolution.strategy.Sizes, got {type(chosen.sizes).__name__}; "
-            "return one"
-        )
-    return chosen
+    return CheckedStrategy(build(cls, settings, section="custom", kind="strategy", name=name), name)
 
 
 def space_of(config: Config, num_params: int) -> Space:

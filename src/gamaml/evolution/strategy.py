@@ -14,6 +14,7 @@ from typing import Literal, Protocol
 
 import numpy as np
 
+from gamaml.errors import ConfigError
 from gamaml.evolution.decode import Sources
 from gamaml.evolution.entries import ENTRY_DTYPE, Entries
 from gamaml.types import Float32Array, Records
@@ -58,6 +59,20 @@ class Sizes:
     snapshot_seconds: float | None = None
     derivative: Literal[0, 1, 2] = 0
     one_rank: bool = False
+
+    def __post_init__(self) -> None:
+        least = {"population_size": 1, "num_vectors": 1, "num_entries": 1, "num_episodes": 1, "num_bases": 1}
+        for name, lowest in {**least, "num_contenders": 0}.items():
+            value: object = getattr(self, name)
+            if not isinstance(value, int) or value < lowest:
+                raise ConfigError(
+                    f"Sizes.{name}={value!r}: expected an integer of at least {lowest}; correct the strategy"
+                )
+        for name, known in (("update_by", ("range", "vector", "whole")), ("derivative", (0, 1, 2))):
+            if getattr(self, name) not in known:
+                raise ConfigError(
+                    f"Sizes.{name}={getattr(self, name)!r}: expected one of {known}; correct the strategy"
+                )
 
     @property
     def entry_dtype(self) -> np.dtype[np.void]:

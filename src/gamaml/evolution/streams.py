@@ -23,8 +23,8 @@ class Purpose(enum.IntEnum):
     PROPOSE = 1
     TASKS = 2
     EPISODES = 3
-    ELITE_TASKS = 4
-    ELITE_EPISODES = 5
+    CONTENDER_TASKS = 4
+    CONTENDER_EPISODES = 5
     TEST_TASKS = 6
     TEST_EPISODES = 7
     NORMALISE = 8

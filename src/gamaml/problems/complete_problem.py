@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, cast
 
 from gamaml.errors import ConfigError
 from gamaml.problems.forms import Form
@@ -120,4 +120,34 @@ def complete(problem: Problem, name: str | None = None) -> CompleteProblem:
             f"task {name!r}: expected a method evaluate_batch(params, keys), got none, with "
             f"batch_size={batch_size}; define it, or leave batch_size out"
         )
+    _check_values(problem, name)
     return CompleteProblem(problem)
+
+
+def _check_values(problem: Problem, name: str) -> None:
+    """Refuse attributes of another form, which would otherwise be met in the middle of a run."""
+    size = problem.num_params
+    found: list[tuple[str, Any, bool, str]] = [  # the user's attributes
+        ("num_rounds", problem.num_rounds, _is_count(problem.num_rounds), "an integer from 0 on"),
+        ("metric", problem.metric, problem.metric in ("return", "loss"), '"return" or "loss"'),
+        ("scalars", problem.scalars, _are_names(problem.scalars), "a tuple of names"),
+        ("scale", problem.scale, _is_scale(problem.scale, size), f"None or a float32 array of {size}"),
+    ]
+    for attribute in PROBLEM.optional_methods:
+        member = getattr(problem, attribute, None)
+        found.append((attribute, member, member is None or callable(member), "a method"))
+    for attribute, value, fits, expected in found:
+        if not fits:
+            raise ConfigError(f"task {name!r}: expected {attribute} to be {expected}, got {value!r}; change it")
+
+
+def _is_count(value: Any) -> bool:  # the user's
+    return isinstance(value, int) and not isinstance(value, bool) and value >= 0
+
+
+def _are_names(value: Any) -> bool:  # the user's
+    return isinstance(value, tuple | list) and all(isinstance(name, str) for name in cast(Sequence[Any], value))
+
+
+def _is_scale(value: Any, size: int) -> bool:  # the user's
+    return value is None or (f"{getattr(value, 'dtype', '')}", getattr(value, "shape", ())) == ("float32", (size,))
