@@ -94,7 +94,7 @@ def measure(
 ) -> dict[str, float]:
     """Return the median seconds of a child at each generation, and of the C loop; they take turns."""
     problem, out, other = Policy(num_params), np.empty(num_params, np.float32), np.empty(num_params, np.float32)
-    settings = GAConfig(population_size=repeats, num_parents=NUM_PARENTS, mutation_std=STD)
+    settings = GAConfig(population_size=max(repeats, NUM_PARENTS), num_parents=NUM_PARENTS, mutation_std=STD)
     num_offsets = noise.entries.size - num_params + 1
     sources, space = Sources.whole(noise, problem, parents), Space(num_params, num_offsets)
     random = np.random.default_rng(1)
@@ -110,7 +110,7 @@ def measure(
         parent = parents[int(random.integers(NUM_PARENTS))]
         block = noise.block(int(random.integers(num_offsets)), num_params)
         taken["C"].append(seconds_of(lambda parent=parent, block=block: loop(parent, block, STD, other)))
-    last = children[GENERATIONS[-1]][-1]
+    last = children[GENERATIONS[-1]][repeats - 1]
     loop(parents[last["base"]], noise.block(int(last["offset"]), num_params), float(last["factor"]), other)
     assert np.array_equal(out, other), "the C loop computes something else"
     return {name: statistics.median(seconds) for name, seconds in taken.items()}

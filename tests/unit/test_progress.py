@@ -6,6 +6,7 @@ import math
 
 import numpy as np
 import pytest
+from rich.console import Console
 
 from gamaml.commands import progress
 from gamaml.config import Config, StopConfig, TaskConfig
@@ -96,6 +97,28 @@ def test_a_terminal_gets_a_table_with_a_row_per_population(monkeypatch: pytest.M
     assert "-28.40 -> -5.500" in last
     assert "seed2" in last
     assert "━" in last
+
+
+@pytest.mark.parametrize(
+    ("columns", "headings"),
+    [
+        (100, "run gen best mean incumbent before -> after evals/s eta"),
+        (62, "run gen best mean incumbent before -> after eta"),
+        (55, "run gen best incumbent before -> after eta"),
+        (44, "run gen incumbent before -> after"),
+    ],
+)
+def test_a_narrow_terminal_gets_fewer_columns_and_no_shortened_number(columns: int, headings: str) -> None:
+    stream = io.StringIO()
+    console = Console(file=stream, force_terminal=True, color_system=None, width=columns, _environ={"TERM": "xterm"})
+    with progress.LiveDisplay({"seed1": 60}, console) as display:
+        display.show(INFO)
+    last = stream.getvalue()[stream.getvalue().rindex("run ") :].splitlines()
+    assert last[0].split() == headings.split()
+    assert "12/60" in last[1]
+    assert "-28.40 -> -5.500" in last[1]
+    assert "…" not in last[1]
+    assert ("━" in last[1]) == (columns == 100)
 
 
 def test_the_cursor_is_visible_while_the_table_is_up(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -20,6 +20,14 @@ if TYPE_CHECKING:
 
 _COLUMNS = ("run", "gen", "best", "mean", "incumbent", "before -> after", "evals/s", "eta")
 _BAR_WIDTH = 10
+_ANY_WIDTH = 10_000
+"""Columns of a terminal on which everything has room."""
+
+_BAR = ""
+"""Heading of the column of bars."""
+
+_DISPENSABLE = (_BAR, "evals/s", "mean", "eta", "best")
+"""Columns that a narrow terminal does without, the first one first: a shortened number would mislead."""
 
 
 class Display(AbstractContextManager["Display"], Protocol):
@@ -130,21 +138,35 @@ class LiveDisplay(Display):
         self._live.stop()
 
     def _table(self) -> Table:
+        """Return the table with as many columns as the terminal has room for."""
+        from rich.measure import Measurement
+
+        room = self._console.options.update_width(_ANY_WIDTH)
+        table = self._table_without(())
+        for left_out in range(1, len(_DISPENSABLE) + 1):
+            if Measurement.get(self._console, room, table).maximum <= self._console.width:
+                break
+            table = self._table_without(_DISPENSABLE[:left_out])
+        return table
+
+    def _table_without(self, left_out: Sequence[str]) -> Table:
+        """Return the table without some columns."""
         from rich.progress_bar import ProgressBar
         from rich.table import Table
 
-        table = Table(box=None, padding=(0, 1, 0, 0))
-        for column in _COLUMNS:
-            table.add_column(column, justify="left" if column == "run" else "right", no_wrap=True)
         bars = any(goal is not None for goal in self._goals.values())
-        if bars:
-            table.add_column("")
+        columns = [*_COLUMNS, *[_BAR] * bars]
+        kept = [index for index, column in enumerate(columns) if column not in left_out]
+        table = Table(box=None, padding=(0, 1, 0, 0))
+        for index in kept:
+            table.add_column(columns[index], justify="left" if index == 0 else "right", no_wrap=True)
         for name, goal in self._goals.items():
             info = self._latest.get(name)
             cells = _cells(info, goal) if info is not None else (f"0{_of(goal)}", *[""] * (len(_COLUMNS) - 2))
             done = info.generation + 1 if info is not None else 0
-            bar = [ProgressBar(goal, done, width=_BAR_WIDTH) if goal is not None else ""] if bars else []
-            table.add_row(name, *cells, *bar)
+            bar = ProgressBar(goal, done, width=_BAR_WIDTH) if goal is not None else ""
+            row = [name, *cells, bar]
+            table.add_row(*[row[index] for index in kept])
         return table
 
 
