@@ -1,4 +1,4 @@
-"""gamaml: meta-learning with a genetic algorithm on MPI clusters.
+"""gamaml: meta-learning by evolution on MPI clusters.
 
 `import gamaml` starts neither MPI nor JAX; `train` and `generations` do when they are called.
 """

@@ -48,7 +48,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _parser() -> Parser:
     parser = Parser(
         prog="gamaml",
-        description="Meta-learning with a genetic algorithm on MPI clusters.",
+        description="Meta-learning by evolution on MPI clusters.",
         epilog="exit codes: 0 done, 1 failure, 2 bad arguments or config, 75 checkpointed (--resume)",
     )
     parser.add_argument("--version", action="version", version=f"gamaml {metadata.version('gamaml')}")
