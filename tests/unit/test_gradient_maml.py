@@ -14,6 +14,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from corridor import Corridor
 
 from gamaml import config as cfg
 from gamaml import problems
@@ -83,20 +84,14 @@ class Wave:
         return jnp.mean((curve - jnp.sin(task * x)) ** 2)
 
 
-class Corridor:
-    """RL: the position moves by the action, the reward is minus the squared distance to the task's goal."""
+class EndlessCorridor(Corridor):
+    """A corridor whose episodes all last as long as its horizon."""
 
-    observation_size, action_size, horizon = 1, 1, 5
-
-    def sample(self, key: jax.Array) -> jax.Array:
-        return jax.random.uniform(key, (), jnp.float32, 0.5, 1.0)
-
-    def reset(self, task: jax.Array, key: jax.Array) -> tuple[jax.Array, jax.Array]:
-        return array(0.0), array([0.0])
+    horizon = 5
 
     def step(self, state: jax.Array, action: jax.Array, task: jax.Array, key: jax.Array) -> Any:
-        position = state + action[0]
-        return position, position[None], -((position - task) ** 2), jnp.asarray(False)
+        position, observation, reward, _ = super().step(state, action, task, key)
+        return position, observation, reward, jnp.asarray(False)
 
 
 @pytest.mark.parametrize("first_order", [False, True])
@@ -151,7 +146,7 @@ def test_the_gradient_of_a_policy_goes_through_updates_on_fixed_trajectories(fir
     inner = {"rounds": 1, "num_tasks": 1, "episodes": 12, "step_size": 0.2, "step_size_gene": "global"}
     policy = {"hidden": [3], "activation": "tanh", "std": 0.4, "output_scale": 1.0}
     settings = config(inner=inner, policy=policy, maml={"first_order": first_order})
-    task = Corridor()
+    task = EndlessCorridor()
     problem = problems.make_problem(settings, task)
     params = problem.initial(np.random.default_rng(2).standard_normal(problem.num_params, np.float32))
     key = key_of(settings)

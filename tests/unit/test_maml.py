@@ -12,6 +12,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from corridor import Corridor
 
 from gamaml import config as cfg
 from gamaml import problems
@@ -57,22 +58,6 @@ class Bowl:
 
     def loss(self, params: Any, task: jax.Array, key: jax.Array) -> jax.Array:
         return 0.5 * (params["w"] - task) ** 2 + 0.5 * jnp.sum(params["b"] ** 2)
-
-
-class Corridor:
-    """RL: the position moves by the action, the reward is minus the squared distance to the task's goal."""
-
-    observation_size, action_size, horizon = 1, 1, 6
-
-    def sample(self, key: jax.Array) -> jax.Array:
-        return jax.random.uniform(key, (), jnp.float32, 0.5, 1.0)
-
-    def reset(self, task: jax.Array, key: jax.Array) -> tuple[jax.Array, jax.Array]:
-        return array(0.0), array([0.0])
-
-    def step(self, state: jax.Array, action: jax.Array, task: jax.Array, key: jax.Array) -> Any:
-        position = state + action[0]
-        return position, position[None], -((position - task) ** 2), jnp.abs(position - task) < 0.05
 
 
 BOWL_INNER = {"rounds": 3, "num_tasks": 2, "step_size": 0.5, "step_size_gene": "none"}
