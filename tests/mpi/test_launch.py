@@ -140,7 +140,9 @@ def srun(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return path
 
 
-@pytest.mark.parametrize(("pmi", "variables"), [("pmi2", ""), ("pmix", "OMPI_MCA_osc='^ucx' ")])
+@pytest.mark.parametrize(
+    ("pmi", "variables"), [("pmi2", "MPIR_CVAR_CH4_NETMOD=ofi "), ("pmix", "OMPI_MCA_osc='^ucx' ")]
+)
 def test_srun_gets_its_profile_and_the_layout(srun: Path, pmi: str, variables: str) -> None:
     options = ["--mpi", f"srun-{pmi}", "--env", "/nowhere"]
     shown = launch(*options, "--nodes", "2", "--ranks-per-node", "4", "--print", "gamaml", "preflight")

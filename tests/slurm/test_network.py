@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from jobs import ENVIRONMENT, PROGRAMS, ROOT, Jobs, digest, job_id, journalled, login_node, wait_until
+from jobs import ENVIRONMENT, PROGRAMS, ROOT, SHORT_ADDRESS, Jobs, digest, job_id, journalled, login_node, wait_until
 
 from cluster import Cluster
 
@@ -112,6 +112,7 @@ def test_job_with_a_dead_link_requeues_itself_and_ends_in_the_same_file(
 ) -> None:
     facts = [f'SITE_LAUNCH="{launch}"', "SITE_PARTITION=local", "SITE_SIGNAL_SECONDS=30"]
     facts += [f"GAMAML_HEARTBEAT_SECONDS={LIMIT}", "SLOW_SECONDS=0.06"]
+    facts += [SHORT_ADDRESS] if launch.startswith("srun") else []
     (tmp_path / "cut.env").write_text("\n".join(facts))
     where = ["--site", "./cut.env", "--nodes", "3", "--ranks-per-node", "2", "--time", "5"]
     jobs, run = Jobs(network, tmp_path / "runs"), tmp_path / "runs" / "slow-seed0.h5"
@@ -119,7 +120,7 @@ def test_job_with_a_dead_link_requeues_itself_and_ends_in_the_same_file(
     def submit() -> str:
         return job_id(login_node(network, tmp_path, "submit", "slow.toml", *where))
 
-    job = jobs.start(submit, lambda _: journalled(run) > START_NBYTES)
+    job = jobs.start(submit, lambda: journalled(run) > START_NBYTES)
     try:
         manage_link(network, node, "down")
         wait_until(lambda: not survivors(network), "the end of the job", LIMIT + SCRIPT_REACTION)

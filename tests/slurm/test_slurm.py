@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from jobs import Jobs, digest, journalled, wait_until
+from jobs import SHORT_ADDRESS, Jobs, digest, journalled, wait_until
 
 from cluster import Cluster
 
@@ -28,7 +28,7 @@ exit "$status"
 
 
 def script(out: Path, arguments: str = "") -> str:
-    return CHECKPOINTING.replace("OUT", str(out)).replace("ARGUMENTS", arguments)
+    return f"export {SHORT_ADDRESS}" + CHECKPOINTING.replace("OUT", str(out)).replace("ARGUMENTS", arguments)
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -44,13 +44,13 @@ def limited(cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Itera
     yield jobs, job, folder / "slow-seed0.h5"
 
 
-@pytest.mark.parametrize("launch", ["srun --mpi=pmi2", "mpiexec"])
+@pytest.mark.parametrize("launch", [f"{SHORT_ADDRESS} srun --mpi=pmi2", "mpiexec"], ids=["srun", "mpiexec"])
 def test_two_nodes_of_slurm_are_two_nodes_of_gamaml(
     jobs: Jobs, tmp_path: Path, expected: list[str], launch: str
 ) -> None:
     body = f"{launch} gamaml run slow.toml --out {tmp_path} --resume"
     options = ["--nodes=2", "--ntasks-per-node=2"]
-    job = jobs.start(lambda: jobs.submit(body, *options), lambda _: journalled(tmp_path / "slow-seed0.h5") > 0)
+    job = jobs.start(lambda: jobs.submit(body, *options), lambda: journalled(tmp_path / "slow-seed0.h5") > 0)
     jobs.wait(job)
     assert "4 ranks on 2 nodes" in jobs.log(job)
     assert digest(tmp_path / "slow-seed0.h5") == expected[0]
@@ -71,7 +71,7 @@ def test_cancelled_job_leaves_a_run_to_go_on_with_and_no_process(
 ) -> None:
     options = ["--nodes=2", "--ntasks-per-node=2", "--requeue"]
     body, run = "export SLOW_SECONDS=0.05\n" + script(tmp_path), tmp_path / "slow-seed0.h5"
-    job = jobs.start(lambda: jobs.submit(body, *options), lambda _: journalled(run) > START_NBYTES)
+    job = jobs.start(lambda: jobs.submit(body, *options), lambda: journalled(run) > START_NBYTES)
     assert jobs.processes(job)
     assert jobs.cluster.command("scancel", job).returncode == 0
     jobs.wait(job, "CANCELLED")
@@ -79,7 +79,7 @@ def test_cancelled_job_leaves_a_run_to_go_on_with_and_no_process(
     time.sleep(2)
     assert jobs.show(job)["JobState"] == "CANCELLED"
     left = journalled(run)
-    jobs.wait(jobs.start(lambda: jobs.submit(script(tmp_path), *options), lambda _: journalled(run) > left))
+    jobs.wait(jobs.start(lambda: jobs.submit(script(tmp_path), *options), lambda: journalled(run) > left))
     assert digest(run) == expected[0]
 
 
