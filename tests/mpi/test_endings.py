@@ -166,6 +166,15 @@ def test_killed_rank_leaves_word_of_what_it_was_evaluating(mpi: Mpi, tmp_path: P
     assert "gamaml replay" in told
 
 
+def test_shared_memory_of_a_running_job_has_no_name_that_a_kill_could_leave(mpich: Mpi, tmp_path: Path) -> None:
+    with started(mpich, UNEVEN, "sphere.toml", tmp_path, *settings(["task.seconds=0.3"])) as job:
+        job.wait_until(lambda: len(list(tmp_path.glob("run.run/current-*"))) == 2)
+        maps = [Path(f"/proc/{pid}/maps").read_text() for pid in job.ranks().values()]
+    attached = re.findall(r"/dev/shm/mpich_shm_\w+.*", "\n".join(maps))
+    assert len(set(attached)) == len(UNEVEN.node_sizes)
+    assert all(name.endswith(" (deleted)") for name in attached)
+
+
 def test_ranks_do_not_outlive_a_killed_launcher(mpi: Mpi, tmp_path: Path, mpich: Mpi) -> None:
     slow = settings(["task.seconds=0.3", "ga.population_size=8", "ga.elite.candidates=2", "ga.elite.episodes=1"])
     with started(mpi, THREE, "sphere.toml", tmp_path, *slow) as job:

@@ -16,6 +16,7 @@ from mpi4py import MPI
 
 from gamaml.errors import GamamlError, LaunchError
 from gamaml.job import launcher
+from gamaml.parallel.segment_names import remove_attached_names
 
 T = TypeVar("T")
 
@@ -61,6 +62,8 @@ class Topology:
         self.node_index: int = node_index
         self.node_sizes: list[int] = node_sizes
         self.node_of_rank: list[int] = self.world.allgather(node_index)
+        if self.is_leader:
+            remove_attached_names()
         self.host = socket.gethostname()
         self.threaded: bool = MPI.Query_thread() == MPI.THREAD_MULTIPLE
 
