@@ -355,6 +355,11 @@ OWN_LOSS = """
     def climb(policy, params, batch, settings):
         weights = jnp.sum(batch.rewards, axis=1)
         weights = (weights - weights.mean())[:, None] * batch.alive.astype(jnp.float32)
+        return -jnp.mean(policy.log_prob(params, batch.observations, batch.actions) * weights)
+
+    def climb_step_by_step(policy, params, batch, settings):
+        weights = jnp.sum(batch.rewards, axis=1)
+        weights = (weights - weights.mean())[:, None] * batch.alive.astype(jnp.float32)
         one = lambda observation, action: policy.log_prob(params, observation, action)
         return -jnp.mean(jax.vmap(jax.vmap(one))(batch.observations, batch.actions) * weights)
 
@@ -381,6 +386,16 @@ def test_a_learner_of_the_users_own_is_one_function(own_module: str) -> None:
     params = problem.initial(np.random.default_rng(0).standard_normal(problem.num_params, np.float32))
     returns = problem.evaluate(params, KEY).returns
     assert returns[-1] > returns[0] + 0.2
+
+
+def test_a_policy_takes_one_step_or_a_whole_batch(own_module: str) -> None:
+    whole, by_steps = (
+        problems.make_problem(config(learner=f"{own_module}:{name}", step_size=0.02), Corridor())
+        for name in ("climb", "climb_step_by_step")
+    )
+    params = whole.initial(np.random.default_rng(0).standard_normal(whole.num_params, np.float32))
+    expected = whole.evaluate(params, KEY).returns
+    np.testing.assert_allclose(by_steps.evaluate(params, KEY).returns, expected, rtol=1e-3)
 
 
 def test_a_learner_of_the_users_own_has_a_critic_if_it_says_so(own_module: str) -> None:

@@ -111,11 +111,11 @@ def test_the_support_set_is_the_same_in_all_rounds_and_the_query_set_another() -
 
     definition = Noisy()
     learner = supervised_learner(definition, definition.loss, num_samples=1)
-    task = learner.sample(jax.random.key(0))
-    support, query = (float(jax.random.normal(task[i], (), jnp.float32)) for i in (1, 2))
-    assert support != query
+    tasks = jax.vmap(learner.sample)(jax.random.split(jax.random.key(0), 2))
+    support, query = (np.array([jax.random.normal(key, (), jnp.float32) for key in tasks[part]]) for part in (1, 2))
+    assert len({*support, *query}) == 4
     params, steps = {"w": array(0.0)}, {"w": array(1.0)}
-    measured = adapt(learner, params, task, jax.random.key(1), step_sizes=steps, rounds=2)
+    measured = adapt(learner, params, tasks, jax.random.split(jax.random.key(1), 2), step_sizes=steps, rounds=2)
     # a step of 1 lands on the support point at once; another draw in round 2 would move it away
     expected = [0.5 * query**2, 0.5 * (support - query) ** 2, 0.5 * (support - query) ** 2]
     np.testing.assert_allclose(measured.value, expected, rtol=1e-5)
@@ -304,18 +304,21 @@ def test_parameters_are_not_changed_by_an_evaluation() -> None:
     np.testing.assert_array_equal(params, copy)
 
 
-def test_the_inner_loop_takes_any_learner() -> None:
+@pytest.mark.parametrize("updates_in_turn", [True, False])
+def test_the_inner_loop_takes_any_learner(updates_in_turn: bool) -> None:
     learner = Learner(
         sample=lambda key: array(1.0),
         collect=lambda params, task, key: jax.random.uniform(key, (), jnp.float32),
         loss=lambda params, task, data: params["w"] * task,
         measure=lambda params, task, data: Measured(params["w"], jnp.asarray(1, jnp.int32)),
         outer_loss=lambda params, task, data: params["w"],
+        updates_in_turn=updates_in_turn,
     )
     start, step_sizes = {"w": array(0.0)}, {"w": array(0.5)}
-    measured = adapt(learner, start, array(1.0), jax.random.key(0), step_sizes=step_sizes, rounds=3)
-    assert measured.value.tolist() == [0.0, -0.5, -1.0, -1.5]
-    assert measured.steps.tolist() == [1, 1, 1, 1]
+    tasks, keys = jnp.asarray([1, 2], jnp.float32), jax.random.split(jax.random.key(0), 2)
+    measured = adapt(learner, start, tasks, keys, step_sizes=step_sizes, rounds=3)
+    assert measured.value.tolist() == [[0.0, 0.0], [-0.5, -1.0], [-1.0, -2.0], [-1.5, -3.0]]
+    assert measured.steps.tolist() == [[1, 1]] * 4
 
 
 def test_a_round_measures_the_network_that_collected_and_then_updates_it() -> None:

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Iterator
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -12,7 +13,7 @@ from hypothesis import strategies as st
 
 from gamaml.config import GAConfig, InnerConfig, PolicyConfig
 from gamaml.inner.start_jax import start_jax
-from gamaml.policies import gaussian, mlp
+from gamaml.policies import categorical, compiled_mlp, gaussian, mlp
 from gamaml.policies.flat import Layout, fan_in
 from gamaml.policies.vector import ParameterVector, fan_in_initial
 
@@ -97,6 +98,58 @@ def test_host_and_jax_networks_agree_and_stay_in_float32(activation: str) -> Non
     device = mlp.apply(jax.tree.map(jnp.asarray, params), jnp.asarray(x), activation)
     assert host.dtype == np.float32 and device.dtype == jnp.float32
     np.testing.assert_allclose(host, device, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("activation", ["relu", "tanh"])
+@pytest.mark.parametrize("sizes", [(2, 6, 6, 2), (17, 9, 12), (3, 1)])
+def test_quick_forms_of_the_network_agree_with_the_plain_one_and_so_do_their_gradients(
+    sizes: tuple[int, ...], activation: str
+) -> None:
+    layout, generator = Layout.of(mlp.shapes(*sizes)), np.random.default_rng(0)
+    params = jax.tree.map(jnp.asarray, layout.unflatten(generator.standard_normal(layout.size, np.float32)))
+    x = jnp.asarray(generator.standard_normal((7, sizes[0]), np.float32))
+    weight = jnp.asarray(generator.standard_normal((7, sizes[-1]), np.float32))
+    forms = {
+        "plain": lambda params, x: mlp.apply(params, x, activation),
+        "one": jax.vmap(lambda params, x: compiled_mlp.one(params, x, activation), in_axes=(None, 0)),
+        "columns": lambda params, x: compiled_mlp.columns(params, x.T, activation).T,
+    }
+    outputs = {name: form(params, x) for name, form in forms.items()}
+
+    def second_order(form: Any, params: Any) -> jax.Array:
+        gradient = jax.grad(lambda params: jnp.sum(form(params, x) ** 2 * weight))(params)
+        return sum((jnp.sum(array**2) for array in gradient.values()), jnp.zeros((), jnp.float32))
+
+    gradients = {
+        name: jax.grad(lambda params, form=form: second_order(form, params))(params) for name, form in forms.items()
+    }
+    for name in ("one", "columns"):
+        np.testing.assert_allclose(outputs[name], outputs["plain"], rtol=1e-4, atol=1e-5)
+        for array, expected in gradients["plain"].items():
+            np.testing.assert_allclose(gradients[name][array], expected, rtol=0, atol=1e-5 * np.abs(expected).max())
+
+
+def test_relu_of_columns_has_no_slope_at_zero_and_below_and_keeps_the_smallest_numbers() -> None:
+    params = {name: jnp.asarray(array, jnp.float32) for name, array in (("w0", [[1.0]]), ("w1", [[1.0]]))}
+    params |= {"b0": jnp.zeros(1, jnp.float32), "b1": jnp.zeros(1, jnp.float32)}
+    x = jnp.asarray([[-1.0, 0.0, 1e-30, 2.0]], jnp.float32)
+    slopes = jax.grad(lambda x: compiled_mlp.columns(params, x).sum())(x)
+    assert compiled_mlp.columns(params, x).tolist() == [[0.0, 0.0, float(x[0, 2]), 2.0]]
+    assert slopes.tolist() == [[0.0, 0.0, 1.0, 1.0]]
+
+
+def test_log_probs_of_columns_are_those_of_one_after_the_other() -> None:
+    generator = np.random.default_rng(0)
+    outputs = jnp.asarray(generator.standard_normal((3, 5), np.float32))
+    continuous, std = jnp.asarray(generator.standard_normal((3, 5), np.float32)), jnp.asarray(0.5, jnp.float32)
+    discrete = jnp.asarray([[0, 2, 1, 1, 0]], jnp.float32)
+    for column in range(5):
+        one = gaussian.log_prob(continuous[:, column], outputs[:, column], std)
+        assert gaussian.log_prob(continuous, outputs, std)[column] == pytest.approx(float(one), rel=1e-6)
+        one = categorical.log_prob(discrete[:, column], outputs[:, column])
+        assert categorical.log_prob(discrete, outputs)[column] == pytest.approx(float(one), rel=1e-6)
+        expected = jax.nn.log_softmax(outputs[:, column])[int(discrete[0, column])]
+        assert float(one) == pytest.approx(float(expected), rel=1e-6)
 
 
 def test_host_network_leaves_its_input_alone() -> None:

@@ -24,8 +24,9 @@ from gamaml.types import Records
 
 log = logging.getLogger(__name__)
 
-_CLAIM_SECONDS = 2e-3
-"""Short evaluations are claimed in blocks of about this duration: a claim and its hand-over cost 40 microseconds."""
+_CLAIM_SECONDS = 20e-3
+"""Short evaluations are claimed in blocks of about this duration: a claim and its hand-over cost 80 microseconds, and
+several times as much where other processes want the core."""
 
 _CLAIMS_LEFT = 2
 """Each rank of the node should still find this many blocks, so that their last ones end together."""

@@ -31,7 +31,7 @@ def loss(policy: Policy, params: Params, batch: Trajectory[jax.Array], settings:
         batch: trajectories with a leading dimension [episodes].
         settings: gives discount, lambda and normalisation.
     """
-    values = jax.vmap(jax.vmap(partial(policy.value, params)))(batch.observations)
+    values = policy.value(params, batch.observations)
     estimate = jax.vmap(partial(advantages.generalised, discount=settings.discount, gae_lambda=settings.gae_lambda))
     found = lax.stop_gradient(estimate(batch.rewards, values, batch.alive))
     targets = found + lax.stop_gradient(values)

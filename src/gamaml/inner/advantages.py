@@ -28,12 +28,12 @@ def rewards_to_go(rewards: jax.Array, discount: float | jax.Array) -> jax.Array:
         rewards: float32[horizon], 0 after the end of the episode.
         discount: factor per step.
     """
-
-    def add(following: jax.Array, reward: jax.Array) -> tuple[jax.Array, jax.Array]:
-        total = reward + discount * following
-        return total, total
-
-    return lax.scan(add, jnp.zeros_like(rewards[0]), rewards, reverse=True)[1]
+    # With the sums over 1, 2, 4, ... steps: seven array operations for 100 steps, where a loop takes 100 iterations.
+    total, reach = rewards, 1
+    while reach < rewards.size:
+        later = jnp.concatenate([total[reach:], jnp.zeros(reach, total.dtype)])
+        total, reach = total + discount**reach * later, 2 * reach
+    return total
 
 
 def above_baseline(batch: Trajectory[jax.Array], *, discount: float | jax.Array, baseline: str) -> jax.Array:

@@ -17,7 +17,7 @@ from gamaml.config import MEMORIES, InnerConfig, PolicyConfig
 from gamaml.inner import actor_critic, reinforce
 from gamaml.inner.loop import Learner, Measured
 from gamaml.inner.objective import Loss, Params, Policy, Settings
-from gamaml.policies import categorical, gaussian, mlp
+from gamaml.policies import categorical, compiled_mlp, gaussian, mlp
 from gamaml.policies import recurrent as memory
 from gamaml.rollouts.jax_rollout import check_array, returns, rollout
 from gamaml.rollouts.trajectory import Trajectory
@@ -28,7 +28,7 @@ LOSSES: dict[str, Loss] = {"reinforce": reinforce.loss, "actor_critic": actor_cr
 
 def network(config: PolicyConfig, params: Params, observation: jax.Array) -> jax.Array:
     """Return the network's outputs: the mean of an action, or the logits of discrete ones."""
-    return mlp.apply(params, observation, config.activation)
+    return compiled_mlp.one(params, observation, config.activation)
 
 
 def policy_of(config: PolicyConfig, std: jax.Array, *, discrete: bool = False) -> Policy:
@@ -40,14 +40,23 @@ def policy_of(config: PolicyConfig, std: jax.Array, *, discrete: bool = False) -
         discrete: whether the outputs are logits.
     """
 
-    def log_prob(params: Params, observation: jax.Array, action: jax.Array) -> jax.Array:
-        outputs = network(config, params, observation)
-        return categorical.log_prob(action, outputs) if discrete else gaussian.log_prob(action, outputs, std)
+    def log_prob(params: Params, observations: jax.Array, actions: jax.Array) -> jax.Array:
+        outputs = compiled_mlp.columns(params, _columns(observations), config.activation)
+        taken = _columns(actions)
+        found = categorical.log_prob(taken, outputs) if discrete else gaussian.log_prob(taken, outputs, std)
+        return found.reshape(observations.shape[:-1])
 
-    def value(params: Params, observation: jax.Array) -> jax.Array:
-        return mlp.apply(params, observation, config.activation, mlp.CRITIC)[0]
+    def value(params: Params, observations: jax.Array) -> jax.Array:
+        found = compiled_mlp.columns(params, _columns(observations), config.activation, mlp.CRITIC)
+        return found.reshape(observations.shape[:-1])
 
     return Policy(log_prob, value)
+
+
+def _columns(array: jax.Array) -> jax.Array:
+    """Return float32[..., size] as float32[size, number]."""
+    # Without the barrier XLA would take the transposition into the products, and use a slow kernel for them.
+    return lax.optimization_barrier(array.reshape(-1, array.shape[-1]).T)
 
 
 def settings_of(inner: InnerConfig, factors: jax.Array) -> Settings:
@@ -112,7 +121,7 @@ def rl_learner(
         return jax.vmap(episode)(jax.random.split(key, inner.episodes))
 
     objective = policy_loss(loss, policy, inner, std, factors)
-    return Learner(definition.sample, collect, objective, _measure_returns, outer_loss=objective)
+    return Learner(definition.sample, collect, objective, _measure_returns, outer_loss=objective, updates_in_turn=True)
 
 
 def recorded_learner(loss: Callable[[Params, Any, Trajectory[jax.Array]], jax.Array]) -> Learner:

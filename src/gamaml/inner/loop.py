@@ -1,4 +1,4 @@
-"""The inner loop in JAX, one task at a time: a scan over rounds, and the same for a derivative through all of them."""
+"""The inner loop in JAX: a scan over rounds for all tasks, and for one task with a derivative through all rounds."""
 
 # pyright: reportUnknownMemberType=false, reportUnknownArgumentType=false, reportUnknownVariableType=false
 # JAX leaves the types of array constructors, gradients and pytrees partly unknown.
@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Callable
+from functools import partial
 from typing import Any, NamedTuple
 
 import jax
@@ -39,6 +40,8 @@ class Learner(NamedTuple):
         measure: (params, task, data) -> Measured, of `params` as they are before the update.
         outer_loss: (params, task, data) -> float32[], which gradient MAML descends after the last update.
         collects_once: whether all rounds share the task's data, so the steps of one round are the steps of all.
+        updates_in_turn: whether `adapt` updates one task after the other. An update by thousands of steps is quicker
+            where its arrays stay in the cache; one by a few samples is quicker side by side.
     """
 
     sample: Callable[[jax.Array], Any]
@@ -47,6 +50,7 @@ class Learner(NamedTuple):
     measure: Callable[[Params, Any, Any], Measured]
     outer_loss: Callable[[Params, Any, Any], jax.Array]
     collects_once: bool = False
+    updates_in_turn: bool = False
 
 
 def update(
@@ -81,55 +85,65 @@ def update(
 def adapt(
     learner: Learner,
     params: Params,
-    task: Any,
-    key: jax.Array,
+    tasks: Any,
+    keys: jax.Array,
     *,
     step_sizes: Params,
     rounds: int,
     optimiser: Optimiser = OPTIMISERS["sgd"],
 ) -> Measured:
-    """Run the inner loop on one task.
+    """Run the inner loop on several tasks.
 
     Args:
         learner: the kind of learning.
-        params: the initial arrays.
-        task: one sampled task.
-        key: a JAX key; each round has its own part of it.
+        params: the initial arrays, the same for all tasks.
+        tasks: sampled tasks, any pytree with a leading dimension [num_tasks].
+        keys: JAX keys, [num_tasks]; each round has its own part of a task's key.
         step_sizes: per array of `params`, float32[] or of the array's shape.
         rounds: number of updates.
         optimiser: turns gradients into steps.
 
     Returns:
-        Measured with float32[rounds + 1] and int32[rounds + 1]: before any update and after each.
+        Measured with float32[rounds + 1, num_tasks] and int32[rounds + 1, num_tasks]: before any update and after each.
 
     Source: Finn et al. 2017, Algorithm 3, lines 5 to 8.
     """
 
-    def updated(learned: Learned, data: Any) -> Learned:  # the learner's data
+    def updated_one(each: tuple[Learned, Any, Any]) -> Learned:  # with the learner's task and data
+        learned, task, data = each
         return update(learned, task, data, loss=learner.loss, optimiser=optimiser, step_sizes=step_sizes)
+
+    def updated(learned: Learned, data: Any) -> Learned:  # the learner's data
+        if learner.updates_in_turn:
+            return lax.map(updated_one, (learned, tasks, data))
+        return jax.vmap(updated_one)((learned, tasks, data))
 
     def unchanged(learned: Learned, data: Any) -> Learned:  # the learner's data
         return learned
 
-    def collect(learned: Learned, key: jax.Array) -> Any:  # the learner's data
-        return learner.collect(learned.network, task, key)
+    def collect(learned: Learned, keys: jax.Array) -> Any:  # the learner's data
+        return jax.vmap(learner.collect)(learned.network, tasks, keys)
 
     def measure(learned: Learned, data: Any) -> Measured:
-        return learner.measure(learned.network, task, data)
+        return jax.vmap(learner.measure)(learned.network, tasks, data)
 
     def step(learned: Learned, each: tuple[jax.Array, jax.Array]) -> tuple[Learned, Measured]:
-        is_update, key = each
+        is_update, keys = each
 
         def updated_but_at_last(learned: Learned, data: Any) -> Learned:  # the learner's data
             return lax.cond(is_update, updated, unchanged, learned, data)
 
-        return one_round(learned, key, collect=collect, measure=measure, update=updated_but_at_last)
+        return one_round(learned, keys, collect=collect, measure=measure, update=updated_but_at_last)
+
+    def for_each_task(array: jax.Array) -> jax.Array:
+        return jnp.broadcast_to(array, (len(keys), *array.shape))
 
     # The last pass measures without an update. One loop over all, because a program that holds the collection
     # twice takes twice as long to compile.
     is_update = jnp.arange(rounds + 1) < rounds
-    start = Learned(dict(params), optimiser.start(params))
-    return lax.scan(step, start, (is_update, jax.random.split(key, rounds + 1)))[1]
+    start = jax.tree.map(for_each_task, Learned(dict(params), optimiser.start(params)))
+    keys_of_rounds = jax.vmap(partial(jax.random.split, num=rounds + 1), out_axes=1)(keys)
+    return lax.scan(step, start, (is_update, keys_of_rounds))[1]
 
 
 def adapted_loss(

@@ -13,12 +13,14 @@ Params = Mapping[str, jax.Array]
 
 
 class Policy(NamedTuple):
-    """The policy, one step at a time; a batch is `jax.vmap`.
+    """The policy, for one step or for a whole batch at once, which is several times as fast as `jax.vmap` of one step.
 
     Attributes:
-        log_prob: (params, observation, action) -> float32[], the log probability (density) of the action.
-        value: (params, observation) -> float32[], the return that a value network beside the policy expects from there
-            on. It exists for "actor_critic", and for a user's loss that has an attribute `critic = True`.
+        log_prob: (params, observations float32[..., observation_size], actions float32[..., action_size]) ->
+            float32[...], the log probabilities (densities) of the actions.
+        value: (params, observations float32[..., observation_size]) -> float32[...], the return that a value network
+            beside the policy expects from there on. It exists for "actor_critic", and for a user's loss that has an
+            attribute `critic = True`.
     """
 
     log_prob: Callable[[Params, jax.Array, jax.Array], jax.Array]
@@ -54,10 +56,5 @@ def mean_log_prob(policy: Policy, params: Params, batch: Trajectory[jax.Array], 
         batch: trajectories with a leading dimension [episodes].
         weights: float32[episodes, horizon], 0 where not alive; the gradient does not pass through them.
     """
-
-    def log_prob(observation: jax.Array, action: jax.Array) -> jax.Array:
-        return policy.log_prob(params, observation, action)
-
-    log_probs = jax.vmap(jax.vmap(log_prob))(batch.observations, batch.actions)
-    weighted = log_probs * jax.lax.stop_gradient(weights)
+    weighted = policy.log_prob(params, batch.observations, batch.actions) * jax.lax.stop_gradient(weights)
     return weighted.sum() / batch.alive.astype(weights.dtype).sum()

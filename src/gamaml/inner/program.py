@@ -121,7 +121,8 @@ def compile_meta_gradient(
                 learner, params, task, keys, step_sizes=step_sizes, optimiser=optimiser, first_order=first_order
             )
 
-        losses, measured = jax.vmap(one_task)(_keys(key.task, inner.num_tasks), _keys(key.episode, inner.num_tasks))
+        keys = _keys(key.task, inner.num_tasks), _keys(key.episode, inner.num_tasks)
+        losses, measured = jax.vmap(one_task, out_axes=(0, 1))(*keys)
         return jnp.mean(losses), _over_tasks(measured, learner)
 
     differentiated = jax.grad(total, has_aux=True)
@@ -134,7 +135,9 @@ def compile_meta_gradient(
 
 def compiled(program: Callable[..., Any], *shapes: Any) -> Callable[..., Any]:
     """Return a function compiled for arguments, any pytrees, of these shapes and dtypes."""
-    return jax.jit(program).lower(*shapes).compile(_COMPILER_OPTIONS)
+    # JAX's default, named so that a user's `jax_threefry_partitionable` cannot change a run.
+    with jax.threefry_partitionable(True):
+        return jax.jit(program).lower(*shapes).compile(_COMPILER_OPTIONS)
 
 
 def derivable(learning: Learning[jax.Array]) -> Derivative[jax.Array]:
@@ -174,21 +177,19 @@ def _adapted(learner_of: LearnerOf, network: Layout, inner: InnerConfig) -> Prog
     def program(learning: Learning[jax.Array], key: EvaluationKey) -> Measured:
         learner = learner_of(std=learning.std, factors=learning.factors)
         params, step_sizes = network.unflatten(learning.network), steps_by_name(learning.step_sizes, network, inner)
+        tasks = jax.vmap(learner.sample)(_keys(key.task, inner.num_tasks))
+        keys = _keys(key.episode, inner.num_tasks)
         optimiser = optimiser_of(inner)
-
-        def one_task(task_key: jax.Array, key: jax.Array) -> Measured:
-            task = learner.sample(task_key)
-            return adapt(learner, params, task, key, step_sizes=step_sizes, rounds=inner.rounds, optimiser=optimiser)
-
-        measured = jax.vmap(one_task)(_keys(key.task, inner.num_tasks), _keys(key.episode, inner.num_tasks))
+        measured = adapt(learner, params, tasks, keys, step_sizes=step_sizes, rounds=inner.rounds, optimiser=optimiser)
         return _over_tasks(measured, learner)
 
     return program
 
 
 def _over_tasks(measured: Measured, learner: Learner) -> Measured:
-    total = jnp.sum(measured.steps[:, 0]) if learner.collects_once else jnp.sum(measured.steps)
-    return Measured(jnp.mean(measured.value, axis=0), total)
+    """Return the mean over tasks of each round, from arrays [rounds + 1, num_tasks], and the steps of all."""
+    total = jnp.sum(measured.steps[0]) if learner.collects_once else jnp.sum(measured.steps)
+    return Measured(jnp.mean(measured.value, axis=1), total)
 
 
 def _over_batch(program: Program, batch_size: int) -> Program:

@@ -10,10 +10,13 @@ import jax.numpy as jnp
 
 
 def log_prob(action: jax.Array, logits: jax.Array) -> jax.Array:
-    """Return the log probability of an action, float32[].
+    """Return the log probability of one action, float32[], or of the actions in the columns, float32[number].
 
     Args:
-        action: float32[1], the index of the action among the logits: trajectories hold all actions as float32.
-        logits: float32[num_actions].
+        action: float32[1] or float32[1, number], the index of the action among the logits: trajectories hold all
+            actions as float32.
+        logits: float32[num_actions], or float32[num_actions, number].
     """
-    return jax.nn.log_softmax(logits)[action[0].astype(jnp.int32)]
+    index = jnp.arange(len(logits)).reshape(-1, *[1] * (logits.ndim - 1))
+    # A sum over all actions, because the gradient of an indexed element is a slow scatter.
+    return jnp.sum(jnp.where(index == action.astype(jnp.int32), jax.nn.log_softmax(logits, axis=0), 0.0), axis=0)

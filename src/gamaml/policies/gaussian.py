@@ -20,12 +20,12 @@ def action(mean: jax.Array, std: jax.Array, noise: jax.Array) -> jax.Array:
 
 
 def log_prob(action: jax.Array, mean: jax.Array, std: jax.Array) -> jax.Array:
-    """Return the log density of an action, float32[].
+    """Return the log density of one action, float32[], or of the actions in the columns, float32[number].
 
     Args:
-        action: float32[action_size].
-        mean: float32[action_size].
+        action: float32[action_size], or float32[action_size, number].
+        mean: of the same shape.
         std: float32[].
     """
     deviation = (action - mean) / jnp.broadcast_to(std, mean.shape)
-    return -0.5 * jnp.sum(deviation**2) - mean.size * (jnp.log(std) + 0.5 * math.log(2 * math.pi))
+    return -0.5 * jnp.sum(deviation**2, axis=0) - len(mean) * (jnp.log(std) + 0.5 * math.log(2 * math.pi))

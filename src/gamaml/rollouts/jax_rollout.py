@@ -121,7 +121,9 @@ def _begin(
     reset_key, noise_key, steps_key = jax.random.split(key, 3)
     noise = None
     if noisy:
-        noise = jax.random.normal(noise_key, (definition.horizon, definition.action_size), jnp.float32)
+        # JAX's default spends two words of random bits on each number, this one word.
+        with jax.threefry_partitionable(False):
+            noise = jax.random.normal(noise_key, (definition.horizon, definition.action_size), jnp.float32)
     state, observation = definition.reset(task, reset_key)
     check_array("reset: observation", observation, (definition.observation_size,))
     draws = _Draws(noise, jax.random.split(steps_key, definition.horizon))
