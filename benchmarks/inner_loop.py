@@ -18,6 +18,7 @@ the machine affects the ratio of two neighbouring turns least. The ratio of a ro
 - evosax: evaluations of a whole run of navigation against the same evolution by evosax 0.3.2 as one jitted program
   (inner_loop_evosax.py), in the environment `.venv-evosax`, which the script makes if it is missing (about 1 GB); that
   process measures its own CPU time. Here the ratio is gamaml's rate over the other.
+- evosax_alone: the same with `problem.evaluate` in place of the run.
 - memory: MiB of temporary memory of navigation's compiled program.
 
 Everything is pinned to one core. The script needs a C compiler, `cc`; the MuJoCo rows are left out where it is not
@@ -101,9 +102,11 @@ ROWS = {
     "cheetah_direction": Row("cheetah_direction", "steps", 1.35),
     "ant_direction": Row("ant_direction", "steps", 1.3),
     "evosax": Row("navigation", "evaluations", 2.3, at_least=True),
+    "evosax_alone": Row("navigation", "evaluations", 2.3, at_least=True),
     "memory": Row("navigation", "MiB", 2.5),
 }
 ENVIRONMENTS = {"cheetah_direction": "HalfCheetah-v5", "ant_direction": "Ant-v5"}
+EVOSAX = {"evosax", "evosax_alone"}
 
 
 class CLoop:
@@ -357,10 +360,12 @@ class Evosax:
 def measure(name: str, row: Row, options: argparse.Namespace, folder: Path) -> Rates:
     """Return the rates of one of ROWS."""
     config = cfg.load(EXAMPLES / f"{row.example}.toml", QUICK_RUN if options.quick else ())
-    if name == "evosax":
-        with Evosax(config, row.generations) as other:
-            return whole_run(row, config, other, options.turns)
     problem = make_problem(config)
+    if name in EVOSAX:
+        with Evosax(config, row.generations) as other:
+            if name.endswith("_alone"):
+                return alone(problem, other, options, steps=False)
+            return whole_run(row, config, other, options.turns)
     if name in ENVIRONMENTS:
         limit = repeated(simulator(ENVIRONMENTS[name], config), options.seconds)
         return alone(problem, limit, options, steps=True)
@@ -400,18 +405,25 @@ def report_memory(row: Row) -> dict[str, Any]:
     return {"gamaml": round(used, 2), "unit": row.unit, "bar": f"{row.sign} {row.bar}", "share": row.share(used)}
 
 
-def chosen_rows(parser: argparse.ArgumentParser, names: str) -> dict[str, Row]:
-    """Return the rows of a list of names that can be measured here."""
-    unknown = set(names.split(",")) - set(ROWS)
+def chosen_rows(parser: argparse.ArgumentParser, options: argparse.Namespace) -> dict[str, Row]:
+    """Return the rows that were asked for and can be measured here; make evosax's environment if one needs it."""
+    names = options.rows.split(",")
+    unknown = set(names) - set(ROWS)
     if unknown:
         parser.error(f"--rows: {', '.join(sorted(unknown))}: no such row; choose from {', '.join(ROWS)}")
     if shutil.which("cc") is None:
         sys.exit("inner_loop.py: expected a C compiler named cc, got none; install one (Debian: apt install gcc)")
-    rows = {name: ROWS[name] for name in names.split(",")}
+    left_out: dict[str, str] = {}
     if find_spec("mujoco") is None or find_spec("gymnasium") is None:
-        print(f"left out: {', '.join(rows.keys() & ENVIRONMENTS.keys())}: pip install 'gamaml[mujoco]'")
-        rows = {name: row for name, row in rows.items() if name not in ENVIRONMENTS}
-    return rows
+        left_out = dict.fromkeys(ENVIRONMENTS, "pip install 'gamaml[mujoco]'")
+    if options.quick and not evosax.is_complete():
+        left_out |= dict.fromkeys(EVOSAX, f"no complete environment {evosax.PATH.name}")
+    elif EVOSAX & set(names):
+        evosax.make()
+    for name in names:
+        if name in left_out:
+            print(f"{name:<18}left out: {left_out[name]}")
+    return {name: ROWS[name] for name in names if name not in left_out}
 
 
 def main() -> None:
@@ -421,13 +433,9 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="few and short turns: whether it runs")
     options = parser.parse_args()
     options.seconds = 1.0
-    rows = chosen_rows(parser, options.rows)
     if options.quick:
         options.turns, options.seconds = 1, 0.01
-        if not evosax.is_complete():
-            rows.pop("evosax", None)
-    elif "evosax" in rows:
-        evosax.make()
+    rows = chosen_rows(parser, options)
     # Threads and evosax's process inherit the affinity, so all use the same core.
     os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
     print_machine()

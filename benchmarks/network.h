@@ -13,7 +13,7 @@
 #define COLUMNS (VECTORS % 2 ? VECTORS : 2)
 #define ROWS (10 / COLUMNS) /* ten sums: enough to hide the latency, and they fit into sixteen registers */
 #define INLINE static inline __attribute__((always_inline))
-#define CHUNK 80 /* samples whose units stay in the first cache while their gradient is taken */
+#define CHUNK 40 /* samples whose units stay in the first cache while their gradient is taken */
 
 typedef float Vector __attribute__((vector_size(4 * LANES)));
 typedef int32_t Mask __attribute__((vector_size(4 * LANES)));
@@ -33,35 +33,37 @@ static inline float total(Vector values)
     return values[0] + values[1];
 }
 
-/* Sums of products for `rows` rows of a block of COLUMNS vectors: to[row] += sum over k < size of
-   x[row * x_row + k * x_k] * w[k]. A function with constant numbers, so that all sums stay in registers. */
-INLINE void add_products(const float *x, int x_row, int x_k, const Units *w, int size, Units *to, int rows)
+/* out[row] = start[row * start_row] + sum over k < size of x[row * x_row + k * x_k] * w[k], for at most ROWS rows. With
+   constant numbers, the sums of a block of COLUMNS vectors stay in registers. */
+INLINE void few_rows(const Units *start, int start_row, const float *x, int x_row, int x_k, const Units *w, int size,
+                     Units *out, int rows)
 {
     for (int first = 0; first < VECTORS; first += COLUMNS) {
         Vector sum[ROWS][COLUMNS];
         for (int row = 0; row < rows; row++)
             for (int v = 0; v < COLUMNS; v++)
-                sum[row][v] = to[row][first + v];
+                sum[row][v] = start[row * start_row][first + v];
         for (int k = 0; k < size; k++)
             for (int row = 0; row < rows; row++)
                 for (int v = 0; v < COLUMNS; v++)
                     sum[row][v] += x[row * x_row + k * x_k] * w[k][first + v];
         for (int row = 0; row < rows; row++)
             for (int v = 0; v < COLUMNS; v++)
-                to[row][first + v] = sum[row][v];
+                out[row][first + v] = sum[row][v];
     }
 }
 
-/* to += x w for any number of rows */
-INLINE void add_product(const float *x, int x_row, int x_k, const Units *w, int size, Units *to, int rows)
+/* The same for any number of rows */
+INLINE void product(const Units *start, int start_row, const float *x, int x_row, int x_k, const Units *w, int size,
+                    Units *out, int rows)
 {
     int row = 0;
     for (; row + ROWS <= rows; row += ROWS)
-        add_products(x + row * x_row, x_row, x_k, w, size, to + row, ROWS);
+        few_rows(start + row * start_row, start_row, x + row * x_row, x_row, x_k, w, size, out + row, ROWS);
     for (; row + 2 <= rows; row += 2)
-        add_products(x + row * x_row, x_row, x_k, w, size, to + row, 2);
+        few_rows(start + row * start_row, start_row, x + row * x_row, x_row, x_k, w, size, out + row, 2);
     if (row < rows)
-        add_products(x + row * x_row, x_row, x_k, w, size, to + row, 1);
+        few_rows(start + row * start_row, start_row, x + row * x_row, x_row, x_k, w, size, out + row, 1);
 }
 
 /* x[i * stride + s] is input i of sample s; out likewise. The units of both layers are kept for the gradient. */
@@ -75,9 +77,7 @@ static inline void forward(const Network *net, const float *x, Units *h1, Units 
                 sum += x[i * stride + s] * net->w0[i][v];
             h1[s][v] = where_positive(sum, sum);
         }
-    for (int s = 0; s < samples; s++)
-        memcpy(h2[s], net->b1, sizeof net->b1);
-    add_product((const float *)h1, PADDED, 1, net->w1, WIDTH, h2, samples);
+    product(&net->b1, 0, (const float *)h1, PADDED, 1, net->w1, WIDTH, h2, samples);
     for (int s = 0; s < samples; s++) {
         Vector sums[OUTPUTS] = {{0}};
         for (int v = 0; v < VECTORS; v++) {
@@ -102,6 +102,7 @@ static void backward(const Network *net, const float *x, const Units *h1, const 
                      int stride, Network *gradient)
 {
     static Units d1[CHUNK], d2[CHUNK], w1_transposed[PADDED];
+    const Units none = {{0}};
     transpose(net->w1, w1_transposed);
     memset(gradient, 0, sizeof *gradient);
     for (int first = 0; first < samples; first += CHUNK, x += CHUNK, d += CHUNK, h1 += CHUNK, h2 += CHUNK) {
@@ -119,9 +120,8 @@ static void backward(const Network *net, const float *x, const Units *h1, const 
                 d2[s][v] = where_positive(sum, h2[s][v]);
                 gradient->b1[v] += d2[s][v];
             }
-        add_product((const float *)h1, 1, PADDED, d2, size, gradient->w1, PADDED);
-        memset(d1, 0, size * sizeof *d1);
-        add_product((const float *)d2, PADDED, 1, w1_transposed, WIDTH, d1, size);
+        product(gradient->w1, 1, (const float *)h1, 1, PADDED, d2, size, gradient->w1, PADDED);
+        product(&none, 0, (const float *)d2, PADDED, 1, w1_transposed, WIDTH, d1, size);
         for (int v = 0; v < VECTORS; v++)
             for (int s = 0; s < size; s++) {
                 Vector masked = where_positive(d1[s][v], h1[s][v]);
