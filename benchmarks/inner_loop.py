@@ -291,7 +291,6 @@ def simulator(env_id: str, config: Config) -> Callable[[int], float]:
     import gymnasium
 
     mujoco: Any = import_module("mujoco")  # whose functions its stubs do not declare
-
     env: Any = gymnasium.make(env_id).unwrapped
     model, frame_skip = env.model, env.frame_skip
     number, horizon = config.inner.num_tasks * config.inner.episodes, int(config.task.settings["horizon"])
