@@ -31,6 +31,7 @@ from typing import Any
 
 import numpy as np
 
+import evosax_environment as evosax
 import gamaml
 from gamaml.policies import mlp
 from gamaml.policies.flat import Layout
@@ -40,10 +41,6 @@ BARS = {"random": 1.5, "solved": 1.2}
 HIDDEN = (32, 32)
 SOLVED = 0.99
 """The task counts as solved when a population takes this share of the possible steps."""
-
-_FOLDER = Path(__file__).resolve().parent
-_EVOSAX = _FOLDER.parent / ".venv-evosax"
-_COMPLETE = _EVOSAX / "complete"
 
 
 class CartPole:
@@ -133,28 +130,14 @@ def solved_generations(task: CartPole, options: argparse.Namespace, folder: str)
     return told, result.parameters
 
 
-def make_evosax() -> None:
-    """Make evosax's environment, with the JAX of this one."""
-    from jax import __version__ as jax_version
-
-    print(f"making {_EVOSAX} for evosax ...", flush=True)
-    subprocess.run([sys.executable, "-m", "venv", "--clear", _EVOSAX], check=True)
-    # gymnax imports six without declaring it.
-    packages = ["evosax==0.3.2", "gymnax==1.0.1", "six", f"jax=={jax_version}"]
-    subprocess.run([_EVOSAX / "bin" / "pip", "install", "-q", *packages], check=True)
-    _COMPLETE.touch()
-
-
 def run_evosax(parameters: Any, options: argparse.Namespace, folder: str) -> dict[str, Any]:
     """Return the seconds per generation and mean steps of evosax in each situation."""
     arrays = Layout.of(mlp.shapes(4, *HIDDEN, 2)).unflatten(parameters)
     path = Path(folder) / "solved.npz"
     np.savez(path, **arrays)
-    command = [_EVOSAX / "bin" / "python", _FOLDER / "cartpole_evosax.py", path]
-    command += [str(options.population_size), str(options.horizon), str(options.generations)]
-    environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
-    environment |= {"NPROC": "1", "JAX_PLATFORMS": "cpu"}
-    done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
+    sizes = (options.population_size, options.horizon, options.generations)
+    command = evosax.command("cartpole_evosax.py", path, *sizes)
+    done = subprocess.run(command, capture_output=True, text=True, check=False, env=evosax.ENVIRONMENT)
     if done.returncode != 0:
         sys.exit(f"cartpole.py: evosax ended with {done.returncode}\n{done.stderr}")
     return json.loads(done.stdout.splitlines()[-1])
@@ -175,8 +158,8 @@ def main() -> None:
     options.population_size, options.horizon = (32, 20) if options.quick else (1024, 500)
     if options.quick:
         options.generations, options.repeats, options.batch_size, options.learning = 3, 1, 16, 3
-    elif not _COMPLETE.exists():
-        make_evosax()
+    else:
+        evosax.make()
     # Threads and evosax's process inherit the affinity, so both libraries use only one core.
     core = max(os.sched_getaffinity(0))
     os.sched_setaffinity(0, {core})
@@ -194,7 +177,7 @@ def main() -> None:
                 seconds["gamaml"][situation] += told.seconds(options.generations)
                 mean = statistics.mean(told.steps[-options.generations :]) / options.population_size
                 steps["gamaml"][situation] = mean
-            if _COMPLETE.exists():
+            if evosax.is_complete():
                 for situation, told in run_evosax(parameters, options, folder).items():
                     seconds["evosax"][situation] += told["seconds"]
                     steps["evosax"][situation] = told["steps"]
@@ -207,7 +190,7 @@ def report(seconds: dict[str, dict[str, list[float]]], steps: dict[str, dict[str
     for name, situations in seconds.items():
         for situation, values in situations.items():
             if not values:
-                print(f"{name:<8} {situation:<8} not measured: no complete environment {_EVOSAX.name}")
+                print(f"{name:<8} {situation:<8} not measured: no complete environment {evosax.PATH.name}")
                 continue
             rates.setdefault(name, {})[situation] = round(rate(values), 3)
             low, high = np.percentile(values, (10, 90))

@@ -1,4 +1,4 @@
-"""How many results reach rank 0 in a second, and how long does one take?
+"""How many results reach rank 0 per CPU-second, and how long does one take?
 
     python benchmarks/relay.py                  # throughput and latency, beside the ancestors' Redis
     python benchmarks/relay.py --progress       # three ways to make progress beside a busy main thread, on this MPI
@@ -7,10 +7,12 @@ Throughput: ranks claim, record and hand over as in a run, with an empty evaluat
 rank 0, which opens the next batch when one is complete. Claims are of one item and of blocks; a run claims short
 children in blocks of about 2 ms. The ancestors' path (redis_path.py) takes turns with it: pickled results through a
 Redis per node. A result here has one size, whatever the length of its genome; in the ancestors' path it carries the
-genome.
+genome. The CPU-seconds are those of all processes, the Redis servers included, which other load on the machine affects
+least; an idle machine of two cores takes twice as many results in a second by the clock.
 
 Latency: the time from the hand-over of a share's last record until rank 0 holds all records. Meanwhile the leaders
-sleep, or are inside NumPy, a Python loop, or a compiled JAX call of 20 ms.
+sleep, or are inside NumPy, a Python loop, or a compiled JAX call of 20 ms. This is time by the clock, since waiting is
+what the question is about, and so are the times of --progress: measure them on an idle machine.
 
 Progress: the same latency beside evaluations of 50 ms, and the slowdown of these evaluations, (a) with a run's helper
 thread, (b) with polling between evaluations, as on an MPI below MPI_THREAD_MULTIPLE, and (c) on a leader that polls and
@@ -98,7 +100,6 @@ class Job:
         relays = [] if self._comm is None else [Relay(self._comm, self.board, sizes)]
         self._relay = relays[0] if topology.is_root else None
         self._posted = 0
-        self.arrivals: list[float] = []
         self.latencies: list[float] = []
         duties = Duties(relays, root=self if topology.is_root else None)
         self.service = Service(topology, window, watch, duties)
@@ -125,7 +126,6 @@ class Job:
         results = relay.take_results()
         # A leader that knows of a stop before this one sends the records that it has.
         if results is not None and len(results) == self._num_items:
-            self.arrivals.append(time.monotonic())
             self.latencies.append(1e-9 * (time.monotonic_ns() - int(results["steps"].max())))
         if closing or self._posted == self._num_batches:
             relay.post(Command(END, self._posted, new_entries(0)))
@@ -175,21 +175,24 @@ def job_of(topology: Topology, items: int, batches: int) -> Generator[Job, None,
 
 
 def throughput(topology: Topology, options: Mapping[str, Any]) -> dict[str, float]:
-    """Return results per second by block size, from the first to the last arrival of a batch."""
+    """Return results per CPU-second of all ranks, by block size."""
     items = options["items"]
     found: dict[str, float] = {}
     for block in options["blocks"]:
         batches = max(2, options["results"] * min(block, 32) // items)
-        with job_of(topology, items, batches + 1) as job:
+        with job_of(topology, items, batches) as job:
+            start = time.process_time()
             backoff = Backoff(IDLE_SECONDS)
             while not job.board.ended():
                 if job.claim_and_hand_over(block):
                     backoff.reset()
                 else:
                     backoff.sleep()
+            spent = time.process_time() - start
+        everyone = topology.world.allreduce(spent)
         if topology.is_root:
-            assert len(job.arrivals) == batches + 1, "results were lost"
-            found[str(block)] = batches * items / (job.arrivals[-1] - job.arrivals[0])
+            assert len(job.latencies) == batches, "results were lost"
+            found[str(block)] = batches * items / everyone
     return found
 
 
@@ -383,7 +386,7 @@ def redis_environment() -> Path | None:
 
 
 def redis_path(python: Path, entries: int, results: int) -> float:
-    """Return results per second of the ancestors' path."""
+    """Return results per CPU-second of the ancestors' path."""
     command = [python, Path(__file__).with_name("redis_path.py"), str(results), str(entries)]
     return float(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
 
@@ -395,7 +398,7 @@ def quantiles(seconds: list[float]) -> tuple[float, float]:
 
 
 def compare_throughput(options: argparse.Namespace) -> tuple[dict[str, dict[str, float]], dict[int, float]]:
-    """Print and return results per second; Redis takes turns.
+    """Print and return results per CPU-second; Redis takes turns.
 
     Returns:
         Medians by layout and batch, then by block; Redis's by entries, empty without it.
@@ -415,7 +418,7 @@ def compare_throughput(options: argparse.Namespace) -> tuple[dict[str, dict[str,
         if python is not None:
             for entries in ENTRIES:
                 theirs.setdefault(entries, []).append(redis_path(python, entries, options.results // 4))
-    print(f"results per second, median of {options.repeats} (least to most):")
+    print(f"results per CPU-second, median of {options.repeats} (least to most):")
     found: dict[str, dict[str, float]] = {}
     for (name, block), values in rates.items():
         found.setdefault(name, {})[block] = round(statistics.median(values))
@@ -431,7 +434,7 @@ def spread(values: Sequence[float]) -> str:
 
 def compare_latencies(options: argparse.Namespace) -> dict[str, dict[str, float]]:
     """Print and return latencies in milliseconds by number of nodes and by the leaders' occupation."""
-    print("from the last record to rank 0, median / p99 in ms:")
+    print(f"from the last record to rank 0 by the clock, median / p99 in ms, load {os.getloadavg()[0]:.1f}:")
     found: dict[str, dict[str, float]] = {}
     for number, busy in itertools.product(options.node_counts, options.activities):
         arguments = {"busy": busy, "seconds": BUSY_SECONDS, "batches": options.batches, "dedicated": False}
@@ -452,7 +455,7 @@ def compare_with_redis(options: argparse.Namespace) -> None:
     print_result(
         "relay",
         value,
-        f"results per second, {name}, claims of {COMPARED_BLOCK}",
+        f"results per CPU-second, {name}, claims of {COMPARED_BLOCK}",
         bar=f">= {BAR_RATIO:.0f} times Redis at {ENTRIES[-1]} entries, p99 <= {BAR_P99_MS} ms with idle leaders",
         meets=None if baseline is None else value >= BAR_RATIO * baseline and p99 <= BAR_P99_MS,
         baseline=baseline,
@@ -472,7 +475,9 @@ def compare_ways(options: argparse.Namespace) -> None:
         ("polling between", nodes(2), polling, False),
         ("dedicated leader", nodes(2, 2), polling, True),
     ]
-    print("2 nodes; latency median / p99 in ms, and an evaluation's time relative to that without any of it")
+    print(
+        "2 nodes; latency median / p99 in ms by the clock, and an evaluation's time relative to that without any of it"
+    )
     print("a dedicated leader costs its rank besides: 1 / ranks per node of the throughput, 3 % of 32")
     stopping = {"busy": options.activities[-1], "repeats": options.repeats}
     mpi = ""

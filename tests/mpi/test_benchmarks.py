@@ -115,6 +115,28 @@ def test_cartpole_measures_random_and_solved_policies(mpich: Mpi) -> None:
     assert (result["baseline"] is None) == ("evosax" not in rates)
 
 
+@pytest.mark.skipif(shutil.which("cc") is None, reason="needs a C compiler named cc")
+def test_inner_loop_compares_with_c_loops_of_the_same_returns(mpich: Mpi) -> None:
+    rows = quick(mpich, "inner_loop.py", "--rows", "navigation_alone,sinusoid,memory")["rows"]
+    assert set(rows) == {"navigation_alone", "sinusoid", "memory"}
+    assert all(rows[name]["ratio"] > 0 for name in ("navigation_alone", "sinusoid"))
+    assert rows["memory"]["gamaml"] > 0
+
+
+@pytest.mark.skipif(shutil.which("cc") is None, reason="needs a C compiler named cc")
+@pytest.mark.skipif(find_spec("mujoco") is None, reason="needs mujoco: pip install 'gamaml[mujoco]'")
+def test_inner_loop_compares_with_the_simulator_alone(mpich: Mpi) -> None:
+    rows = quick(mpich, "inner_loop.py", "--rows", "cheetah_direction")["rows"]
+    assert rows["cheetah_direction"]["ratio"] > 0
+
+
+def test_startup_divides_the_time_of_a_cold_and_of_a_warm_start(mpich: Mpi) -> None:
+    rows = quick(mpich, "startup.py")["rows"]["demo"]
+    assert set(rows) == {"cold", "warm", "import jax"}
+    parts = {"total", "interpreter", "imports", "trace", "compile", "rest"}
+    assert set(rows["cold"]) == set(rows["warm"]) == parts
+
+
 @pytest.mark.skipif(find_spec("gymnasium") is None, reason="needs gymnasium: pip install 'gamaml[gymnasium]'")
 def test_rollout_tells_the_whole_and_its_parts_of_what_is_installed(mpich: Mpi) -> None:
     result = quick(mpich, "rollout.py")
