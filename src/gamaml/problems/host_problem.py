@@ -135,15 +135,13 @@ class HostProblem:
         """Evaluate; add the derivative of the loss after the last round on each task to `derivative`, if asked to."""
         inner, player, environments = self._config.inner, self._player, self._environments
         learning = self._vector.split(params)
-        random = streams.generator(key.episode)
-        # All seeds first, so that they do not depend on how many actions are drawn.
-        seeds = random.integers(MAX_SEED, size=(inner.num_tasks, inner.rounds + 1, inner.episodes))
-        found = np.empty(seeds.shape, np.float64)
+        shape = inner.num_tasks, inner.rounds + 1, inner.episodes
+        seeds, found = player.draw_seeds(streams.generator(key.episode), shape), np.empty(shape)
         player.steps = 0
         try:
             for index, task in enumerate(environments.draw(key.task, inner.num_tasks)):
                 env = environments.open(task)
-                found[index] = self._loop.adapt(env, learning, seeds[index], random)
+                found[index] = self._loop.adapt(env, learning, seeds[index])
                 environments.close(env)
                 if derivative is not None:
                     derivative += self._gradient(learning) if np.isfinite(found[index]).all() else math.nan
