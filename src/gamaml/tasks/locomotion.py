@@ -61,8 +61,12 @@ class _Locomotion:
         """Return a model."""
         return Runner(self._runners(1))
 
-    def set_task(self, env: Runner, task: Any) -> None:
-        """Give an environment another task."""
+    def make_envs(self, task: Any, number: int) -> Runners:
+        """Return so many models side by side."""
+        return self._runners(number)
+
+    def set_task(self, env: Runner | Runners, task: Any) -> None:
+        """Give one model, or all of a batch, another task."""
         env.task = task
 
     def _runners(self, number: int) -> Runners:
