@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -13,7 +13,9 @@ from gamaml import problems
 from gamaml.errors import ConfigError, OverdueError
 from gamaml.evolution import streams
 from gamaml.policies import mlp
+from gamaml.problems import factory
 from gamaml.problems.host_problem import HostProblem
+from gamaml.problems.task_kinds import CompleteHostTask, complete_task
 from gamaml.rollouts.host_rollout import EnvironmentFault, Player
 from gamaml.rollouts.lockstep_rollout import LockstepPlayer
 from gamaml.types import Evaluation, EvaluationKey
@@ -201,6 +203,13 @@ def test_batches_are_made_where_there_are_episodes_to_play_together() -> None:
     assert player(Endless(), rounds=0) is Player
 
 
+def test_a_film_shows_one_episode_after_another() -> None:
+    task = complete_task(SideBySide(), "m:Task")
+    assert isinstance(task, CompleteHostTask) and task.make_envs is not None
+    filmed = factory._filmed(task, config(), cast(Any, None))
+    assert isinstance(filmed, CompleteHostTask) and filmed.make_envs is None
+
+
 def test_a_batch_is_made_and_closed_per_task_unless_it_is_told_its_task() -> None:
     kept, made = Kept(), SideBySide()
     both = [problems.make_problem(config(num_tasks=3), task) for task in (kept, made)]
@@ -323,24 +332,15 @@ def test_a_row_of_a_forward_pass_has_the_bits_that_it_has_alone(hidden: tuple[in
                 assert together(x).tobytes() == b"".join(alone(row).tobytes() for row in x)
 
 
-@pytest.mark.parametrize(
-    ("name", "settings"),
-    [
-        ("cheetah_direction", {}),
-        ("cheetah_velocity", {}),
-        ("ant_direction", {}),
-        ("ant_velocity", {}),
-        ("ant_goal", {}),
-    ],
-)
+@pytest.mark.parametrize("name", ["cheetah_direction", "cheetah_velocity", "ant_direction", "ant_velocity", "ant_goal"])
 @pytest.mark.parametrize("rounds", [0, 1])
 def test_ready_made_tasks_have_the_bits_of_episodes_played_one_by_one(
-    name: str, settings: dict[str, Any], rounds: int, monkeypatch: pytest.MonkeyPatch
+    name: str, rounds: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     pytest.importorskip("gymnasium", reason="needs gymnasium")
     pytest.importorskip("mujoco", reason="needs mujoco")
     mapping: dict[str, Any] = {
-        "task": {"name": name, "horizon": 40, **settings},
+        "task": {"name": name, "horizon": 40},
         "policy": {"hidden": [16], "activation": "tanh", "std": 1.0, "sampled": True},
         "inner": {"rounds": rounds, "num_tasks": 2, "episodes": 4},
         "stop": {"generations": 1},

@@ -51,11 +51,6 @@ class _Body(NamedTuple):
     torques: Float64Array
     reads: tuple[tuple[Float64Array, Float64Array], ...]
 
-    def read(self) -> None:
-        """Copy the state into the rows."""
-        for row, source in self.reads:
-            row[:] = source
-
 
 class Runners:
     """Several copies of a model, each with an episode of its own; an episode does not depend on the others.
@@ -89,8 +84,11 @@ class Runners:
         self._progress, self._bonus = progress, bonus
         self._control_cost = CONTROL_COST[env.id]
         self._healthy_heights = self._env._healthy_z_range if terminates else None
-        mujoco, model = import_module("mujoco"), self._env.model
+        mujoco = import_module("mujoco")
         self._mj_step: Callable[..., None] = mujoco.mj_step
+        # Read once: every attribute of a model is a call of its own.
+        model = self._model = self._env.model
+        self._frames, self._seconds = self._env.frame_skip, self._env.dt
         self._states = np.zeros((number, model.nq + model.nv))
         self._torques = np.zeros((number, model.nu))
         # Gymnasium measures a cheetah's velocity at its position, and an ant's at its torso.
@@ -106,7 +104,8 @@ class Runners:
         for body, seed in zip(self._bodies, seeds, strict=True):
             self._env.data = body.data
             self._env.reset(seed=seed)
-            body.read()
+            for row, source in body.reads:
+                row[...] = source
         return self._observations()
 
     def step(
@@ -122,16 +121,17 @@ class Runners:
             Observations, float64[number, observation_size], rewards, float64[number], and bool[number], whether the
             episode has ended.
         """
-        model, frames, mj_step = self._env.model, self._env.frame_skip, self._mj_step
+        model, frames, mj_step = self._model, self._frames, self._mj_step
         self._torques[...] = actions
         before = self._forward.copy()
-        for body, runs in zip(self._bodies, running.tolist(), strict=True):
+        for (data, control, torques, reads), runs in zip(self._bodies, running.tolist(), strict=True):
             if runs:
-                body.control[:] = body.torques
-                mj_step(model, body.data, nstep=frames)
-                body.read()
+                control[...] = torques
+                mj_step(model, data, frames)
+                for row, source in reads:
+                    row[...] = source
         observations = self._observations()
-        rewards = self._progress(self.task, (self._forward - before) / self._env.dt, observations)
+        rewards = self._progress(self.task, (self._forward - before) / self._seconds, observations)
         # One dot product per row: its bits do not depend on the number of rows.
         squares = np.matmul(actions[:, None, :], actions[:, :, None])[:, 0, 0].astype(np.float64)
         return observations, rewards - self._control_cost * squares + self._bonus, self._unhealthy()

@@ -16,14 +16,18 @@ from gamaml.errors import ConfigError, OverdueError
 from gamaml.rollouts.host_rollout import (
     CLIP,
     NOISE_STEPS,
+    RESET,
+    STEP,
     Batch,
     EnvironmentFault,
     Player,
-    faults,
     noise_generator,
     watchdog,
 )
 from gamaml.types import Float32Array, Float64Array, Int64Array
+
+_NOTHING = np.zeros((), np.float64)
+"""A 0-d array: NumPy would convert a Python number on every call."""
 
 Flags = npt.NDArray[np.bool_]
 
@@ -55,7 +59,8 @@ class LockstepPlayer(Player):
         deadline = math.inf if seconds is None else time.monotonic() + seconds
         sources = [noise_generator(seed) for seed in seeds[:, 1].tolist()] if self._sampled else []
         noise = np.empty(0, np.float32)
-        totals, lengths, running = np.zeros(number), np.zeros(number, np.int64), np.ones(number, np.bool_)
+        totals, running = np.zeros(number), np.ones(number, np.bool_)
+        lengths = np.full(number, self._max_steps)
         with watchdog(seconds):
             observations = _reset(env, seeds[:, 0].tolist())
             for step in range(self._max_steps):
@@ -72,12 +77,13 @@ class LockstepPlayer(Player):
                 if recording is not None:
                     recording.rewards[:, step] = rewards
                 totals += rewards
-                lengths += running
-                running = running & ~ended
                 if time.monotonic() > deadline:
                     raise self._overdue(seconds, step + 1)
-                if not running.any():
-                    break
+                if any(ended.tolist()):
+                    lengths[running & ended] = step + 1
+                    running = running & ~ended
+                    if not running.any():
+                        break
         if self._config.cut_is_fault and running.any():
             raise self._cut(int(seeds[running.argmax(), 0]))
         if recording is not None:
@@ -101,22 +107,22 @@ class LockstepPlayer(Player):
 
 def _reset(env: Any, seeds: list[int]) -> npt.NDArray[Any]:  # a batch environment in
     """Return the first observations, checked."""
-    with faults("reset"):
+    with RESET:
         observations = np.asarray(env.reset(seeds))
     return _checked(observations, np.ones(len(seeds), np.bool_))
 
 
 def _step(env: Any, actions: Any, running: Flags) -> tuple[npt.NDArray[Any], Float64Array, Flags]:
     """Do one step of the episodes that run, checked; the others get rewards of 0."""
-    with faults("step"):
+    with STEP:
         observations, rewards, ended = env.step(actions, running)
         observations, ended = np.asarray(observations), np.asarray(ended, np.bool_)
         rewards = np.asarray(rewards, np.float64)
     for name, values in (("rewards", rewards), ("ended", ended)):
         if values.shape != running.shape:
             raise _misshapen(name, values.shape, len(running))
-    rewards = np.where(running, rewards, 0.0)
-    if not np.isfinite(rewards).all():
+    rewards = np.where(running, rewards, _NOTHING)
+    if not math.isfinite(sum(rewards.tolist())) and not np.isfinite(rewards).all():
         raise EnvironmentFault(f"the environment gave a reward of {rewards[~np.isfinite(rewards)][0]}")
     return _checked(observations, running), rewards, ended
 
