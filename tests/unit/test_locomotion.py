@@ -80,7 +80,7 @@ def test_an_ant_that_jumps_ends_the_episode_unless_told_otherwise(terminates: bo
     task.set_task(env, 1.0)
     env.reset(seed=0)
     assert not env.step(np.zeros(8, np.float32))[2]
-    env._alone._bodies[0].data.qpos[2] = 2.0  # its height
+    env._alone._states[0, 2] = 2.0  # its height
     assert env.step(np.zeros(8, np.float32))[2] is terminates
 
 

@@ -36,29 +36,26 @@ Progress = Callable[[Any, Float64Array, Float64Array], Float64Array]
 float64[number], that depends on the task."""
 
 
-class _Body(NamedTuple):
-    """One episode's simulation.
+class _Row(NamedTuple):
+    """One episode's rows of the arrays of all: what a step of the simulator reads and writes."""
 
-    Attributes:
-        data: an mujoco.MjData.
-        control: its torques.
-        torques: their row in the array of all episodes.
-        reads: pairs of a row of such an array and the part of `data` that is copied into it after a step.
-    """
-
-    data: Any
-    control: Float64Array
     torques: Float64Array
-    reads: tuple[tuple[Float64Array, Float64Array], ...]
+    positions: Float64Array
+    velocities: Float64Array
+    warm_start: Float64Array
+    torso: Float64Array
 
 
 class Runners:
-    """Several copies of a model, each with an episode of its own; an episode does not depend on the others.
+    """Several episodes of one model; an episode does not depend on the others.
+
+    One simulation, which stays in the processor's cache, takes them in turn: positions, velocities, torques and the
+    solver's warm start are all that a step depends on.
 
     Args:
         env: id and settings of the model.
         progress: the part of the rewards that depends on the task.
-        number: number of copies.
+        number: number of episodes.
         velocity_scale: factor on the velocities in the observation, which are about ten times as large as the angles.
         bonus: reward of every step; it keeps an ant from ending the episode where the other rewards are negative.
         terminates: whether an ant that falls or jumps ends the episode.
@@ -90,22 +87,28 @@ class Runners:
         model = self._model = self._env.model
         self._frames, self._seconds = self._env.frame_skip, self._env.dt
         self._states = np.zeros((number, model.nq + model.nv))
-        self._torques = np.zeros((number, model.nu))
+        self._torques, self._warm_starts = np.zeros((number, model.nu)), np.zeros((number, model.nv))
+        self._torsos = np.zeros((number, 1))
         # Gymnasium measures a cheetah's velocity at its position, and an ant's at its torso.
-        self._torsos = np.zeros((number, 1)) if env.id == ANT.id else None
-        self._forward = self._states[:, 0] if self._torsos is None else self._torsos[:, 0]
-        self._bodies = [self._body(mujoco.MjData(model), row) for row in range(number)]
+        self._forward = self._torsos[:, 0] if env.id == ANT.id else self._states[:, 0]
+        self._rows = [
+            _Row(torques, state[: model.nq], state[model.nq :], warm_start, torso)
+            for torques, state, warm_start, torso in zip(
+                self._torques, self._states, self._warm_starts, self._torsos, strict=True
+            )
+        ]
+        data = self._data = self._env.data
+        self._simulated = _Row(data.ctrl, data.qpos, data.qvel, data.qacc_warmstart, data.xpos[_TORSO, :1])
         self._first = self._states.shape[1] - self.observation_space.shape[0]
         self._scale = np.ones(self.observation_space.shape)
         self._scale[-model.nv :] = velocity_scale
 
     def reset(self, seeds: Sequence[int]) -> Float64Array:
         """Start an episode per seed; return the observations, float64[number, observation_size]."""
-        for body, seed in zip(self._bodies, seeds, strict=True):
-            self._env.data = body.data
+        for row, seed in zip(self._rows, seeds, strict=True):
             self._env.reset(seed=seed)
-            for row, source in body.reads:
-                row[...] = source
+            for place, value in zip(row, self._simulated, strict=True):
+                place[...] = value
         return self._observations()
 
     def step(
@@ -121,15 +124,17 @@ class Runners:
             Observations, float64[number, observation_size], rewards, float64[number], and bool[number], whether the
             episode has ended.
         """
-        model, frames, mj_step = self._model, self._frames, self._mj_step
+        model, data, frames, mj_step = self._model, self._data, self._frames, self._mj_step
+        control, positions, velocities, warm_start, torso = self._simulated
         self._torques[...] = actions
         before = self._forward.copy()
-        for (data, control, torques, reads), runs in zip(self._bodies, running.tolist(), strict=True):
+        for row, runs in zip(self._rows, running.tolist(), strict=True):
             if runs:
-                control[...] = torques
+                control[...], own_positions, own_velocities, own_warm_start, own_torso = row
+                positions[...], velocities[...], warm_start[...] = own_positions, own_velocities, own_warm_start
                 mj_step(model, data, frames)
-                for row, source in reads:
-                    row[...] = source
+                own_positions[...], own_velocities[...], own_warm_start[...] = positions, velocities, warm_start
+                own_torso[...] = torso
         observations = self._observations()
         rewards = self._progress(self.task, (self._forward - before) / self._seconds, observations)
         # One dot product per row: its bits do not depend on the number of rows.
@@ -139,13 +144,6 @@ class Runners:
     def close(self) -> None:
         """Free the model."""
         self._env.close()
-
-    def _body(self, data: Any, row: int) -> _Body:  # an mujoco.MjData in
-        state, num_positions = self._states[row], data.qpos.size
-        reads = [(state[:num_positions], data.qpos), (state[num_positions:], data.qvel)]
-        if self._torsos is not None:
-            reads.append((self._torsos[row], data.xpos[_TORSO, :1]))
-        return _Body(data, data.ctrl, self._torques[row], tuple(reads))
 
     def _observations(self) -> Float64Array:
         return self._states[:, self._first :] * self._scale

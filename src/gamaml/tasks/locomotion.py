@@ -62,11 +62,11 @@ class _Locomotion:
         return Runner(self._runners(1))
 
     def make_envs(self, task: Any, number: int) -> Runners:
-        """Return so many models side by side."""
+        """Return so many episodes side by side."""
         return self._runners(number)
 
     def set_task(self, env: Runner | Runners, task: Any) -> None:
-        """Give one model, or all of a batch, another task."""
+        """Give one episode, or all of a batch, another task."""
         env.task = task
 
     def _runners(self, number: int) -> Runners:
