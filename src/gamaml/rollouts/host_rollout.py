@@ -197,9 +197,13 @@ def reset(env: Any, seed: int) -> Any:  # an environment in, an observation out
 
 def step(env: Any, action: Any) -> tuple[Any, float, bool]:  # observation, reward, and whether the episode is over
     """Do one step, checked."""
-    with STEP:
+    try:  # as `STEP`, which would cost 2 % of a step of CartPole
         observation, reward, terminated, truncated, _ = env.step(action)
         reward = float(reward)
+    except OverdueError:
+        raise
+    except Exception as error:
+        raise EnvironmentFault(f"the environment's step raised {type(error).__name__}: {error}") from error
     if not math.isfinite(reward):
         raise EnvironmentFault(f"the environment gave a reward of {reward}")
     return _checked(observation), reward, bool(terminated or truncated)
