@@ -170,6 +170,9 @@ class HostTask(Protocol):
     `sample_many(generator, number)` draws all tasks of an evaluation together, such as every direction once.
     `set_task(env, task)` gives an existing environment another task before a reset; each rank then makes one
     environment, instead of one per task.
+    `make_envs(task, number)` gives a batch environment, which plays so many episodes side by side. It has
+    `observation_space` and `action_space` of a single environment, `reset(seeds)`, `step(actions, running)` and
+    `close()`; docs/meta-rl.md describes them. An episode has the numbers that it has alone in `make_env`'s.
     `horizon` is the number of steps after which an episode is cut.
     `libraries` names the distributions whose versions the run file records.
     `reproducible` is False where a seed does not decide an episode.

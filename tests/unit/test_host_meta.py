@@ -264,6 +264,18 @@ def test_an_evaluation_depends_on_parameters_and_key_alone() -> None:
     assert fresh.evaluate(params, key(1)).returns.tobytes() == first.returns.tobytes()
 
 
+@pytest.mark.parametrize("discrete", [False, True])
+def test_an_episode_does_not_depend_on_those_played_before_it(discrete: bool) -> None:
+    problem = problems.make_problem(config(), Lines(discrete=discrete)).wrapped
+    assert isinstance(problem, HostProblem)
+    player = problem._player
+    player.load(problem._vector.network.unflatten(params_of(problem)[: problem._vector.network.size]))
+    seeds = player.draw_seeds(np.random.default_rng(0), (8,))
+    together = player.play(Line(1.0, discrete=discrete), seeds, 0.5)
+    backwards = player.play(Line(1.0, discrete=discrete), seeds[::-1], 0.5)
+    assert together == backwards[::-1] and len(set(together)) > 2
+
+
 def test_every_step_of_every_round_is_counted() -> None:
     problem = problems.make_problem(config(), Kept(length=20))  # cut at the horizon
     assert problem.evaluate(params_of(problem), key()).steps == 2 * 3 * 3 * Kept.horizon

@@ -183,6 +183,7 @@ def test_the_tops_of_modules_import_no_jax_but_where_it_is_at_home() -> None:
         "inner.host_loop",
         "inner.host_updates",
         "rollouts.host_rollout",
+        "rollouts.lockstep_rollout",
         "rollouts.trajectory",
     )
     for name in light:

@@ -10,6 +10,7 @@ import pytest
 
 from gamaml import config as cfg
 from gamaml import problems
+from gamaml.envs import runners
 from gamaml.errors import ConfigError
 from gamaml.evolution import streams
 from gamaml.tasks import locomotion
@@ -21,7 +22,7 @@ pytest.importorskip("mujoco", reason="needs mujoco")
 
 def beside_gymnasium(task: Any, chosen: Any, env: Any, steps: int = 30) -> list[tuple[float, Any, Any, dict[str, Any]]]:
     """Step our environment and Gymnasium's alike; return (reward, observation, action, their info) of each step."""
-    ours = task.make_env(chosen)
+    ours, num_velocities = task.make_env(chosen), env.unwrapped.model.nv
     task.set_task(ours, chosen)
     first = ours.reset(seed=3)[0]
     assert first.shape == ours.observation_space.shape
@@ -32,7 +33,7 @@ def beside_gymnasium(task: Any, chosen: Any, env: Any, steps: int = 30) -> list[
         observation, reward, terminated, truncated, _ = ours.step(action)
         theirs, _, _, _, info = env.step(action)
         scaled = theirs.copy()
-        scaled[-ours._num_velocities :] *= 0.2
+        scaled[-num_velocities:] *= 0.2
         np.testing.assert_array_equal(observation, scaled)
         assert not terminated and not truncated
         found.append((reward, observation, action, info))
@@ -79,8 +80,35 @@ def test_an_ant_that_jumps_ends_the_episode_unless_told_otherwise(terminates: bo
     task.set_task(env, 1.0)
     env.reset(seed=0)
     assert not env.step(np.zeros(8, np.float32))[2]
-    env._env.data.qpos[2] = 2.0  # its height
+    env._alone._states[0, 2] = 2.0  # its height
     assert env.step(np.zeros(8, np.float32))[2] is terminates
+
+
+@pytest.mark.parametrize("model", [runners.CHEETAH, runners.ANT, runners.ANT_WITH_POSITION])
+def test_a_step_has_the_bits_of_gymnasiums_own(model: cfg.EnvConfig) -> None:
+    ant, random = model.id == runners.ANT.id, np.random.default_rng(0)
+    theirs = gymnasium.make(model.id, **model.settings).unwrapped
+    alone = runners.Runners(model, velocity_only, 1, velocity_scale=1.0, bonus=0.0, terminates=ant)
+    ours, ended = runners.Runner(alone), 0
+    low, high = theirs.action_space.low, theirs.action_space.high
+    for seed in range(6):
+        first = theirs.reset(seed=seed)[0]
+        np.testing.assert_array_equal(ours.reset(seed=seed)[0], first, strict=True)
+        for _ in range(100):
+            action = random.uniform(low, high).astype(np.float32)
+            expected, _, terminated, _, info = theirs.step(action)
+            observation, reward, done, truncated, _ = ours.step(action)
+            assert observation.tobytes() == expected.tobytes()
+            assert reward == info["x_velocity"] - runners.CONTROL_COST[model.id] * float(action @ action)
+            assert (done, truncated) == (terminated, False)
+            ended += done
+            if done:
+                break
+    assert (ended > 0) is ant
+
+
+def velocity_only(task: Any, velocities: Any, observations: Any) -> Any:
+    return velocities
 
 
 def test_directions_are_balanced_and_begin_with_either() -> None:

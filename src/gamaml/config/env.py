@@ -48,7 +48,8 @@ class EnvConfig:
     )
     max_seconds: float | None = option(
         None,
-        "Seconds that an episode may take. A longer one ends the job; a mark would let the machine's speed decide.",
+        "Seconds that an episode may take. A longer one ends the job; a mark would let the machine's speed decide. "
+        "Episodes that are played side by side may take as many times that together.",
         above=0,
         example=60.0,
         may_change=True,

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from gamaml.errors import ConfigError
 from gamaml.types import Float32Array
@@ -14,7 +15,7 @@ from gamaml.types import Float32Array
 
 @dataclass(frozen=True)
 class Spaces:
-    """The observations that a policy reads, and the actions that it gives.
+    """The observations that a policy reads, and the actions that it gives. Equal ones may differ in their bounds.
 
     Attributes:
         observation_shape: shape of an observation.
@@ -28,8 +29,8 @@ class Spaces:
     num_outputs: int
     first_action: int | None
     action_shape: tuple[int, ...] = ()
-    low: Float32Array | None = None
-    high: Float32Array | None = None
+    low: Float32Array | None = field(default=None, compare=False)
+    high: Float32Array | None = field(default=None, compare=False)
 
     @property
     def observation_size(self) -> int:
@@ -49,10 +50,25 @@ class Spaces:
         """
         if self.first_action is not None:
             return int(outputs.argmax()) + self.first_action
+        return self._bounded(outputs.reshape(self.action_shape))
+
+    def act_all(self, outputs: Float32Array) -> npt.NDArray[Any]:
+        """Return an action per row of outputs.
+
+        Args:
+            outputs: float32[number, num_outputs]; may be overwritten.
+
+        Returns:
+            int64[number], or float32[number, *action_shape].
+        """
+        if self.first_action is not None:
+            return outputs.argmax(axis=1) + self.first_action
+        return self._bounded(outputs.reshape(len(outputs), *self.action_shape))
+
+    def _bounded(self, actions: Float32Array) -> Float32Array:
         assert self.low is not None and self.high is not None
-        action = outputs.reshape(self.action_shape)
-        np.maximum(action, self.low, out=action)
-        return np.minimum(action, self.high, out=action)
+        np.maximum(actions, self.low, out=actions)
+        return np.minimum(actions, self.high, out=actions)
 
     def noise(self, random: np.random.Generator, number: int, std: float) -> Float32Array:
         """Return noise that, added to the outputs, makes the actions sampled ones: Gumbel, or Gaussian if continuous.
@@ -72,9 +88,16 @@ class Spaces:
             return np.float32(std) * random.standard_normal(shape, np.float32)
         return -np.log(np.maximum(random.standard_exponential(shape, np.float32), np.finfo(np.float32).tiny))
 
-    def recorded(self, outputs: Float32Array) -> Any:  # it fits into float32[action_size]
-        """Return an action as it is recorded: the outputs before they are clipped, or the index of the largest."""
-        return outputs if self.first_action is None else outputs.argmax()
+    def recorded(self, outputs: Float32Array) -> npt.NDArray[Any]:
+        """Return actions as they are recorded: the outputs before they are clipped, or the index of the largest.
+
+        Args:
+            outputs: float32[..., num_outputs].
+
+        Returns:
+            Numbers of the shape [..., action_size].
+        """
+        return outputs if self.first_action is None else outputs.argmax(axis=-1, keepdims=True)
 
     def random_action(self, random: np.random.Generator) -> Any:  # an action for `step`
         """Return an action drawn uniformly; an entry without bounds is drawn from [-1, 1]."""
@@ -85,12 +108,13 @@ class Spaces:
         return random.uniform(low, high).astype(np.float32)
 
 
-def spaces_of(env: Any, subject: str) -> Spaces:  # a Gymnasium-like environment, duck-typed
+def spaces_of(env: Any, subject: str, maker: str = "make_env(task)") -> Spaces:  # an environment, duck-typed
     """Read an environment's spaces: a discrete action space has `n`, a continuous one `shape`, `low` and `high`.
 
     Args:
         env: has `observation_space` and `action_space`.
         subject: how the task is named in errors.
+        maker: the task's method that made it, for errors.
 
     Raises:
         ConfigError: an attribute is missing or is of another kind.
@@ -98,7 +122,7 @@ def spaces_of(env: Any, subject: str) -> Spaces:  # a Gymnasium-like environment
     for name in ("reset", "step", "observation_space", "action_space"):
         if not hasattr(env, name):
             raise ConfigError(
-                f"{subject}: expected make_env(task) to give a Gymnasium-like environment, got "
+                f"{subject}: expected {maker} to give a Gymnasium-like environment, got "
                 f"{type(env).__name__} without {name!r}; add it or wrap the environment"
             )
     observation, action = env.observation_space, env.action_space

@@ -6,14 +6,13 @@ import math
 from typing import Any, NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 
 from gamaml.inner.host_updates import HostUpdates
 from gamaml.inner.rounds import Learned, one_round
 from gamaml.policies.flat import Layout
 from gamaml.policies.vector import Derivative, Learning
 from gamaml.rollouts.host_rollout import Batch, Player
-from gamaml.types import Float32Array, Float64Array
+from gamaml.types import Float32Array, Float64Array, Int64Array
 
 _LARGEST = 1e6
 """A network with a parameter beyond this has diverged: the child has failed, and no environment gets its actions."""
@@ -51,16 +50,14 @@ class HostLoop:
         self,
         env: Any,  # a Gymnasium-like environment
         learning: Learning[Float32Array],
-        seeds: npt.NDArray[np.int64],
-        random: np.random.Generator,
+        seeds: Int64Array,
     ) -> Float64Array:
         """Run the inner loop on one task.
 
         Args:
             env: an environment of the task.
             learning: a candidate.
-            seeds: int64[rounds + 1, episodes], of the resets.
-            random: the source of sampled actions.
+            seeds: int64[rounds + 1, episodes, 2], from `Player.draw_seeds`.
 
         Returns:
             float64[rounds + 1, episodes], the returns of all episodes; NaN after updates that diverged.
@@ -69,11 +66,10 @@ class HostLoop:
         """
         std = float(learning.std)
 
-        def collect(learned: Learned, source: tuple[list[int], Batch | None]) -> Played:
+        def collect(learned: Learned, source: tuple[Int64Array, Batch | None]) -> Played:
             seeds, batch = source
             self._player.load(self._network.unflatten(learned.network))
-            play = self._player.play
-            return Played([play(env, seed, std, random, batch, row) for row, seed in enumerate(seeds)], batch)
+            return Played(self._player.play(env, seeds, std, batch), batch)
 
         def measure(learned: Learned, played: Played) -> list[float]:
             return played.returns
@@ -85,9 +81,9 @@ class HostLoop:
         def unchanged(learned: Learned, played: Played) -> Learned:
             return learned
 
-        found = np.full(seeds.shape, math.nan)
+        found = np.full(seeds.shape[:2], math.nan)
         learned = Learned(learning.network, ()) if self._updates is None else self._updates.start(learning)
-        for index, source in enumerate(zip(seeds.tolist(), self.batches, strict=True)):
+        for index, source in enumerate(zip(seeds, self.batches, strict=True)):
             if self._updates is not None and not np.abs(learned.network).max() < _LARGEST:  # NaN too
                 break
             update = updated if index < len(seeds) - 1 else unchanged

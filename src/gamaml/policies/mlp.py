@@ -83,16 +83,21 @@ def through_layers(
 
 
 class Forward:
-    """The network on the host, for one observation at a time: three times as fast as a compiled JAX call.
+    """The network on the host: three times as fast as a compiled JAX call where observations come one at a time.
 
     Args:
         sizes: sizes of its layers, input first.
         activation: "relu" or "tanh", after every layer but the last.
+        rows: number of observations per call; None for a single one, without a leading dimension.
     """
 
-    def __init__(self, sizes: Sequence[int], activation: str) -> None:
-        self._input = np.empty(sizes[0], np.float32)
-        self._outputs = [np.empty(size, np.float32) for size in sizes[1:]]
+    def __init__(self, sizes: Sequence[int], activation: str, rows: int | None = None) -> None:
+        leading = () if rows is None else (rows, 1)
+        # `matmul` takes a stack of vectors one by one, so every row has the bits that it has alone.
+        self._multiply: Any = np.ndarray.dot if rows is None else np.matmul
+        self._input = np.empty((*leading, sizes[0]), np.float32)
+        self._outputs = [np.empty((*leading, size), np.float32) for size in sizes[1:]]
+        self._result = self._outputs[-1] if rows is None else self._outputs[-1][:, 0]
         self._activate = _ACTIVATE_IN_PLACE[activation]
         self._layers: list[tuple[Float32Array, Float32Array, Float32Array]] = []
 
@@ -101,17 +106,17 @@ class Forward:
         self._layers = [(arrays[f"w{k}"], arrays[f"b{k}"], out) for k, out in enumerate(self._outputs)]
 
     def __call__(self, observation: Any) -> Float32Array:  # an array of any shape
-        """Return the outputs, float32[num_outputs]; the next call overwrites them."""
+        """Return the outputs, float32[num_outputs] or float32[rows, num_outputs]; the next call overwrites them."""
         array = np.asarray(observation)
-        x, last = self._input, self._outputs[-1]
+        x, last, multiply = self._input, self._outputs[-1], self._multiply
         # A buffer, and methods in place of functions, save 1 us each of a step of 12 us.
         x[...] = array if array.shape == x.shape else array.reshape(x.shape)
         for weights, biases, out in self._layers:
-            x.dot(weights, out=out)
+            multiply(x, weights, out)
             x = np.add(out, biases, out=out)
             if out is not last:
                 self._activate(out)
-        return x
+        return self._result
 
 
 _ZERO = np.zeros((), np.float32)

@@ -39,8 +39,8 @@ class HostNetwork(Protocol):
 class Mlp(mlp.Forward):
     """A multi-layer perceptron as a host network."""
 
-    def __init__(self, policy: PolicyConfig, sizes: tuple[int, ...]) -> None:
-        super().__init__(sizes, policy.activation)
+    def __init__(self, policy: PolicyConfig, sizes: tuple[int, ...], rows: int | None) -> None:
+        super().__init__(sizes, policy.activation, rows)
         self.shapes: Shapes = mlp.shapes(*sizes)
         self._policy = policy
 
@@ -71,19 +71,22 @@ class Cnn:
         return self._forward(self._arrays, observation)
 
 
-def make(policy: PolicyConfig, observation_shape: tuple[int, ...], num_outputs: int) -> HostNetwork:
+def make(
+    policy: PolicyConfig, observation_shape: tuple[int, ...], num_outputs: int, rows: int | None = None
+) -> HostNetwork:
     """Return the network of a config.
 
     Args:
         policy: names the network.
         observation_shape: shape of one observation.
         num_outputs: number of the network's outputs.
+        rows: number of observations per call, with "mlp"; None for a single one, without a leading dimension.
 
     Raises:
         ConfigError: the observations do not fit a convolutional network.
     """
     if policy.network == "mlp":
-        return Mlp(policy, (math.prod(observation_shape), *policy.hidden, num_outputs))
+        return Mlp(policy, (math.prod(observation_shape), *policy.hidden, num_outputs), rows)
     if observation_shape != cnn.OBSERVATION_SHAPE:
         raise ConfigError(
             f"policy.network={policy.network!r}: expected observations of shape {cnn.OBSERVATION_SHAPE}, got "

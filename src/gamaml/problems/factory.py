@@ -90,7 +90,10 @@ def _filmed(task: CompleteTask, config: Config, film: Film) -> CompleteTask:
         assert set_task is not None
         set_task(env.filmed, task)
 
-    return dataclasses.replace(task, make_env=make_filmed, set_task=None if set_task is None else set_task_of_filmed)
+    # A film shows one episode after another.
+    return dataclasses.replace(
+        task, make_env=make_filmed, set_task=None if set_task is None else set_task_of_filmed, make_envs=None
+    )
 
 
 def _problem(task: CompleteTask, config: Config) -> CompleteProblem:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -67,6 +68,34 @@ class HostEnvironments:
         self.close(env)
         return described
 
+    def side_by_side(self, number: int, spaces: Spaces) -> HostEnvironments:
+        """Return the batch environments of the same task; `make_envs` is set. The environment kept so far is closed.
+
+        Args:
+            number: episodes of each.
+            spaces: the spaces of a single environment.
+
+        Raises:
+            ConfigError: they have other spaces or another form.
+        """
+        make_envs, subject = self._task.make_envs, f"task {self._subject!r}"
+        assert make_envs is not None
+
+        def make_batch(task: Any) -> Any:  # the user's task in, a batch environment out
+            return make_envs(task, number)
+
+        self.abandon()
+        batches = HostEnvironments(dataclasses.replace(self._task, make_env=make_batch), self._subject)
+        env = batches.open(self.draw_with(streams.generator(np.zeros(2, np.uint32)), 1)[0])
+        found = spaces_of(env, subject, maker=f"make_envs(task, {number})")
+        if found != spaces:
+            raise ConfigError(
+                f"{subject}: expected make_envs(task, {number}) to give the spaces of a single episode, as "
+                f"make_env(task) does, got {found} and {spaces}; correct it"
+            )
+        batches.close(env)
+        return batches
+
     def draw(self, key: KeyData, number: int) -> Sequence[Any]:  # the user's tasks
         """Return the tasks of a key; None for each where all environments are alike."""
         # Making a generator costs as much as two steps of CartPole.
@@ -100,7 +129,7 @@ class HostEnvironments:
             env.close()
 
     def abandon(self) -> None:
-        """Forget the kept environment after a fault: the next episode gets a new one."""
+        """Close and forget the kept environment, such as after a fault: the next episode gets a new one."""
         env, self._env = self._env, None
         with contextlib.suppress(Exception):  # it may be broken in any way
             env.close()

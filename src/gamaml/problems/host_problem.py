@@ -24,6 +24,7 @@ from gamaml.problems.host_environments import Described, HostEnvironments
 from gamaml.problems.registry import has_critic
 from gamaml.problems.task_kinds import CompleteHostTask
 from gamaml.rollouts.host_rollout import MAX_SEED, EnvironmentFault, Player, flat, reset, step
+from gamaml.rollouts.lockstep_rollout import LockstepPlayer
 from gamaml.types import Evaluation, EvaluationKey, Float32Array, Float64Array
 
 _SMALLEST_STD = 1e-6
@@ -48,7 +49,8 @@ class HostProblem:
         _check(config, described)
         spaces = self._spaces = described.spaces
         horizon = _horizon(task, config, described.max_steps)
-        network = networks.make(config.policy, spaces.observation_shape, spaces.num_outputs)
+        together = _side_by_side(task, config, horizon)
+        network = networks.make(config.policy, spaces.observation_shape, spaces.num_outputs, together)
         sampled = config.policy.sampled or config.inner.rounds > 0
         self._stochastic = sampled and spaces.first_action is None
         shapes = dict(network.shapes)
@@ -56,7 +58,10 @@ class HostProblem:
             shapes |= mlp.shapes(spaces.observation_size, *config.policy.hidden, 1, prefix=mlp.CRITIC)
         self._vector = ParameterVector.of(shapes, config.inner, config.policy, stochastic=self._stochastic)
         self._initialise = self._vector.named_initialiser(network.initial)
-        self._player = Player(config.env, horizon, sampled, spaces, network, config.subject)
+        player = Player if together is None else LockstepPlayer
+        self._player = player(config.env, horizon, sampled, spaces, network, config.subject)
+        single = self._environments
+        self._played = single if together is None else single.side_by_side(together, spaces)
         self._order = derivative_order(config)
         self._updates = None
         if horizon is not None and config.inner.rounds > 0:
@@ -133,17 +138,15 @@ class HostProblem:
 
     def _play(self, params: Float32Array, key: EvaluationKey, derivative: Float64Array | None = None) -> Evaluation:
         """Evaluate; add the derivative of the loss after the last round on each task to `derivative`, if asked to."""
-        inner, player, environments = self._config.inner, self._player, self._environments
+        inner, player, environments = self._config.inner, self._player, self._played
         learning = self._vector.split(params)
-        random = streams.generator(key.episode)
-        # All seeds first, so that they do not depend on how many actions are drawn.
-        seeds = random.integers(MAX_SEED, size=(inner.num_tasks, inner.rounds + 1, inner.episodes))
-        found = np.empty(seeds.shape, np.float64)
+        shape = inner.num_tasks, inner.rounds + 1, inner.episodes
+        seeds, found = player.draw_seeds(streams.generator(key.episode), shape), np.empty(shape)
         player.steps = 0
         try:
             for index, task in enumerate(environments.draw(key.task, inner.num_tasks)):
                 env = environments.open(task)
-                found[index] = self._loop.adapt(env, learning, seeds[index], random)
+                found[index] = self._loop.adapt(env, learning, seeds[index])
                 environments.close(env)
                 if derivative is not None:
                     derivative += self._gradient(learning) if np.isfinite(found[index]).all() else math.nan
@@ -171,6 +174,14 @@ def _check(config: Config, described: Described) -> None:
             f"env.normalise_steps={config.env.normalise_steps}: expected observations that are no pictures, "
             f"got arrays of shape {shape}; leave it out"
         )
+
+
+def _side_by_side(task: CompleteHostTask, config: Config, horizon: int | None) -> int | None:
+    """Return how many episodes are played side by side; None where they are played one by one."""
+    episodes = config.inner.episodes
+    # The convolutional networks take one observation at a time.
+    possible = task.make_envs is not None and horizon is not None and config.policy.network == "mlp"
+    return episodes if possible and episodes > 1 else None
 
 
 def _horizon(task: CompleteHostTask, config: Config, own_limit: int | None) -> int | None:

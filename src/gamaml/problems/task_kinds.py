@@ -17,7 +17,12 @@ from gamaml.types import Float32Array, HostTask, RLTask, SupervisedTask
 HOST = Form(
     kind="host environments",
     methods={"make_env": "task"},
-    optional_methods={"sample": "generator", "sample_many": "generator, number", "set_task": "env, task"},
+    optional_methods={
+        "sample": "generator",
+        "sample_many": "generator, number",
+        "set_task": "env, task",
+        "make_envs": "task, number",
+    },
     optional_counts=("horizon",),
     optional_values=("reproducible", "libraries"),
 )
@@ -46,6 +51,7 @@ class CompleteHostTask:
         make_env: task -> an environment.
         sample_many: (generator, number) -> so many tasks; None where all environments are alike.
         set_task: (environment, task) -> None; None where an environment cannot be given another task.
+        make_envs: (task, number) -> a batch environment of so many episodes; None where they are played one by one.
         horizon: steps after which an episode is cut, if any.
         reproducible: whether a seed decides an episode, as far as the task says.
         libraries: distributions whose versions a run file records.
@@ -54,6 +60,7 @@ class CompleteHostTask:
     make_env: Callable[[Any], Any]
     sample_many: Callable[[np.random.Generator, int], Sequence[Any]] | None
     set_task: Callable[[Any, Any], None] | None
+    make_envs: Callable[[Any, int], Any] | None
     horizon: int | None
     reproducible: bool
     libraries: tuple[str, ...]
@@ -73,6 +80,7 @@ class CompleteHostTask:
             make_env=task.make_env,
             sample_many=one_by_one if sample_many is None and sample is not None else sample_many,
             set_task=getattr(own, "set_task", None),
+            make_envs=getattr(own, "make_envs", None),
             horizon=getattr(own, "horizon", None),
             reproducible=bool(getattr(own, "reproducible", True)),
             libraries=tuple(getattr(own, "libraries", ())),

@@ -6,18 +6,13 @@ with rllab: returns here and there are not comparable. No JAX, no Gymnasium unti
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
-from gamaml.config import EnvConfig
-from gamaml.envs.make_env import libraries, make
+from gamaml.envs.make_env import libraries
+from gamaml.envs.runners import ANT, ANT_WITH_POSITION, CHEETAH, Progress, Runner, Runners
 from gamaml.types import Float64Array
-
-CHEETAH = EnvConfig(id="HalfCheetah-v5")
-ANT = EnvConfig(id="Ant-v5", settings={"include_cfrc_ext_in_observation": False})
-ANT_WITH_POSITION = EnvConfig(id=ANT.id, settings={**ANT.settings, "exclude_current_positions_from_observation": False})
 
 CHEETAH_VELOCITY = (0.0, 2.0)
 ANT_VELOCITY = (0.0, 3.0)
@@ -26,71 +21,20 @@ ANT_VELOCITY = (0.0, 3.0)
 GOAL_RADIUS = 3.0
 """Goals are uniform in a disc of this radius around the start (the authors' code)."""
 
-CONTROL_COST = {CHEETAH.id: 0.05, ANT.id: 0.005}
-"""Factors on the squared torques, as in rllab's models, which weigh half of the squares by 0.1 and 0.01."""
 
-
-Progress = Callable[[Any, dict[str, Any]], float]
-"""(task, info of a step) -> the part of the reward that depends on the task."""
-
-
-class Runner:
-    """A model of Gymnasium's with another reward.
-
-    Args:
-        env: id and settings of the model.
-        progress: (task, info) -> the part of the reward that depends on the task.
-        velocity_scale: factor on the velocities in the observation, which are about ten times as large as the angles.
-        bonus: reward of every step; it keeps an ant from ending the episode where the other rewards are negative.
-        terminates: whether an ant that falls or jumps ends the episode.
-    """
-
-    def __init__(
-        self, env: EnvConfig, progress: Progress, *, velocity_scale: float, bonus: float, terminates: bool
-    ) -> None:
-        # Unwrapped: limit and checks are made elsewhere, and the wrappers cost a third of a cheetah's step.
-        self._env = make(env).unwrapped
-        self.action_space = self._env.action_space
-        self.observation_space = self._env.observation_space
-        self._num_velocities = int(self._env.model.nv)
-        self._scale, self._bonus, self._terminates = velocity_scale, bonus, terminates
-        self._control_cost = CONTROL_COST[env.id]
-        self._progress = progress
-        self.task: Any = None
-
-    def reset(self, *, seed: int) -> tuple[Float64Array, dict[str, Any]]:
-        """Start an episode."""
-        observation, _ = self._env.reset(seed=seed)
-        return self._scaled(observation), {}
-
-    def step(self, action: Any) -> tuple[Float64Array, float, bool, bool, dict[str, Any]]:
-        """Do one step; info holds the model's own, such as its velocity."""
-        observation, _, terminated, _, info = self._env.step(action)
-        reward = self._progress(self.task, info) - self._control_cost * float(action @ action) + self._bonus
-        return self._scaled(observation), reward, terminated and self._terminates, False, info
-
-    def close(self) -> None:
-        """Free the model."""
-        self._env.close()
-
-    def _scaled(self, observation: Float64Array) -> Float64Array:
-        observation[-self._num_velocities :] *= self._scale
-        return observation
-
-
-def direction(task: float, info: dict[str, Any]) -> float:
+def direction(task: float, velocities: Float64Array, observations: Float64Array) -> Float64Array:
     """Reward the velocity forward (task 1) or backward (task -1)."""
-    return task * info["x_velocity"]
+    return task * velocities
 
 
-def velocity(task: float, info: dict[str, Any]) -> float:
+def velocity(task: float, velocities: Float64Array, observations: Float64Array) -> Float64Array:
     """Penalise the distance from the velocity that is the task."""
-    return -abs(info["x_velocity"] - task)
+    return -abs(velocities - task)
 
 
-def goal(task: Float64Array, info: dict[str, Any]) -> float:
-    """Penalise the distance, in the 1-norm, from the position that is the task."""
-    return -abs(info["x_position"] - task[0]) - abs(info["y_position"] - task[1])
+def goal(task: Float64Array, velocities: Float64Array, observations: Float64Array) -> Float64Array:
+    """Penalise the distance, in the 1-norm, from the position that is the task; observations begin with the ant's."""
+    return -abs(observations[:, 0] - task[0]) - abs(observations[:, 1] - task[1])
 
 
 def directions(generator: np.random.Generator, number: int) -> list[float]:
@@ -115,11 +59,25 @@ class _Locomotion:
 
     def make_env(self, task: Any) -> Runner:
         """Return a model."""
-        return Runner(self.env, self.progress, velocity_scale=self._scale, bonus=self.bonus, terminates=self.terminates)
+        return Runner(self._runners(1))
 
-    def set_task(self, env: Runner, task: Any) -> None:
-        """Give an environment another task."""
+    def make_envs(self, task: Any, number: int) -> Runners:
+        """Return so many episodes side by side."""
+        return self._runners(number)
+
+    def set_task(self, env: Runner | Runners, task: Any) -> None:
+        """Give one episode, or all of a batch, another task."""
         env.task = task
+
+    def _runners(self, number: int) -> Runners:
+        return Runners(
+            self.env,
+            self.progress,
+            number,
+            velocity_scale=self._scale,
+            bonus=self.bonus,
+            terminates=self.terminates,
+        )
 
 
 class _Ant(_Locomotion):

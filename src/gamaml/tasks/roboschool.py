@@ -8,7 +8,8 @@ import numpy as np
 
 from gamaml.config import EnvConfig
 from gamaml.envs.make_env import make
-from gamaml.tasks.locomotion import ANT, CONTROL_COST, directions
+from gamaml.envs.runners import ANT, CONTROL_COST
+from gamaml.tasks.locomotion import directions
 from gamaml.types import Float32Array
 
 _SIN, _COS, _VX, _VY = 1, 2, 3, 4
