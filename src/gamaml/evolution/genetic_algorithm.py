@@ -98,13 +98,15 @@ class GeneticAlgorithm:
                 f"generation {state.generation}: expected at least one child with a finite fitness, got none of "
                 f"{len(records)}; try a smaller ga.mutation_std or inner.step_size"
             )
-        parents = [elite]
-        for child in np.split(children, len(children)) if len(children) else []:
-            if len(parents) == self.config.num_parents:
+        chosen = list[int]()
+        different = {elite.tobytes()}
+        for place, child in enumerate(children):
+            if len(different) == self.config.num_parents:
                 break
-            if not any(child.tobytes() == parent.tobytes() for parent in parents):
-                parents.append(child)
-        following = state.followed_by(np.concatenate(parents))
+            if child.tobytes() not in different:
+                different.add(child.tobytes())
+                chosen.append(place)
+        following = state.followed_by(np.concatenate([elite, children[chosen]]))
         return Outcome(following, fitness, self.std(state.generation), contender)
 
     def decode(self, entry: np.void, sources: Sources, out: Float32Array) -> None:
