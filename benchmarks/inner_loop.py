@@ -174,7 +174,9 @@ def navigation_draws(config: Config, key: EvaluationKey) -> tuple[Float32Array, 
     split = jax.random.split
 
     def noise_of_episode(key: Any) -> Any:
-        return jax.random.normal(split(key, 3)[1], (task.horizon, 2))
+        noise_key = split(key, 3)[1]
+        with jax.threefry_partitionable(False):  # as the rollout draws it
+            return jax.random.normal(noise_key, (task.horizon, 2))
 
     def noise_of_round(key: Any) -> Any:
         return jax.vmap(noise_of_episode)(split(key, inner.episodes))

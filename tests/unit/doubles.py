@@ -26,6 +26,9 @@ class FakeWindow:
     def load(self, position: int) -> int:
         return int(self._words()[position // 8])
 
+    def peek(self, position: int) -> int:
+        return self.load(position)
+
     def store(self, position: int, value: int) -> int:
         old = self.load(position)
         self._words()[position // 8] = value

@@ -112,7 +112,7 @@ def test_fitness_zero_is_no_failure() -> None:
 
 
 def test_a_scalar_too_few_is_refused() -> None:
-    with pytest.raises(ValueError, match="zip"):
+    with pytest.raises(ValueError, match="tuple of length 7 to structure with 8 fields"):
         filled(evaluation(0, 0, 0), scalars=("kl",))
 
 

@@ -90,6 +90,7 @@ class Engine:
             elif self._ended():
                 return
             else:
+                self._service.note_work(found=False)
                 backoff.sleep()
             if not self._service.threaded:
                 self._service.tick()
@@ -108,6 +109,7 @@ class Engine:
             claim = board.claim(worker.claim_size(num_left, self._topology.node.size))
             if claim is None:
                 continue
+            self._service.note_work(found=True)
             try:
                 records = worker.carry_out(claim)
             except Exception:
@@ -134,6 +136,7 @@ class Engine:
                 # The failed update is tried once more before the end; its first error is the one that is raised.
                 worked = True
             if not worked:
+                self._service.note_work(found=False)
                 time.sleep(_IDLE_SECONDS)
             if not self._service.threaded:
                 self._service.tick()

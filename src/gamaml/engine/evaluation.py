@@ -62,13 +62,13 @@ class ChildKeys:
     """
 
     def __init__(self, seed: int, generation: int, children: Entries) -> None:
-        self._children = children
-        self._tasks = streams.keys(seed, Purpose.TASKS, generation, int(children["task"].max()) + 1)
-        self._episodes = streams.keys(seed, Purpose.EPISODES, generation, int(children["episode"].max()) + 1)
+        # Lists, since an entry of a structured array takes a microsecond to read.
+        self._task_of, self._episode_of = children["task"].tolist(), children["episode"].tolist()
+        self._tasks = streams.keys(seed, Purpose.TASKS, generation, max(self._task_of) + 1)
+        self._episodes = streams.keys(seed, Purpose.EPISODES, generation, max(self._episode_of) + 1)
 
     def __getitem__(self, index: int) -> EvaluationKey:
-        child = self._children[index]
-        return EvaluationKey(task=self._tasks[child["task"]], episode=self._episodes[child["episode"]])
+        return EvaluationKey(task=self._tasks[self._task_of[index]], episode=self._episodes[self._episode_of[index]])
 
 
 def child_key(seed: int, generation: int, *, task: int, episode: int) -> EvaluationKey:
@@ -144,7 +144,7 @@ def evaluate(
         EvaluationError: the problem raised.
     """
     number = len(keys)
-    records = np.zeros(number, record_dtype(problem.num_rounds, problem.scalars))
+    records = np.zeros(number, record_dtype(problem.num_rounds, tuple(problem.scalars)))
     start = time.perf_counter()
     try:
         evaluations = evaluate_rows(problem, params, keys)

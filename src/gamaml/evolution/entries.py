@@ -55,7 +55,7 @@ def bases_of(entry: np.void) -> tuple[int, ...]:
         return ()
     if PARTNERS not in (entry.dtype.names or ()):
         return (first,)
-    return (first, *(int(partner) for partner in entry[PARTNERS] if partner != NOBODY))
+    return (first, *(partner for partner in entry[PARTNERS].tolist() if partner != NOBODY))
 
 
 def without_children(entries: Entries) -> Entries:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 
 import numpy as np
@@ -19,7 +20,12 @@ FAULT = 4
 """Flag of a failed record whose environment raised, crashed or ran too long."""
 
 
-def record_dtype(num_rounds: int, scalars: Sequence[str] = ()) -> np.dtype[np.void]:
+_LARGEST = float(np.finfo(np.float32).max)
+"""A fitness beyond this is infinite in a record."""
+
+
+@functools.lru_cache(maxsize=64)
+def record_dtype(num_rounds: int, scalars: tuple[str, ...] = ()) -> np.dtype[np.void]:
     """Return the dtype of a result record: 28 bytes, and 4 per entry of `returns` and per scalar.
 
     `index` is the child's index (children) or contender * num_episodes + episode (re-evaluations); (seed, generation,
@@ -61,16 +67,8 @@ def fill_records(
         seconds: wall-clock seconds that each evaluation took.
         rank: this rank's world rank.
     """
-    fitness = np.array([evaluation.fitness for evaluation in evaluations], np.float32)
-    records["index"] = items
-    records["steps"] = [evaluation.steps for evaluation in evaluations]
-    records["fitness"] = fitness
-    records["seconds"] = seconds
-    records["rank"] = rank
-    records["returns"] = [evaluation.returns for evaluation in evaluations]
-    if scalars:
-        values = zip(*(evaluation.scalars for evaluation in evaluations), strict=True)
-        for name, value in zip(scalars, values, strict=True):
-            records[f"scalar_{name}"] = value
-    flags = np.where(np.isfinite(fitness), DONE, DONE | FAILED)
-    records["flags"] = flags | [FAULT * evaluation.fault for evaluation in evaluations]
+    # A whole row at a time takes a tenth of the time of a few rows column by column.
+    for row, (item, found) in enumerate(zip(items.tolist(), evaluations, strict=True)):
+        flags = DONE | FAILED * (not abs(found.fitness) <= _LARGEST) | FAULT * found.fault
+        extra = found.scalars if scalars else ()
+        records[row] = (found.steps, item, flags, found.fitness, seconds, rank, found.returns, *extra)

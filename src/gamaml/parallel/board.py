@@ -41,6 +41,10 @@ class Window(Protocol):
         """Read the word at byte `position` atomically."""
         ...
 
+    def peek(self, position: int) -> int:
+        """Read the word at byte `position` quickly: a hint, which may be a moment old."""
+        ...
+
     def store(self, position: int, value: int) -> int:
         """Replace the word at byte `position` atomically; return the old one."""
         ...
@@ -142,7 +146,10 @@ class Board:
         self._window.store(self._position + _CLAIM, _word(self._published, len(items)))
 
     def num_finished(self) -> int:
-        """Return how many items of the published batch were handed over or abandoned."""
+        """Return how many items of the published batch were handed over or abandoned; of a complete batch all."""
+        found = self._window.peek(self._position + _FINISHED) - self._finished_before
+        if found < int(self._descriptor[3]):
+            return found
         return self._window.load(self._position + _FINISHED) - self._finished_before
 
     def close(self) -> int:
@@ -184,16 +191,17 @@ class Board:
 
     def ended(self) -> bool:
         """Return whether the population is over."""
-        return self._window.load(self._position + _END) == 1
+        position = self._position + _END
+        return self._window.peek(position) == 1 and self._window.load(position) == 1
 
     def num_left(self) -> int:
         """Return how many items of the open batch are unclaimed; a hint, since others claim too."""
-        return self._window.load(self._position + _CLAIM) & _COUNT_MASK
+        return self._window.peek(self._position + _CLAIM) & _COUNT_MASK
 
     def claim(self, max_items: int = 1) -> Claim | None:
         """Take up to `max_items` items of the open batch; None if nothing is left or another rank was faster."""
         position = self._position + _CLAIM
-        word = self._window.load(position)
+        word = self._window.peek(position)  # the swap refuses one that is too old
         left = word & _COUNT_MASK
         if left == 0:
             return None

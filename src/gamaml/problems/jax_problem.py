@@ -73,7 +73,7 @@ class JaxProblem:
         """Return the fitness of `params`, float32[num_params]; a pure function of its arguments."""
         if self._order > 0:
             return self._differentiated(params, key).evaluation
-        rows = np.broadcast_to(params, (self.batch_size, self.num_params))
+        rows = params[None] if self.batch_size == 1 else np.broadcast_to(params, (self.batch_size, self.num_params))
         return self.evaluate_batch(rows, [key] * self.batch_size)[0]
 
     def gradient(self, params: Float32Array, key: EvaluationKey) -> Float32Array:

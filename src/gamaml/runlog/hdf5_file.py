@@ -119,6 +119,7 @@ class Hdf5File:
         self._path = path
         self._header = header
         self._reserved = 0
+        self._datasets: dict[str, Any] = {}  # name -> h5py.Dataset
 
     @classmethod
     def build(
@@ -232,10 +233,19 @@ class Hdf5File:
         self._reserve(len(generations))
         tables = tables_of(generations, self._header)
         for name in (*table_shapes(self._header), "summary"):
-            dataset, rows = self._file[name], getattr(tables, name)
-            dataset.resize(len(dataset) + len(rows), axis=0)
-            dataset[-len(rows) :] = rows
-            dataset.flush()
+            self._append_rows(name, getattr(tables, name))
+
+    def _append_rows(self, name: str, rows: Any) -> None:  # a structured array
+        """Append rows to a dataset by HDF5's own calls: h5py's indexing takes four times as long for a few rows."""
+        if name not in self._datasets:
+            self._datasets[name] = self._file[name]
+        dataset = self._datasets[name]
+        number, *others = dataset.id.shape
+        dataset.id.set_extent((number + len(rows), *others))
+        place = dataset.id.get_space()
+        place.select_hyperslab((number, *[0] * len(others)), rows.shape)
+        dataset.id.write(_h5py.h5s.create_simple(rows.shape), place, np.ascontiguousarray(rows))
+        dataset.flush()
 
     def _add(self, snapshot: Snapshot) -> None:
         self._reserve(0, snapshot.vectors.nbytes + _CHUNK_NBYTES)

@@ -72,21 +72,13 @@ class CurrentFile:
     def __init__(self, folder: Path, node: int, rank_in_node: int, world_rank: int) -> None:
         self._fd = os.open(folder / f"current-{node}", os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o644)
         self._position = rank_in_node * _DTYPE.itemsize
-        self._record = np.zeros((), _DTYPE)
-        self._record["pid"] = os.getpid()
-        self._record["rank"] = world_rank
-        self._record["host"] = platform.node().encode()[:28]
+        self._pid, self._rank, self._host = os.getpid(), world_rank, platform.node().encode()[:28]
 
     def write(self, generation: int, phase: Phase, index: int = 0, episode: int = 0, count: int = 1) -> None:
         """Note this rank's current evaluation, the first of `count` done at once."""
-        record = self._record
-        record["generation"] = generation
-        record["phase"] = _PHASES.index(phase)
-        record["index"] = index
-        record["episode"] = episode
-        record["count"] = count
-        record["since"] = time.time()
-        os.pwrite(self._fd, record.tobytes(), self._position)
+        place = _PHASES.index(phase)
+        note = (self._pid, self._rank, place, generation, index, episode, count, time.time(), self._host)
+        os.pwrite(self._fd, np.array(note, _DTYPE).tobytes(), self._position)
 
     def close(self) -> None:
         """Close the file; a second call does nothing."""
