@@ -50,12 +50,12 @@ def new_entries(count: int, dtype: np.dtype[np.void] = ENTRY_DTYPE) -> Entries:
 
 def bases_of(entry: np.void) -> tuple[int, ...]:
     """Return the rows of an entry's bases in the order in which they are added; empty for a root."""
-    first = int(entry["base"])
+    first: int = entry["base"].item()
     if first == ROOT:
         return ()
     if PARTNERS not in (entry.dtype.names or ()):
         return (first,)
-    return (first, *(partner for partner in entry[PARTNERS].tolist() if partner != NOBODY))
+    return (first, *[partner for partner in entry[PARTNERS].tolist() if partner != NOBODY])
 
 
 def without_children(entries: Entries) -> Entries:

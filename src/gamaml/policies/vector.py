@@ -110,19 +110,14 @@ class ParameterVector:
         step_size = ("step_size",) if self.num_step_sizes else ()
         return step_size + (inner.genes if self.factors else ())
 
-    def evolved(self, learning: Learning[Float32Array], row: int | None = None) -> tuple[float, ...]:
-        """Return the evolved mean step size and factors, as a run file records them.
-
-        Args:
-            learning: one vector taken apart, or several.
-            row: which of several.
-        """
-        step_sizes, factors = learning.step_sizes, learning.factors
-        if row is not None:
-            step_sizes, factors = step_sizes[row], factors[row]
-        # The sum over the number is `mean` in a third of its time.
-        mean = (float(np.add.reduce(step_sizes, axis=None) / step_sizes.size),) if self.num_step_sizes else ()
-        return (*mean, *factors.tolist())
+    def evolved(self, learning: Learning[Float32Array]) -> list[tuple[float, ...]]:
+        """Return the evolved mean step size and factors of each vector, one or several, as a run file records them."""
+        numbers: list[list[float]] = np.atleast_2d(learning.factors).tolist()
+        if self.num_step_sizes:
+            step_sizes = np.atleast_2d(learning.step_sizes)
+            means = np.add.reduce(step_sizes, axis=1) / np.float32(step_sizes.shape[1])
+            numbers = [[mean, *factors] for mean, factors in zip(means.tolist(), numbers, strict=True)]
+        return [tuple(row) for row in numbers]
 
     def arrays(self, params: Float32Array, inner: InnerConfig, *, stochastic: bool) -> dict[str, Float32Array]:
         """Return the contents of a parameter vector, float32[size], by name: the network's arrays, and the genes.

@@ -163,7 +163,7 @@ class HostProblem:
         return self._vector.gradient(learning, self._loop.gradient(learning))
 
     def _evaluation(self, means: Float64Array, learning: Learning[Float32Array], *, fault: bool = False) -> Evaluation:
-        scalars = self._vector.evolved(learning)
+        (scalars,) = self._vector.evolved(learning)
         return Evaluation(float(means[-1]), means.astype(np.float32), self._player.steps, scalars, fault)
 
 

@@ -101,7 +101,7 @@ class JaxProblem:
         values = np.array(measured.value, np.float32)
         sign = -1 if self.metric == "loss" else 1
         fitness, steps = (sign * values[:, -1]).tolist(), np.asarray(measured.steps).tolist()
-        scalars = [self._vector.evolved(learning, row) for row in range(len(keys))]
+        scalars = self._vector.evolved(learning)
         return [Evaluation(*row) for row in zip(fitness, values, steps, scalars, strict=True)]
 
     def warm_up(self) -> None:
@@ -114,7 +114,8 @@ class JaxProblem:
         descent = -self._vector.gradient(learning, Derivative(*map(np.asarray, derivative)))
         values = np.array(measured.value, np.float32)
         fitness = float(-values[-1] if self.metric == "loss" else values[-1])
-        return Differentiated(Evaluation(fitness, values, int(measured.steps), self._vector.evolved(learning)), descent)
+        (scalars,) = self._vector.evolved(learning)
+        return Differentiated(Evaluation(fitness, values, int(measured.steps), scalars), descent)
 
     def _program(self) -> Callable[..., Any]:  # a compiled JAX program
         if self._compiled is None:
