@@ -19,6 +19,7 @@ from gamaml.config import Config, InnerConfig, PolicyConfig
 from gamaml.inner.learners import unadapted_returns
 from gamaml.inner.loop import Learner, Measured, adapt, adapted_loss
 from gamaml.inner.optimisers import Params, optimiser_of
+from gamaml.policies import compiled_mlp
 from gamaml.policies.flat import Layout
 from gamaml.policies.vector import Derivative, Learning
 from gamaml.types import EvaluationKey, RLTask
@@ -130,7 +131,8 @@ def compile_meta_gradient(
     def program(learning: Learning[jax.Array], key: EvaluationKey) -> Any:  # derivative and Measured
         return differentiated(derivable(learning), key)
 
-    return compiled(program, learning_shapes(network, inner), _key_shapes())
+    with compiled_mlp.differentiated_twice():
+        return compiled(program, learning_shapes(network, inner), _key_shapes())
 
 
 def compiled(program: Callable[..., Any], *shapes: Any) -> Callable[..., Any]:

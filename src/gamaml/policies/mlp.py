@@ -5,7 +5,7 @@ JAX is imported inside `apply`, because evolving host environments without inner
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -47,39 +47,9 @@ def apply(params: Mapping[str, jax.Array], x: jax.Array, activation: str = "relu
     Returns:
         float32[..., num_outputs].
     """
-    import jax
-    import jax.numpy as jnp
+    from gamaml.policies import compiled_mlp
 
-    def affine(x: jax.Array, weights: jax.Array, biases: jax.Array) -> jax.Array:
-        x = x @ weights
-        return x + jnp.broadcast_to(biases, x.shape)
-
-    return through_layers(params, x, prefix, affine, {"relu": jax.nn.relu, "tanh": jnp.tanh}[activation])
-
-
-def through_layers(
-    params: Mapping[str, jax.Array],
-    x: jax.Array,
-    prefix: str,
-    affine: Callable[[jax.Array, jax.Array, jax.Array], jax.Array],
-    activate: Callable[[jax.Array], jax.Array],
-) -> jax.Array:
-    """Return the outputs of the last layer.
-
-    Args:
-        params: arrays named as by `shapes`; others are ignored.
-        x: the inputs of the first layer.
-        prefix: prefix of the arrays' names.
-        affine: (inputs, weights, biases) -> a layer's outputs before its activation.
-        activate: the activation after every layer but the last.
-    """
-    layer = 0
-    while True:
-        x = affine(x, params[f"{prefix}w{layer}"], params[f"{prefix}b{layer}"])
-        layer += 1
-        if f"{prefix}w{layer}" not in params:
-            return x
-        x = activate(x)
+    return compiled_mlp.rows(params, x, activation, prefix)
 
 
 class Forward:
