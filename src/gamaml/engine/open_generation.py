@@ -33,13 +33,7 @@ class OpenGeneration:
         self.children: Records = np.zeros(strategy.sizes.population_size, dtype)
         self.contenders = new_entries(0, strategy.sizes.entry_dtype)
         self.reevaluations: Records = np.zeros(0, dtype)
-
-    @property
-    def phase(self) -> Phase:
-        """CHILDREN, REEVALUATIONS or SELECTION."""
-        if not _complete(self.children):
-            return Phase.CHILDREN
-        return Phase.SELECTION if _complete(self.reevaluations) else Phase.REEVALUATIONS
+        self.phase = Phase.CHILDREN
 
     @property
     def awaited(self) -> Records:
@@ -53,13 +47,15 @@ class OpenGeneration:
 
     def add(self, records: Records) -> None:
         """Add awaited records, each with its index."""
-        phase = self.phase
         self.awaited[records["index"]] = records
-        if phase is Phase.CHILDREN and self.phase is not Phase.CHILDREN:
+        if self.phase is Phase.CHILDREN and _complete(self.children):
             # Done early, so the ranks need not wait for it between the last result and the next command.
             self.contenders = self._strategy.contenders(self.state, self.children)
             number = len(self.contenders) * self._strategy.sizes.num_episodes
             self.reevaluations = np.zeros(number, self.children.dtype)
+            self.phase = Phase.REEVALUATIONS
+        if self.phase is Phase.REEVALUATIONS and _complete(self.reevaluations):
+            self.phase = Phase.SELECTION
 
 
 def finished(records: Records) -> Records:
