@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import functools
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -143,5 +144,6 @@ def mean(rows: Sequence[Float32Array], out: Float32Array) -> Float32Array:
     return out
 
 
-def _blocks(size: int) -> Iterator[slice]:
-    return (slice(start, start + _BLOCK) for start in range(0, size, _BLOCK))
+@functools.lru_cache(maxsize=64)
+def _blocks(size: int) -> tuple[slice, ...]:
+    return tuple(slice(start, start + _BLOCK) for start in range(0, size, _BLOCK))
