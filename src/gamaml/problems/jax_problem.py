@@ -10,6 +10,7 @@ import numpy as np
 
 from gamaml.config import MEMORIES, Config
 from gamaml.inner.start_jax import start_jax
+from gamaml.job.collection import collection_paused
 from gamaml.policies import mlp
 from gamaml.policies import recurrent as memory
 from gamaml.policies.flat import Shapes
@@ -121,6 +122,7 @@ class JaxProblem:
             self._compiled = self._compile()
         return self._compiled
 
+    @collection_paused()
     def _compile(self) -> Callable[..., Any]:  # a compiled JAX program
         """Return the program of this problem, which it may share with others."""
         start_jax()
