@@ -9,8 +9,9 @@ file, the compiled program. Evaluations do not count, and neither does the end o
 
 - interpreter: Python itself, before the first line of the script.
 - imports: all modules, JAX included, wherever they are imported.
-- trace: starting JAX, tracing and lowering the program: the problem's `warm_up` without the next part.
-- compile: XLA's compilation, or loading the program from the cache.
+- trace: starting JAX, tracing and lowering the program, or loading a finished one: the problem's `warm_up` without the
+  next part.
+- compile: XLA's compilation.
 - rest: everything else.
 
 CPU-seconds depend on the machine, and a little on other load, which empties the caches. Beside them the script
@@ -41,6 +42,7 @@ def start(example: str, cache: str) -> dict[str, float]:
     with tempfile.TemporaryDirectory() as out:
         command = [sys.executable, FOLDER / "startup_rank.py", config, out]
         environment = os.environ | {"XDG_CACHE_HOME": cache}
+        environment.pop("PYTHONDONTWRITEBYTECODE", None)  # an installed package has its bytecode
         done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
     if done.returncode != 0:
         sys.exit(f"startup.py: the rank ended with {done.returncode}\n{done.stderr}")

@@ -17,6 +17,7 @@ from gamaml.engine.info import GenerationInfo, TrainResult
 from gamaml.engine.train_request import TrainRequest, populations
 from gamaml.errors import ConfigError, GamamlError
 from gamaml.evolution import chosen_strategy
+from gamaml.job.collection import collection_paused
 from gamaml.job.job_info import JobInfo
 
 if TYPE_CHECKING:
@@ -228,6 +229,7 @@ def refuse(error: Exception, comm: MPI.Intracomm | None = None) -> NoReturn:
         raise error
 
 
+@collection_paused()
 def _check(request: TrainRequest) -> list[CompleteProblem]:
     """Return the request's problems, after all checks that need no MPI."""
     from gamaml import problems, runlog

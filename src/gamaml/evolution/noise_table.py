@@ -59,7 +59,8 @@ def half_normals() -> Float32Array:
     rounding boundary that a last bit in the C library's logarithm could move it.
     """
     count = 1 << 16
-    upper = [NormalDist().inv_cdf((k + 0.5) / count) for k in range(count // 2, count)]
+    quantile = NormalDist().inv_cdf
+    upper = [quantile((k + 0.5) / count) for k in range(count // 2, count)]
     variance = 2 * math.fsum(value * value for value in upper) / count
     half = np.array([value / math.sqrt(2 * variance) for value in upper], np.float32)
     values = np.concatenate([-half[::-1], half])

@@ -8,11 +8,15 @@ from __future__ import annotations
 import functools
 import hashlib
 import os
+import time
 from collections.abc import Mapping
 from pathlib import Path
 
 from gamaml.errors import LaunchError
 from gamaml.job.host_facts import cpu_lines
+
+IMPORTED = time.time()
+"""When this process imported gamaml; source that changed later is not what it runs."""
 
 _ENVIRONMENT = {"NPROC": "1", "JAX_PLATFORMS": "cpu"}
 """XLA sizes its thread pool by NPROC; measurements showed no effect of its own thread flags."""

@@ -10,12 +10,13 @@ import numpy as np
 
 from gamaml.config import MEMORIES, Config
 from gamaml.inner.start_jax import start_jax
+from gamaml.job.collection import collection_paused
 from gamaml.policies import mlp
 from gamaml.policies import recurrent as memory
 from gamaml.policies.flat import Shapes
 from gamaml.policies.vector import Derivative, Initialiser, ParameterVector
 from gamaml.problems.differentiated import Differentiated, Latest, derivative_order
-from gamaml.problems.registry import has_critic
+from gamaml.problems.registry import has_critic, ready_made_settings
 from gamaml.problems.task_kinds import CompleteRLTask, CompleteSupervisedTask
 from gamaml.types import Evaluation, EvaluationKey, Float32Array
 
@@ -122,10 +123,12 @@ class JaxProblem:
             self._compiled = self._compile()
         return self._compiled
 
+    @collection_paused()
     def _compile(self) -> Callable[..., Any]:  # a compiled JAX program
         """Return the program of this problem, which it may share with others."""
         start_jax()
         from gamaml.inner import program
+        from gamaml.inner.kept_program import kept
         from gamaml.inner.learners import LOSSES, rl_learner, supervised_learner
 
         policy, inner = program.compiled_settings(self._config)
@@ -140,13 +143,17 @@ class JaxProblem:
                     return supervised
             else:
                 learner = partial(rl_learner, task.task, self._own_loss or LOSSES[inner.learner], policy, inner)
-            if order > 0:
-                compiled = program.compile_meta_gradient(learner, network, inner, first_order=order == 1)
-            elif isinstance(task, CompleteRLTask) and inner.rounds == 0:
-                compiled = program.compile_returns(task.task, network, policy, inner)
-            else:
-                compiled = program.compile_program(learner, network, inner)
-            _programs[key] = task.task, compiled
+
+            def compiled() -> Any:  # a compiled JAX program
+                if order > 0:
+                    return program.compile_meta_gradient(learner, network, inner, first_order=order == 1)
+                if isinstance(task, CompleteRLTask) and inner.rounds == 0:
+                    return program.compile_returns(task.task, network, policy, inner)
+                return program.compile_program(learner, network, inner)
+
+            described = None if self._own_loss is not None else ready_made_settings(task.task)
+            description = None if described is None else repr((described, self.metric, network, policy, inner, order))
+            _programs[key] = task.task, kept(description, compiled)
         return _programs[key][1]
 
 

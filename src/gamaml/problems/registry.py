@@ -108,6 +108,17 @@ def task_class(name: str) -> type:
     return find(path, f"task.name={name!r}", "class", lambda value: isinstance(value, type))
 
 
+def ready_made_settings(task: object) -> str | None:
+    """Return what tells a ready-made task from all others: its class and attributes; None for a user's task."""
+    path = f"{type(task).__module__}:{type(task).__qualname__}"
+    if path not in {ready.path for ready in READY_MADE.values()}:
+        return None
+    # An object of another type may not show all of itself, such as a method that a user put in place of the task's.
+    attributes = vars(task)
+    plain = all(isinstance(value, int | float | str | dict) for value in attributes.values())
+    return repr((path, attributes)) if plain else None
+
+
 def own_loss(inner: InnerConfig) -> Callable[..., Any] | None:
     """Return the user's loss that `inner.learner` names as "module:function", or None if it names none.
 
