@@ -14,6 +14,7 @@ import pytest
 from doubles import FakeWindow
 
 from gamaml import config as cfg
+from gamaml.engine import worker as worker_module
 from gamaml.engine.plan import Plan, plans
 from gamaml.engine.vector_buffers import VectorBuffers
 from gamaml.engine.worker import Place, Worker
@@ -22,6 +23,7 @@ from gamaml.evolution.entries import Entries, new_entries
 from gamaml.evolution.records import DONE
 from gamaml.job.signals import SignalWatch
 from gamaml.parallel.board import Batch, Claim, Kind
+from gamaml.problems import make_problem
 from gamaml.problems.complete_problem import complete
 from gamaml.runlog import read_current
 from gamaml.types import Evaluation, EvaluationKey, Float32Array, Records
@@ -221,6 +223,31 @@ def test_note_of_the_evaluation_in_progress_is_in_the_runs_folder(tmp_path: Path
     assert [note.phase for note in read_current(folder)] == ["idle"]
     rank.worker.close()
     rank.worker.close()
+
+
+@pytest.mark.parametrize(("batch_size", "rank", "hints"), [(1, 0, 1), (1, 3, 0), (4, 0, 0)])
+def test_rank_0_hints_once_that_short_evaluations_would_pay_in_batches(
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+    batch_size: int,
+    rank: int,
+    hints: int,
+) -> None:
+    monkeypatch.setattr(worker_module, "_SHORT_SECONDS", 1e9)  # every evaluation counts as short
+    monkeypatch.setattr(worker_module, "_ENOUGH", CHILDREN)
+    inner = {"rounds": 0, "num_tasks": 1, "batch_size": batch_size}
+    policy, ga = {"hidden": [2]}, {"population_size": CHILDREN, "num_parents": 2}
+    sections = {"task": {"name": "sinusoid"}, "policy": policy, "inner": inner, "ga": ga, "noise": {"size": len(NOISE)}}
+    config = cfg.from_mapping(sections)
+    plan = plans([config], [make_problem(config)], [tmp_path / "run.h5"])[0]
+    buffers = VectorBuffers(FakeWindow(0), np.zeros(plan.layout.vectors_shape, np.float32))
+    worker = Worker(plan, Noise(), buffers, SignalWatch(None), Place(rank, "here", node=0, rank_in_node=0))
+    batch, items = Batch(Kind.CHILDREN, 0, plan.layout.initial.entries), np.arange(CHILDREN, dtype=np.int32)
+    with caplog.at_level(logging.WARNING):
+        for _ in range(3):
+            worker.carry_out(Claim(1, batch, 0, CHILDREN, items))
+    assert caplog.text.count("inner.batch_size = 8") == hints
 
 
 def test_folder_that_cannot_be_written_is_a_warning(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

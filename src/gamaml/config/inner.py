@@ -64,9 +64,10 @@ class InnerConfig:
     )
     batch_size: int = option(
         1,
-        "Children that one compiled program evaluates together, which pays where a child costs little, as with few "
-        "episodes and 0 rounds. Another size rounds differently, so it is part of the science; a child's result does "
-        "not depend on the others in its batch.",
+        "Children that one compiled program evaluates together. It pays where an evaluation takes less than 2 ms: on "
+        "sinusoid and bandit, 8 children per call are 1.7 times as fast as one. On navigation, 15 ms, little is to be "
+        "gained, and each child more takes its memory. Another size rounds differently, so it is part of the science. "
+        "A child's result does not depend on the others in its batch.",
         at_least=1,
     )
 
