@@ -237,9 +237,9 @@ def test_rank_0_hints_once_that_short_evaluations_would_pay_in_batches(
     monkeypatch.setattr(worker_module, "_SHORT_SECONDS", 1e9)  # every evaluation counts as short
     monkeypatch.setattr(worker_module, "_ENOUGH", CHILDREN)
     inner = {"rounds": 0, "num_tasks": 1, "batch_size": batch_size}
-    policy, ga = {"hidden": [2]}, {"population_size": CHILDREN, "num_parents": 2}
-    sections = {"task": {"name": "sinusoid"}, "policy": policy, "inner": inner, "ga": ga, "noise": {"size": len(NOISE)}}
-    config = cfg.from_mapping(sections)
+    policy, ga = {"hidden": [2]}, {"population_size": CHILDREN, "num_parents": 2, "elite": {"candidates": 0}}
+    sections = {"task": {"name": "sinusoid"}, "policy": policy, "inner": inner, "ga": ga, "stop": {"generations": 1}}
+    config = cfg.from_mapping({**sections, "noise": {"size": len(NOISE)}})
     plan = plans([config], [make_problem(config)], [tmp_path / "run.h5"])[0]
     buffers = VectorBuffers(FakeWindow(0), np.zeros(plan.layout.vectors_shape, np.float32))
     worker = Worker(plan, Noise(), buffers, SignalWatch(None), Place(rank, "here", node=0, rank_in_node=0))
