@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from importlib import import_module
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -34,16 +34,6 @@ _HEIGHT = 2
 Progress = Callable[[Any, Float64Array, Float64Array], Float64Array]
 """(task, forward velocities, float64[number], observations, float64[number, size]) -> the part of the rewards,
 float64[number], that depends on the task."""
-
-
-class _Row(NamedTuple):
-    """One episode's rows of the arrays of all: what a step of the simulator reads and writes."""
-
-    torques: Float64Array
-    positions: Float64Array
-    velocities: Float64Array
-    warm_start: Float64Array
-    torso: Float64Array
 
 
 class Runners:
@@ -81,35 +71,34 @@ class Runners:
         self._progress, self._bonus = progress, bonus
         self._control_cost = CONTROL_COST[env.id]
         self._healthy_heights = self._env._healthy_z_range if terminates else None
-        mujoco = import_module("mujoco")
-        self._mj_step: Callable[..., None] = mujoco.mj_step
+        mujoco = self._mujoco = import_module("mujoco")
         # Read once: every attribute of a model is a call of its own.
-        model = self._model = self._env.model
+        model, self._data = self._env.model, self._env.data
+        self._model = model
         self._frames, self._seconds = self._env.frame_skip, self._env.dt
-        self._states = np.zeros((number, model.nq + model.nv))
-        self._torques, self._warm_starts = np.zeros((number, model.nu)), np.zeros((number, model.nv))
-        self._torsos = np.zeros((number, 1))
+        kinds = mujoco.mjtState
+        parts = kinds.mjSTATE_QPOS, kinds.mjSTATE_QVEL, kinds.mjSTATE_WARMSTART, kinds.mjSTATE_CTRL
+        self._parts = sum(map(int, parts))
+        # MuJoCo arranges a state as positions, velocities, warm start and controls.
+        self._states = np.zeros((number, model.nq + 2 * model.nv + model.nu))
+        self._rows = list(self._states)
+        moving = self._states[:, : model.nq + model.nv]
+        self._moving, self._torques = moving, self._states[:, -model.nu :]
         # Gymnasium measures a cheetah's velocity at its position, and an ant's at its torso.
-        self._forward = self._torsos[:, 0] if env.id == ANT.id else self._states[:, 0]
-        self._rows = [
-            _Row(torques, state[: model.nq], state[model.nq :], warm_start, torso)
-            for torques, state, warm_start, torso in zip(
-                self._torques, self._states, self._warm_starts, self._torsos, strict=True
-            )
-        ]
-        data = self._data = self._env.data
-        self._simulated = _Row(data.ctrl, data.qpos, data.qvel, data.qacc_warmstart, data.xpos[_TORSO, :1])
-        self._first = self._states.shape[1] - self.observation_space.shape[0]
+        self._torso = self._data.xpos[_TORSO, :1] if env.id == ANT.id else None
+        self._forward = self._states[:, 0] if self._torso is None else np.zeros(number)
+        self._observed = moving[:, moving.shape[1] - self.observation_space.shape[0] :]
         self._scale = np.ones(self.observation_space.shape)
         self._scale[-model.nv :] = velocity_scale
 
     def reset(self, seeds: Sequence[int]) -> Float64Array:
         """Start an episode per seed; return the observations, float64[number, observation_size]."""
-        for row, seed in zip(self._rows, seeds, strict=True):
+        for number, (row, seed) in enumerate(zip(self._rows, seeds, strict=True)):
             self._env.reset(seed=seed)
-            for place, value in zip(row, self._simulated, strict=True):
-                place[...] = value
-        return self._observations()
+            self._mujoco.mj_getState(self._model, self._data, row, self._parts)
+            if self._torso is not None:
+                self._forward[number] = self._torso[0]
+        return self._observed * self._scale
 
     def step(
         self, actions: Float32Array, running: npt.NDArray[np.bool_]
@@ -124,19 +113,20 @@ class Runners:
             Observations, float64[number, observation_size], rewards, float64[number], and bool[number], whether the
             episode has ended.
         """
-        model, data, frames, mj_step = self._model, self._data, self._frames, self._mj_step
-        control, positions, velocities, warm_start, torso = self._simulated
+        model, data, parts, frames = self._model, self._data, self._parts, self._frames
+        set_state, mj_step, get_state = self._mujoco.mj_setState, self._mujoco.mj_step, self._mujoco.mj_getState
+        torso, forward = self._torso, self._forward
         self._torques[...] = actions
-        before = self._forward.copy()
-        for row, runs in zip(self._rows, running.tolist(), strict=True):
+        before = forward.copy()
+        for number, (row, runs) in enumerate(zip(self._rows, running.tolist(), strict=True)):
             if runs:
-                control[...], own_positions, own_velocities, own_warm_start, own_torso = row
-                positions[...], velocities[...], warm_start[...] = own_positions, own_velocities, own_warm_start
+                set_state(model, data, row, parts)
                 mj_step(model, data, frames)
-                own_positions[...], own_velocities[...], own_warm_start[...] = positions, velocities, warm_start
-                own_torso[...] = torso
-        observations = self._observations()
-        rewards = self._progress(self.task, (self._forward - before) / self._seconds, observations)
+                get_state(model, data, row, parts)
+                if torso is not None:
+                    forward[number] = torso[0]
+        observations = self._observed * self._scale
+        rewards = self._progress(self.task, (forward - before) / self._seconds, observations)
         # One dot product per row: its bits do not depend on the number of rows.
         squares = np.matmul(actions[:, None, :], actions[:, :, None])[:, 0, 0].astype(np.float64)
         return observations, rewards - self._control_cost * squares + self._bonus, self._unhealthy()
@@ -145,15 +135,12 @@ class Runners:
         """Free the model."""
         self._env.close()
 
-    def _observations(self) -> Float64Array:
-        return self._states[:, self._first :] * self._scale
-
     def _unhealthy(self) -> npt.NDArray[np.bool_]:
         if self._healthy_heights is None:
             return np.zeros(len(self._states), np.bool_)
         low, high = self._healthy_heights
         heights = self._states[:, _HEIGHT]
-        return ~(np.isfinite(self._states).all(axis=1) & (low <= heights) & (heights <= high))
+        return ~(np.isfinite(self._moving).all(axis=1) & (low <= heights) & (heights <= high))
 
 
 class Runner:
