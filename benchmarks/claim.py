@@ -135,8 +135,8 @@ METHODS = {
     # ES has as many children as the GA. The centre's re-evaluations are only reported.
     "es": ["strategy=es", "es.population_size=64", "es.episodes=1"],
     # Finn et al. 2017 have 20 to 25 tasks per update.
-    "maml": ["strategy=maml", "inner.num_tasks=20"],
-    "first-order-maml": ["strategy=maml", "inner.num_tasks=20", "maml.first_order=true"],
+    "maml": ["strategy=maml", "inner.num_tasks=20", "inner.batch_size=1"],
+    "first-order-maml": ["strategy=maml", "inner.num_tasks=20", "inner.batch_size=1", "maml.first_order=true"],
 }
 QUICK = {
     "ga": ["ga.population_size=8", "ga.num_parents=4", "ga.elite.candidates=2", "ga.elite.episodes=1"],

@@ -253,7 +253,11 @@ class Service:
         if self._watch.requested():
             found = Stop.URGENT
         for stop in (Stop.LEAVING, Stop.URGENT):
-            if self._flags.peek(_word(stop)) == 1 and self._flags.load(_word(stop)) == 1:
+            # A rank that is no leader looks rarely, and calls MPI for it: without any call it would not notice that
+            # other ranks have died.
+            if self._duties.relays and self._flags.peek(_word(stop)) == 0:
+                continue
+            if self._flags.load(_word(stop)) == 1:
                 found = max(found, stop)
         if self._notes is not None:
             found = max(found, self._notes.receive())
