@@ -67,6 +67,7 @@ class Jobs:
 
         A start that hangs, as MPICH's under srun does now and then (docs/slurm.md), is given up and repeated twice.
         """
+        hung = ""
         for _ in range(3):
             job, deadline = submit(), time.monotonic() + seconds
             while time.monotonic() < deadline:
