@@ -13,12 +13,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from host_cases import config, key, params_of
 
-from gamaml import config as cfg
 from gamaml import problems
 from gamaml.envs.spaces import Spaces
 from gamaml.errors import ConfigError
-from gamaml.evolution import streams
 from gamaml.inner.host_updates import HostUpdates
 from gamaml.inner.learners import LOSSES, rl_learner
 from gamaml.inner.loop import update
@@ -31,7 +30,6 @@ from gamaml.policies.vector import Learning
 from gamaml.problems.host_problem import HostProblem
 from gamaml.rollouts.host_rollout import EnvironmentFault
 from gamaml.rollouts.trajectory import Trajectory
-from gamaml.types import EvaluationKey
 
 ROOT = Path(__file__).parents[2]
 
@@ -41,26 +39,6 @@ def strict_jax() -> Iterator[None]:
     start_jax()
     with jax.numpy_dtype_promotion("strict"), jax.numpy_rank_promotion("raise"):
         yield
-
-
-def config(policy: dict[str, Any] | None = None, env: dict[str, Any] | None = None, **inner: Any) -> cfg.Config:
-    mapping: dict[str, Any] = {
-        "task": {"name": "m:Task"},
-        "policy": {"hidden": [4], **(policy or {})},
-        "inner": {"rounds": 2, "num_tasks": 2, "episodes": 3, **inner},
-        "env": env or {},
-        "stop": {"generations": 1},
-        "noise": {"size": 100_000},
-    }
-    return cfg.from_mapping(mapping)
-
-
-def key(seed: int = 1) -> EvaluationKey:
-    return EvaluationKey(streams.key(1, streams.Purpose.TASKS), streams.key(seed, streams.Purpose.EPISODES, index=seed))
-
-
-def params_of(problem: Any, seed: int = 0) -> np.ndarray:
-    return problem.initial(np.random.default_rng(seed).standard_normal(problem.num_params, np.float32))
 
 
 class Corridor:

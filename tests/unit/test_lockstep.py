@@ -5,20 +5,21 @@ from __future__ import annotations
 import math
 from typing import Any, cast
 
+import host_cases
 import numpy as np
 import pytest
+from host_cases import key, params_of
 
 from gamaml import config as cfg
 from gamaml import problems
 from gamaml.errors import ConfigError, OverdueError
-from gamaml.evolution import streams
 from gamaml.policies import mlp
 from gamaml.problems import factory
 from gamaml.problems.host_problem import HostProblem
 from gamaml.problems.task_kinds import CompleteHostTask, complete_task
 from gamaml.rollouts.host_rollout import EnvironmentFault, Player
 from gamaml.rollouts.lockstep_rollout import LockstepPlayer
-from gamaml.types import Evaluation, EvaluationKey
+from gamaml.types import Evaluation
 
 LENGTH = 12
 
@@ -103,23 +104,7 @@ class Kept(SideBySide):
 
 
 def config(policy: dict[str, Any] | None = None, env: dict[str, Any] | None = None, **inner: Any) -> cfg.Config:
-    mapping: dict[str, Any] = {
-        "task": {"name": "m:Task"},
-        "policy": {"hidden": [4], "std": 0.8, **(policy or {})},
-        "inner": {"rounds": 2, "num_tasks": 2, "episodes": 5, **inner},
-        "env": env or {},
-        "stop": {"generations": 1},
-        "noise": {"size": 100_000},
-    }
-    return cfg.from_mapping(mapping)
-
-
-def key(seed: int = 1) -> EvaluationKey:
-    return EvaluationKey(streams.key(1, streams.Purpose.TASKS), streams.key(seed, streams.Purpose.EPISODES, index=seed))
-
-
-def params_of(problem: Any, seed: int = 0) -> np.ndarray:
-    return problem.initial(np.random.default_rng(seed).standard_normal(problem.num_params, np.float32))
+    return host_cases.config({"std": 0.8, **(policy or {})}, env, **{"episodes": 5, **inner})
 
 
 def host(problem: Any) -> HostProblem:
