@@ -10,6 +10,7 @@ entry is the root.
 
 from __future__ import annotations
 
+import functools
 import math
 from dataclasses import dataclass
 
@@ -40,11 +41,7 @@ class EvolutionStrategy:
     @property
     def sizes(self) -> Sizes:
         """The memory and the evaluations that it needs."""
-        size = self.config.population_size
-        episodes = self.config.episodes
-        return Sizes(
-            population_size=size, num_vectors=3, num_entries=size // 2, num_contenders=1, num_episodes=episodes
-        )
+        return _sizes(self.config)
 
     def start(self, seed: int, space: Space) -> State:
         """Return the state before generation 0: the centre comes from the root."""
@@ -128,3 +125,11 @@ class EvolutionStrategy:
             "ES": f"population {config.population_size} in mirrored pairs, std {std}, Adam with step size {step}",
             "centre": f"{config.episodes} episodes in every generation before its update, shown as the incumbent",
         }
+
+
+@functools.cache
+def _sizes(config: ESConfig) -> Sizes:
+    size = config.population_size
+    return Sizes(
+        population_size=size, num_vectors=3, num_entries=size // 2, num_contenders=1, num_episodes=config.episodes
+    )

@@ -46,17 +46,7 @@ class GeneticAlgorithm:
     @property
     def sizes(self) -> Sizes:
         """The memory and the evaluations that it needs."""
-        config = self.config
-        return Sizes(
-            population_size=config.population_size,
-            num_vectors=config.num_parents,
-            num_entries=config.num_parents,
-            num_contenders=config.elite.candidates,
-            num_episodes=config.elite.episodes,
-            num_bases=config.num_parents,
-            columns=partners_column(config.recombine - 1),
-            update_by="vector",
-        )
+        return _sizes(self.config)
 
     def start(self, seed: int, space: Space) -> State:
         """Return the state before generation 0, without parents."""
@@ -140,6 +130,20 @@ class GeneticAlgorithm:
         """Return how the elite is chosen, in words."""
         elite = self.config.elite
         return {"elite": f"{elite.candidates} candidates x {elite.episodes} episodes" if elite.candidates else "none"}
+
+
+@functools.cache
+def _sizes(config: GAConfig) -> Sizes:
+    return Sizes(
+        population_size=config.population_size,
+        num_vectors=config.num_parents,
+        num_entries=config.num_parents,
+        num_contenders=config.elite.candidates,
+        num_episodes=config.elite.episodes,
+        num_bases=config.num_parents,
+        columns=partners_column(config.recombine - 1),
+        update_by="vector",
+    )
 
 
 @functools.lru_cache(maxsize=8)

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import dataclasses
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Literal, Protocol
 
 import numpy as np
@@ -74,7 +75,7 @@ class Sizes:
                     f"Sizes.{name}={getattr(self, name)!r}: expected one of {known}; correct the strategy"
                 )
 
-    @property
+    @cached_property
     def entry_dtype(self) -> np.dtype[np.void]:
         """The dtype of this strategy's entries."""
         return np.dtype([*ENTRY_DTYPE.descr, *self.columns])

@@ -119,6 +119,8 @@ class Hdf5File:
         self._path = path
         self._header = header
         self._reserved = 0
+        self._finished = False
+        self._row_nbytes = [length * dtype.itemsize for length, dtype in table_shapes(header).values()]
         self._datasets: dict[str, Any] = {}  # name -> h5py.Dataset
 
     @classmethod
@@ -171,8 +173,8 @@ class Hdf5File:
             RunFileError: the disk is full or failing; the journal is not affected.
         """
         with _in_words(self._path):
-            if self._file["finished"][0]:
-                self._file["finished"][0] = False
+            if self._finished:
+                self._mark(finished=False)
             self._extend([generation])
 
     def add_snapshot(self, snapshot: Snapshot) -> None:
@@ -183,7 +185,7 @@ class Hdf5File:
     def mark_finished(self) -> None:
         """Record that the run ended by its stop criteria. Raises RunFileError like `append`."""
         with _in_words(self._path):
-            self._file["finished"][0] = True
+            self._mark(finished=True)
             self._file.flush()
 
     def close(self) -> None:
@@ -208,10 +210,13 @@ class Hdf5File:
             self._extend(some)
         for snapshot in snapshots:
             self._add(snapshot)
-        self._file["finished"][0] = finished
+        self._mark(finished=finished)
         self._file.swmr_mode = True
         self._file.flush()
         self._reserved = 0  # a flush before SWMR mode may cut the file to the length that HDF5 knows
+
+    def _mark(self, *, finished: bool) -> None:
+        self._file["finished"][0] = self._finished = finished
 
     def _reserve(self, num_generations: int, more_nbytes: int = 0) -> None:
         """Reserve disk space for more generations.
@@ -219,7 +224,7 @@ class Hdf5File:
         A write that fails inside HDF5 fails again at every later flush, and in the end the interpreter dies of a
         segmentation fault (HDF5 2.0), so HDF5 must never write to a full disk. The file may be longer than HDF5 knows.
         """
-        row_nbytes = [length * dtype.itemsize for length, dtype in table_shapes(self._header).values()]
+        row_nbytes = self._row_nbytes
         # HDF5 writes whole chunks; the last 0 stands for the summary.
         chunks = sum(max(_CHUNK_NBYTES, nbytes) for nbytes in (*row_nbytes, 0))
         needed = self._file.id.get_filesize() + num_generations * sum(row_nbytes) + chunks + _METADATA_NBYTES

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, fields
+from functools import lru_cache
 
 import numpy as np
 
@@ -50,6 +51,7 @@ class Summary:
         return np.array([values], summary_dtype(len(self.incumbent_returns) - 1))[0]
 
 
+@lru_cache
 def summary_dtype(num_rounds: int) -> np.dtype[np.void]:
     """Return the dtype of the run file's summary: the fields of `Summary`."""
     kinds = {"int": "<i8", "float": "<f8"}
