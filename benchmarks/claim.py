@@ -228,7 +228,7 @@ def config_of(options: argparse.Namespace, method: str, rounds: int, seed: int) 
     # The mutations shrink as in the example, over the part of its steps that the budget allows; with more rounds a
     # generation has more steps.
     part = options.budget / SUBJECTS[options.task].seconds * (example.inner.rounds + 1) / (rounds + 1)
-    decay = max(1, round(example.ga.mutation_std_generations * part))
+    decay = max(1, round((example.stop.generations or 1) * part))
     overrides = [f"ga.mutation_std_generations={decay}", *METHODS[method], f"inner.rounds={rounds}", f"seed={seed}"]
     overrides += SUBJECTS[options.task].methods.get(method, [])
     overrides += ["stop.generations=1_000_000"]

@@ -35,7 +35,7 @@ class SNES:
         """Re-evaluate the mean."""
         return new_entries(1)
 
-    def next(self, state, records, reevaluations):
+    def next(self, state, records, reevaluations, progress):
         """Give every sample the utility of its rank."""
         raw = np.maximum(0, math.log(len(records) / 2 + 1) - np.log(np.arange(1, len(records) + 1)))
         samples = self.children(state)

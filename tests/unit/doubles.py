@@ -1,4 +1,4 @@
-"""Stand-ins for MPI in one process: a shared window, and the leaders' communicators."""
+"""Stand-ins: for MPI in one process a shared window and the leaders' communicators; for a run, its progress."""
 
 from __future__ import annotations
 
@@ -8,7 +8,31 @@ from dataclasses import dataclass, field
 import numpy as np
 import numpy.typing as npt
 
+from gamaml.evolution.decode import Sources
+from gamaml.evolution.noise_table import LazyNoise
+from gamaml.evolution.strategy import Progress
+from gamaml.types import Float32Array
+
 Bytes = npt.NDArray[np.uint8]
+
+
+class OneParameter:
+    """A problem of one parameter that starts as its noise."""
+
+    num_params = 1
+    scale: Float32Array | None = None
+
+    def initial(self, noise: Float32Array) -> Float32Array:
+        return noise
+
+
+def progress(share: float) -> Progress:
+    """Return the progress of a run of which this share is done."""
+    noise = LazyNoise(size=1000, seed=5)
+    return Progress(share, Sources.whole(noise, OneParameter(), np.zeros((1, 1), np.float32)))
+
+
+AT_START = progress(0.0)
 
 
 class FakeWindow:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from doubles import AT_START
 
 from gamaml import config as cfg
 from gamaml.config import Config
@@ -80,7 +81,7 @@ def example_generation(history: Sequence[Entries], header: Header | None = None)
     records = _records(header, sizes.population_size, 10, rng)
     contenders = chosen.contenders(state, records)
     reevaluations = _records(header, len(contenders) * sizes.num_episodes, 1, rng)
-    outcome = chosen.next(state, records, reevaluations)
+    outcome = chosen.next(state, records, reevaluations, AT_START)
     return Generation(
         generation=g,
         records=records,

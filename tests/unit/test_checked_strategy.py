@@ -8,11 +8,13 @@ from typing import Any
 
 import numpy as np
 import pytest
+from doubles import AT_START
 
 from gamaml.config import ESConfig
 from gamaml.errors import ConfigError, StrategyError
-from gamaml.evolution import Outcome, Sizes, Space, State, new_entries
+from gamaml.evolution import Outcome, Progress, Sizes, Space, State, new_entries
 from gamaml.evolution.checked_strategy import CheckedStrategy
+from gamaml.evolution.entries import Entries
 from gamaml.evolution.evolution_strategy import EvolutionStrategy
 from gamaml.evolution.records import record_dtype
 from gamaml.types import Records
@@ -40,18 +42,22 @@ def records(number: int) -> Records:
     return np.zeros(number, record_dtype(0))
 
 
+def entries(number: int) -> Entries:
+    return new_entries(number, SOUND.sizes.entry_dtype)
+
+
 def changed(column: str, value: int) -> Any:
     def children(state: State) -> Any:
-        entries = SOUND.children(state)
-        entries[column] = value
-        return entries
+        found = SOUND.children(state)
+        found[column] = value
+        return found
 
     return children
 
 
 def outcome(**changes: Any) -> Any:
-    def following(state: State, found: Records, again: Records) -> Any:
-        return dataclasses.replace(SOUND.next(state, found, again), **changes)
+    def following(state: State, found: Records, again: Records, progress: Progress) -> Any:
+        return dataclasses.replace(SOUND.next(state, found, again, progress), **changes)
 
     return following
 
@@ -61,8 +67,8 @@ def test_sound_answers_pass_as_they_are() -> None:
     state = strategy.start(1, SPACE)
     assert strategy.children(state).tobytes() == SOUND.children(state).tobytes()
     assert len(strategy.contenders(state, None)) == 1
-    found = strategy.next(state, records(4), records(2))
-    assert found.state.entries.tobytes() == SOUND.next(state, records(4), records(2)).state.entries.tobytes()
+    found = strategy.next(state, records(4), records(2), AT_START)
+    assert found.state.entries.tobytes() == SOUND.next(state, records(4), records(2), AT_START).state.entries.tobytes()
     vectors = np.zeros((3, 3), np.float32)
     assert strategy.incumbent(found.state, vectors).shape == (3,)
     assert strategy.describe() == SOUND.describe()
@@ -73,7 +79,7 @@ def test_sound_answers_pass_as_they_are() -> None:
     ("replaced", "message"),
     [
         ({"start": lambda seed, space: None}, r"start\(seed, space\) to give a gamaml.evolution.State, got NoneType"),
-        ({"children": lambda state: new_entries(9)}, r"children\(state\) to give population_size=4 entries, got 9"),
+        ({"children": lambda state: entries(9)}, r"children\(state\) to give population_size=4 entries, got 9"),
         (
             {"children": lambda state: np.zeros(4)},
             r"children\(state\) to give a one-dimensional array of .*got float64",
@@ -82,11 +88,14 @@ def test_sound_answers_pass_as_they_are() -> None:
         ({"children": changed("offset", 50)}, r"children\(state\) to give a column 'offset' of numbers from -1 to 49"),
         ({"children": changed("base", 3)}, r"children\(state\) to give a column 'base' of numbers from -1 to 2, got 3"),
         ({"children": changed("task", -1)}, r"children\(state\) to give a column 'task' of numbers from 0 on, got -1"),
-        ({"contenders": lambda state, found: new_entries(2)}, r"contenders\(.*\) to give at most 1 entries, got 2"),
-        ({"next": lambda state, found, again: None}, r"next\(.*\) to give a gamaml.evolution.Outcome, got NoneType"),
+        ({"contenders": lambda state, found: entries(2)}, r"contenders\(.*\) to give at most 1 entries, got 2"),
+        (
+            {"next": lambda *anything: None},
+            r"next\(.*\) to give a gamaml.evolution.Outcome, got NoneType",
+        ),
         ({"next": outcome(state=None)}, r"next\(.*\) to give a gamaml.evolution.State, got NoneType"),
-        ({"next": outcome(state=State(1, SPACE, 0, new_entries(1)))}, r"next\(.*\) to give a state of generation 1"),
-        ({"next": outcome(state=State(1, SPACE, 1, new_entries(3)))}, r"next\(.*\) to give a state of 1 to 2 entries"),
+        ({"next": outcome(state=State(1, SPACE, 0, entries(1)))}, r"next\(.*\) to give a state of generation 1"),
+        ({"next": outcome(state=State(1, SPACE, 1, entries(3)))}, r"next\(.*\) to give a state of 1 to 2 entries"),
         ({"next": outcome(fitness="hi")}, r"next\(.*\) to give a number as fitness, got 'hi'"),
         ({"next": outcome(contender=1)}, r"next\(.*\) to give a contender below 1, or None, got 1"),
         ({"incumbent": lambda state, vectors: vectors}, r"incumbent\(.*\) to give float32\[3\], got float32\[3, 3\]"),
@@ -99,7 +108,7 @@ def test_an_answer_that_does_not_fit_is_one_line(replaced: dict[str, Any], messa
         state = strategy.start(1, SPACE)
         strategy.children(state)
         strategy.contenders(state, records(4))
-        following = strategy.next(state, records(4), records(2)).state
+        following = strategy.next(state, records(4), records(2), AT_START).state
         strategy.incumbent(following, np.zeros((3, 3), np.float32))
         strategy.describe()
 
@@ -110,7 +119,7 @@ def test_the_next_children_are_checked_before_anybody_works_on_them() -> None:
 
     strategy = checked(children=children)
     with pytest.raises(StrategyError, match=r"children\(state\) to give population_size=4 entries, got 3"):
-        strategy.next(strategy.start(1, SPACE), records(4), records(2))
+        strategy.next(strategy.start(1, SPACE), records(4), records(2), AT_START)
 
 
 @pytest.mark.parametrize(
@@ -135,7 +144,7 @@ def test_a_strategy_without_sizes_is_refused() -> None:
 
 def test_an_outcome_may_have_no_contender_and_a_fitness_that_is_not_finite() -> None:
     strategy = checked(next=outcome(contender=None, fitness=float("nan")))
-    assert isinstance(strategy.next(strategy.start(1, SPACE), records(4), records(2)), Outcome)
+    assert isinstance(strategy.next(strategy.start(1, SPACE), records(4), records(2), AT_START), Outcome)
 
 
 def test_a_class_of_the_script_is_named_by_its_file(tmp_path: Path) -> None:

@@ -363,7 +363,7 @@ def test_what_the_toml_leaves_out_has_the_papers_default(tmp_path: Path) -> None
 def test_a_config_survives_the_way_through_a_mapping_and_json(tmp_path: Path) -> None:
     text = (
         'seed = 3\n[task]\nname = "m:T"\nscale = [1, 2.5]\n[task.more]\ndeep = true\n'
-        "[policy]\nhidden = [3]\n[ga]\nmutation_std_final = 0.01\n[stop]\nseconds = 5\n"
+        "[policy]\nhidden = [3]\n[ga]\nmutation_std_final = 0.01\n[stop]\ngenerations = 5\n"
     )
     config = load(tmp_path, text)
     assert cfg.from_mapping(cfg.to_mapping(config)) == config
@@ -453,3 +453,21 @@ def test_every_name_has_a_meaning_and_a_value_to_show(section: Section) -> None:
     for entry in section.entries:
         assert entry.option.meaning.endswith("."), entry.path
         assert entry.default not in (None, "") or entry.option.example is not None or entry.hint == Mapping[str, Any]
+
+
+@pytest.mark.parametrize(
+    ("schedule", "name", "length"),
+    [
+        ("[ga]\nmutation_std_final = 0.01\n", "ga.mutation_std_final=0.01", "ga.mutation_std_generations"),
+        ("[es]\nstep_size_final = 0.01\n", "es.step_size_final=0.01", "es.decay_generations"),
+    ],
+)
+def test_a_schedule_over_a_run_without_a_known_length_is_refused(
+    tmp_path: Path, schedule: str, name: str, length: str
+) -> None:
+    head = ('strategy = "es"\n' if "[es]" in schedule else "") + '[task]\nname = "m:T"\n'
+    message = f"^{name}: expected a schedule that ends with the run, got a .stop. without .*, or {length}$"
+    with pytest.raises(ConfigError, match=message):
+        load(tmp_path, f"{head}{schedule}[stop]\nseconds = 5\nfitness = 3\n")
+    assert load(tmp_path, f"{head}{schedule}[stop]\nenvironment_steps = 5\n").stop.environment_steps == 5
+    assert load(tmp_path, f"{head}{schedule}[stop]\nseconds = 5\n", f"{length}=7").stop.seconds == 5

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from doubles import AT_START
 from run_examples import example_header, write_example
 
 from gamaml import cli
@@ -75,7 +76,7 @@ def test_settings_come_from_the_section_custom() -> None:
 def test_utilities_of_snes_are_those_of_the_paper() -> None:
     chosen = snes(population_size=4)
     state = chosen.start(1, SPACE)
-    outcome = chosen.next(state, records(1, 9, math.nan, 5), records(*[2.0] * 8))
+    outcome = chosen.next(state, records(1, 9, math.nan, 5), records(*[2.0] * 8), AT_START)
     # Wierstra et al. 2014, section 3.1: max(0, log(4/2 + 1) - log(rank)), normalised, less 1/4.
     raw = np.maximum(0, np.log(3) - np.log([3, 1, 4, 2]))
     assert outcome.state.entries["factor"].tolist() == pytest.approx(raw / raw.sum() - 0.25)
@@ -117,7 +118,7 @@ def test_the_first_vectors_of_snes_are_a_root_and_its_std() -> None:
 
 def test_a_generation_of_failures_is_an_error_in_words() -> None:
     with pytest.raises(SelectionError, match="^generation 0: expected at least one child with a finite fitness"):
-        snes(population_size=2).next(snes().start(1, SPACE), records(math.nan, math.inf), records(1))
+        snes(population_size=2).next(snes().start(1, SPACE), records(math.nan, math.inf), records(1), AT_START)
 
 
 @pytest.mark.parametrize("member", MEMBERS)

@@ -5,6 +5,7 @@ import math
 
 import numpy as np
 import pytest
+from doubles import AT_START, progress
 
 from gamaml.config import Config, EliteConfig, ESConfig, GAConfig, StopConfig, TaskConfig
 from gamaml.errors import ConfigError, SelectionError
@@ -43,15 +44,19 @@ class TwoBlocks:
         return whole
 
 
+DTYPE = EvolutionStrategy(FOUR).sizes.entry_dtype
+
+
 def pairs(*weights: float) -> Entries:
-    """Return a pair per weight, whose noise is that of offset 0, 1."""
-    entries = new_entries(len(weights))
-    entries["offset"], entries["factor"] = np.arange(len(weights)), weights
+    """Return a pair per weight for four children of std 0.5, whose noise is that of offset 0, 1."""
+    entries = new_entries(len(weights), DTYPE)
+    entries["offset"], entries["factor"] = np.arange(len(weights)), np.array(weights) / (4 * 0.5)
+    entries["std"], entries["step_size"] = 0.5, 0.1
     return entries
 
 
 def state(generation: int, entries: Entries | None = None) -> State:
-    return State(1, SPACE, generation, new_entries(0) if entries is None else entries)
+    return State(1, SPACE, generation, pairs(0.0) if entries is None else entries)
 
 
 def updated(config: ESConfig, generation: int, entries: Entries, before: Float32Array, toy: Toy) -> Float32Array:
@@ -137,7 +142,7 @@ def test_the_second_update_follows_the_moments() -> None:
 
 def test_weight_decay_is_subtracted_from_the_gradient() -> None:
     before = float32(1, -2, 0, 0, 0, 0, 0, 0, 0).reshape(3, 3)
-    after = updated(dataclasses.replace(FOUR, weight_decay=0.25), 1, new_entries(0), before, Toy())
+    after = updated(dataclasses.replace(FOUR, weight_decay=0.25), 1, pairs(0.0), before, Toy())
     np.testing.assert_allclose(after[1], [-0.025, 0.05, 0], rtol=1e-6)
     np.testing.assert_allclose(after[0], [0.9, -1.9, 0], rtol=1e-6)
 
@@ -158,7 +163,7 @@ def test_an_update_in_parts_and_from_the_root_has_the_bits_of_one_in_one_piece(
     assert vectors[0].tobytes() == (NOISE.block(root, 3) * np.float32(0.1)).tobytes()
     random, stored = np.random.default_rng(1), None
     for generation in range(1, 6):
-        following = chosen.next(course.state, records(*random.normal(size=4)), records(1, 2)).state
+        following = chosen.next(course.state, records(*random.normal(size=4)), records(1, 2), AT_START).state
         course = Course(course.initial, [*course.history, following.entries])
         before, vectors = vectors, np.empty((3, NUM_PARAMS), np.float32)
         assert chosen.sizes.num_parts(NUM_PARAMS, len(following.entries)) == 2
@@ -181,18 +186,20 @@ def test_the_next_state_holds_the_weight_of_each_pair() -> None:
     assert (before.entries["base"].tolist(), before.generation) == ([ROOT], 0)
     found = records(9, 1, 6, 3)
     centre = chosen.contenders(before, found)
-    assert centre.tobytes() == chosen.contenders(before, None).tobytes() == new_entries(1).tobytes()
+    assert centre.tobytes() == chosen.contenders(before, None).tobytes() == new_entries(1, DTYPE).tobytes()
     assert centre["offset"].tolist() == [UNCHANGED]
-    outcome = chosen.next(before, found, records(2, 5))
+    outcome = chosen.next(before, found, records(2, 5), AT_START)
     assert (outcome.state.generation, outcome.fitness, outcome.contender, outcome.std) == (1, 3.5, 0, 0.5)
     entries = outcome.state.entries
     assert entries["offset"].tolist() == chosen.children(before)["offset"][::2].tolist()
-    assert entries["factor"].tolist() == pytest.approx([1, 1 / 3])
+    # Over the population's size, 4, and the std, 0.5.
+    assert entries["factor"].tolist() == pytest.approx([1 / 2, 1 / 6])
+    assert (entries["std"].tolist(), entries["step_size"].tolist()) == ([0.5] * 2, [0.1] * 2)
     assert entries.tobytes() == without_children(entries).tobytes()
 
 
 def test_a_centre_that_fails_has_no_fitness_and_the_run_goes_on() -> None:
-    outcome = EvolutionStrategy(FOUR).next(state(0), records(1, 2, 3, math.nan), records(1, math.inf))
+    outcome = EvolutionStrategy(FOUR).next(state(0), records(1, 2, 3, math.nan), records(1, math.inf), AT_START)
     assert math.isnan(outcome.fitness)
     assert outcome.state.generation == 1
 
@@ -200,18 +207,25 @@ def test_a_centre_that_fails_has_no_fitness_and_the_run_goes_on() -> None:
 def test_a_generation_of_failures_only_is_an_error_in_words() -> None:
     message = r"^generation 3: expected at least one child with a finite fitness, got non"
     with pytest.raises(SelectionError, match=message):
-        EvolutionStrategy(FOUR).next(state(3), records(*[math.nan] * 4), records(1, 2))
+        EvolutionStrategy(FOUR).next(state(3), records(*[math.nan] * 4), records(1, 2), AT_START)
 
 
-def test_std_and_step_size_decay_together() -> None:
-    decaying = dataclasses.replace(FOUR, std_final=0.125, step_size_final=0.025, decay_generations=2, beta1=0, beta2=0)
-    stds = [EvolutionStrategy(decaying).children(state(g))["factor"][0] for g in (0, 1, 2, 9)]
-    assert stds == [0.5, 0.25, 0.125, 0.125]
-    # Without moments, Adam's step is the step size times the sign of the gradient.
-    steps = [updated(decaying, g, pairs(1.0), np.zeros((3, 3), np.float32), Toy())[0, 0] for g in (1, 2, 3)]
-    assert steps == pytest.approx([0.1, 0.05, 0.025])
-    # The second update divides by the std of generation 1: (1, 0, 2) / (4 * 0.25).
-    assert updated(decaying, 2, pairs(1.0), np.zeros((3, 3), np.float32), Toy())[1].tolist() == [1, 0, 2]
+@pytest.mark.parametrize("length", [None, 2])
+def test_std_and_step_size_decay_together(length: int | None) -> None:
+    decaying = dataclasses.replace(
+        FOUR, std_final=0.125, step_size_final=0.025, decay_generations=length, beta1=0, beta2=0
+    )
+    chosen = EvolutionStrategy(decaying)
+    now, stds, steps = chosen.start(1, SPACE), list[float](), list[float]()
+    for share in (0.5, 1.0):
+        stds.append(float(chosen.children(now)["factor"][0]))
+        now = chosen.next(now, records(9, 1, 6, 3), records(1, 1), progress(share)).state
+        # Without moments, Adam's step is the step size times the sign of the gradient.
+        entries = pairs(1.0)
+        entries["step_size"] = now.entries["step_size"][0]
+        steps.append(float(updated(decaying, now.generation, entries, np.zeros((3, 3), np.float32), Toy())[0, 0]))
+    assert [*stds, float(chosen.children(now)["factor"][0])] == [0.5, 0.25, 0.125]
+    assert steps == pytest.approx([0.05, 0.025])
 
 
 def test_ascending_leaves_what_it_is_given() -> None:
@@ -266,8 +280,10 @@ def test_random_search_has_children_from_the_root_and_keeps_the_best() -> None:
         assert children["base"].tolist() == [ROOT] * 4
         # The previous elite, if there is one, is the first contender; its new fitness is 6 each time.
         again = records(fitness, 0) if now.generation == 0 else records(6, fitness)
-        outcome = chosen.next(now, records(1, 2, 3, 0), again)
-        kept = new_entries(1) if expected == 0 else without_children(children[expected : expected + 1])
+        outcome = chosen.next(now, records(1, 2, 3, 0), again, AT_START)
+        unchanged = new_entries(1, chosen.sizes.entry_dtype)
+        kept = unchanged if expected == 0 else without_children(children[expected : expected + 1])
+        kept["std"] = 0.05
         assert outcome.state.entries.tobytes() == kept.tobytes()
         assert outcome.fitness == max(fitness, 6.0 if now.generation else fitness)
         now = outcome.state

@@ -6,6 +6,7 @@ from collections import Counter
 
 import numpy as np
 import pytest
+from doubles import AT_START, progress
 
 from gamaml.config import EliteConfig, GAConfig
 from gamaml.errors import ConfigError, SelectionError
@@ -37,7 +38,7 @@ def first_state(settings: GAConfig, space: Space = SPACE) -> State:
 
 def later_state(settings: GAConfig, num_parents: int = 2, generation: int = 3, space: Space = SPACE) -> State:
     parents = new_entries(num_parents, GeneticAlgorithm(settings).sizes.entry_dtype)
-    parents["offset"] = np.arange(num_parents)
+    parents["offset"], parents["std"] = np.arange(num_parents), settings.mutation_std
     return State(seed=1, space=space, generation=generation, entries=parents)
 
 
@@ -46,6 +47,9 @@ def proposed(state: State, settings: GAConfig) -> Entries:
 
 
 def listed(entries: Entries) -> list[bytes]:
+    """Return candidates as bytes, without the std of their children."""
+    entries = entries.copy()
+    entries["std"] = 0
     return [entry.tobytes() for entry in entries]
 
 
@@ -54,14 +58,14 @@ def children(state: State, settings: GAConfig, *indices: int) -> list[bytes]:
 
 
 def parents_after(state: State, settings: GAConfig, found: Records, again: Records) -> list[bytes]:
-    return listed(GeneticAlgorithm(settings).next(state, found, again).state.entries)
+    return listed(GeneticAlgorithm(settings).next(state, found, again, AT_START).state.entries)
 
 
 def contenders(state: State, settings: GAConfig, found: Records | None) -> list[bytes]:
     return listed(GeneticAlgorithm(settings).contenders(state, found))
 
 
-ELITE = listed(new_entries(1))
+ELITE = listed(new_entries(1, GeneticAlgorithm(GAConfig()).sizes.entry_dtype))
 
 
 def test_children_of_generation_0_have_no_parent() -> None:
@@ -131,12 +135,16 @@ def test_fewer_parents_than_bases_are_all_taken() -> None:
     assert bases_of(proposed(first_state(settings), settings)[0]) == ()
 
 
-def test_a_child_carries_the_std_of_its_generation() -> None:
-    settings = dataclasses.replace(config(4, 2), mutation_std_final=0.125, mutation_std_generations=2)
-    stds = [proposed(later_state(settings, generation=g), settings)["factor"][0] for g in (0, 1, 2, 9)]
-    assert stds == [0.5, 0.25, 0.125, 0.125]
-    outcome = GeneticAlgorithm(settings).next(later_state(settings, generation=1), records(1, 2, 3, 4), records())
-    assert outcome.std == 0.25
+@pytest.mark.parametrize(("length", "expected"), [(None, [0.5, 0.25, 0.125]), (4, [0.353553, 0.25, 0.176777])])
+def test_the_std_follows_the_run_or_a_number_of_generations(length: int | None, expected: list[float]) -> None:
+    settings = dataclasses.replace(config(4, 2), mutation_std_final=0.125, mutation_std_generations=length)
+    chosen, state, stds = GeneticAlgorithm(settings), first_state(settings), list[float]()
+    for share in (0.0, 0.5, 1.0):
+        outcome = chosen.next(state, records(1, 2, 3, 4), records(), progress(share))
+        assert outcome.std == pytest.approx(stds[-1] if stds else 0.5)
+        state = outcome.state
+        stds.append(float(chosen.children(state)["factor"][0]))
+    assert stds == pytest.approx(expected, rel=1e-5)
 
 
 def test_of_equals_the_lower_index_comes_first() -> None:
@@ -154,7 +162,7 @@ def test_nan_and_infinities_are_never_ranked() -> None:
 def test_one_parent_is_the_best_child() -> None:
     settings = config(4, 1)
     state = later_state(settings)
-    outcome = GeneticAlgorithm(settings).next(state, records(1, 4, 3, 2), records())
+    outcome = GeneticAlgorithm(settings).next(state, records(1, 4, 3, 2), records(), AT_START)
     assert listed(outcome.state.entries) == children(state, settings, 1)
     assert outcome.fitness == 4.0
     assert outcome.state.generation == state.generation + 1
@@ -169,7 +177,7 @@ def test_equal_fitness_everywhere_selects_the_first_children() -> None:
 def test_a_child_of_fitness_zero_beats_negative_ones() -> None:
     settings = config(3, 2)
     state = later_state(settings)
-    outcome = GeneticAlgorithm(settings).next(state, records(-2, 0, -1), records())
+    outcome = GeneticAlgorithm(settings).next(state, records(-2, 0, -1), records(), AT_START)
     assert listed(outcome.state.entries) == children(state, settings, 1, 2)
     assert outcome.fitness == 0.0
 
@@ -187,7 +195,7 @@ def test_a_generation_of_failures_only_is_an_error_in_words() -> None:
     with pytest.raises(
         SelectionError, match=r"^generation 3: expected at least one child with a finite fitness, got none of 2"
     ):
-        GeneticAlgorithm(settings).next(later_state(settings), records(math.nan, math.inf), records())
+        GeneticAlgorithm(settings).next(later_state(settings), records(math.nan, math.inf), records(), AT_START)
 
 
 def test_more_parents_than_children_are_refused() -> None:
@@ -230,7 +238,7 @@ def test_the_best_mean_over_re_evaluations_is_the_elite_and_tops_the_parents_onc
     settings = config(4, 3, EliteConfig(candidates=2, episodes=2))
     state = first_state(settings)
     # Candidates are children 1 and 2; re-evaluated, child 2 has mean 6 and child 1 has mean 5.
-    outcome = GeneticAlgorithm(settings).next(state, records(1, 4, 3, 2), records(10, 0, 5, 7))
+    outcome = GeneticAlgorithm(settings).next(state, records(1, 4, 3, 2), records(10, 0, 5, 7), AT_START)
     assert listed(outcome.state.entries) == children(state, settings, 2, 1, 3)
     assert outcome.fitness == 6.0
 
@@ -238,7 +246,7 @@ def test_the_best_mean_over_re_evaluations_is_the_elite_and_tops_the_parents_onc
 def test_the_previous_elite_wins_a_tie_and_stays_as_it_is() -> None:
     settings = config(3, 2, EliteConfig(candidates=2, episodes=2))
     state = later_state(settings)
-    outcome = GeneticAlgorithm(settings).next(state, records(1, 9, 3), records(4, 6, 6, 4))
+    outcome = GeneticAlgorithm(settings).next(state, records(1, 9, 3), records(4, 6, 6, 4), AT_START)
     assert listed(outcome.state.entries) == [*ELITE, *children(state, settings, 1)]
     assert outcome.fitness == 5.0
 
@@ -246,7 +254,7 @@ def test_the_previous_elite_wins_a_tie_and_stays_as_it_is() -> None:
 def test_a_candidate_with_one_failed_re_evaluation_is_no_elite() -> None:
     settings = config(3, 2, EliteConfig(candidates=2, episodes=2))
     state = later_state(settings)
-    outcome = GeneticAlgorithm(settings).next(state, records(1, 9, 3), records(math.nan, 99, 0, 0))
+    outcome = GeneticAlgorithm(settings).next(state, records(1, 9, 3), records(math.nan, 99, 0, 0), AT_START)
     assert listed(outcome.state.entries) == children(state, settings, 1, 2)
     assert outcome.fitness == 0.0
 
@@ -254,7 +262,7 @@ def test_a_candidate_with_one_failed_re_evaluation_is_no_elite() -> None:
 def test_if_every_re_evaluation_fails_the_best_child_is_the_elite() -> None:
     settings = config(3, 2, EliteConfig(candidates=2, episodes=1))
     state = later_state(settings)
-    outcome = GeneticAlgorithm(settings).next(state, records(1, 9, 3), records(math.nan, math.inf))
+    outcome = GeneticAlgorithm(settings).next(state, records(1, 9, 3), records(math.nan, math.inf), AT_START)
     assert listed(outcome.state.entries) == children(state, settings, 1, 2)
     assert outcome.fitness == 9.0
 
@@ -270,7 +278,7 @@ def test_selection_changes_nothing_that_it_is_given() -> None:
     settings = config(4, 2)
     state, fitness = later_state(settings), records(1, 4, 3, 2)
     before = (state.entries.copy(), fitness.copy())
-    GeneticAlgorithm(settings).next(state, fitness, records())
+    GeneticAlgorithm(settings).next(state, fitness, records(), AT_START)
     assert np.array_equal(state.entries, before[0])
     assert np.array_equal(fitness, before[1])
 
@@ -278,5 +286,6 @@ def test_selection_changes_nothing_that_it_is_given() -> None:
 def test_the_outcome_names_the_contender_that_is_the_elite() -> None:
     settings = config(3, 2, EliteConfig(candidates=2, episodes=1))
     state = later_state(settings)
-    assert GeneticAlgorithm(settings).next(state, records(1, 9, 3), records(4, 5)).contender == 1
-    assert GeneticAlgorithm(settings).next(state, records(1, 9, 3), records(math.nan, math.inf)).contender is None
+    assert GeneticAlgorithm(settings).next(state, records(1, 9, 3), records(4, 5), AT_START).contender == 1
+    failed = records(math.nan, math.inf)
+    assert GeneticAlgorithm(settings).next(state, records(1, 9, 3), failed, AT_START).contender is None

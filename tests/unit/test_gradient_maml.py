@@ -15,6 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from corridor import Corridor
+from doubles import AT_START
 
 from gamaml import config as cfg
 from gamaml import problems
@@ -201,7 +202,7 @@ def test_200_updates_lower_the_loss_of_the_sinusoid_and_can_be_repeated_from_any
         losses.append(float(evaluation.returns[-1]))
         records = np.zeros(1, record_dtype(1, problem.scalars))
         records["fitness"] = evaluation.fitness
-        outcome = chosen.next(course.state, records, records[:0])
+        outcome = chosen.next(course.state, records, records[:0], AT_START)
         assert outcome.fitness == evaluation.fitness
         course = Course(course.initial, [*course.history, outcome.state.entries])
         before, vectors = vectors, np.empty_like(vectors)
@@ -244,7 +245,7 @@ def test_a_centre_that_fails_ends_the_run_in_words() -> None:
     records = np.zeros(1, record_dtype(1, problem.scalars))
     records["fitness"] = math.nan
     with pytest.raises(SelectionError, match=r"^generation 0: expected a finite fitness of the centre, got nan; try"):
-        chosen.next(chosen.start(1, Space(problem.num_params, 1000)), records, records[:0])
+        chosen.next(chosen.start(1, Space(problem.num_params, 1000)), records, records[:0], AT_START)
 
 
 @pytest.mark.parametrize(

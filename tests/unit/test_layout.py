@@ -6,7 +6,7 @@ import sys
 import numpy as np
 
 from gamaml import config as cfg
-from gamaml.evolution.entries import ENTRY_DTYPE
+from gamaml.evolution.entries import ENTRY_DTYPE, STD
 from gamaml.evolution.records import record_dtype
 from gamaml.job.board_sizes import BoardSizes, aligned
 from gamaml.job.sizes import Layout, job_info
@@ -28,10 +28,15 @@ def test_a_population_takes_two_buffers_of_vectors_and_a_board() -> None:
     assert layout.vectors_nbytes == 2 * 4 * 1000 * 4
     assert layout.board.capacity == 60  # 2 candidates x 30 episodes are more than 40 children
     dtype = record_dtype(1, ())
-    three_words_and_descriptor, table, items, ready = 3 * 64 + 64, aligned(4 * ENTRY_DTYPE.itemsize), 256, 512
+    three_words_and_descriptor, table, items, ready = (
+        3 * 64 + 64,
+        aligned(4 * layout.board.entry_dtype.itemsize),
+        256,
+        512,
+    )
     records = aligned(60 * dtype.itemsize)
     assert layout.board.nbytes == three_words_and_descriptor + table + items + ready + records
-    assert layout.board == BoardSizes(60, 4, np.dtype(dtype))
+    assert layout.board == BoardSizes(60, 4, np.dtype(dtype), np.dtype([*ENTRY_DTYPE.descr, STD]))
 
 
 def test_a_node_holds_one_table_and_every_population() -> None:

@@ -10,6 +10,7 @@ from typing import Any, cast
 
 import numpy as np
 import pytest
+from doubles import FakeWindow
 
 from gamaml import config as cfg
 from gamaml.engine.commit_thread import Commits
@@ -21,6 +22,7 @@ from gamaml.engine.population_driver import PopulationDriver
 from gamaml.engine.vector_buffers import VectorBuffers
 from gamaml.errors import GamamlError, RunFileError, SelectionError
 from gamaml.evolution.genetic_algorithm import GeneticAlgorithm
+from gamaml.evolution.noise_table import LazyNoise
 from gamaml.evolution.records import DONE, FAILED
 from gamaml.parallel.board import Kind
 from gamaml.parallel.command import END, Command
@@ -180,9 +182,10 @@ class Rig:
         self.plan, self.clock, self.thread = plan, FakeClock(), HeldThread()
         self.relay = FakeRelay(plan)
         self.log = FakeLog(a_history(plan, **history))
-        arrays = np.zeros(plan.layout.vectors_shape, np.float32)
-        commits = Commits(plan, VectorBuffers(cast(Any, None), arrays), cast(Any, self.log), cast(Any, self.thread))
-        self.driver = PopulationDriver(plan, self.log.history, self.relay, commits, NodeRates([0]), self.clock)
+        buffers = VectorBuffers(FakeWindow(0), np.zeros(plan.layout.vectors_shape, np.float32))
+        commits = Commits(plan, buffers, cast(Any, self.log), cast(Any, self.thread))
+        noise, rates = LazyNoise(size=1000, seed=5), NodeRates([0])
+        self.driver = PopulationDriver(plan, self.log.history, noise, buffers, self.relay, commits, rates, self.clock)
 
     def advance(self, closing: bool = False) -> None:
         """Let the driver do all that it can do now."""

@@ -19,7 +19,7 @@ from gamaml.engine.plan import Plan, plans
 from gamaml.engine.vector_buffers import VectorBuffers
 from gamaml.engine.worker import Place, Worker
 from gamaml.errors import EvaluationError
-from gamaml.evolution.entries import Entries, new_entries
+from gamaml.evolution.entries import ENTRY_DTYPE, STD, Entries, new_entries
 from gamaml.evolution.records import DONE
 from gamaml.job.signals import SignalWatch
 from gamaml.parallel.board import Batch, Claim, Kind
@@ -112,8 +112,9 @@ def rank(tmp_path: Path) -> Rank:
 
 
 def parents(*entries: tuple[int, int, float]) -> Entries:
-    """Return entries of (base, offset, factor)."""
-    array = new_entries(len(entries))
+    """Return entries of (base, offset, factor) whose children have std 0.5."""
+    array = new_entries(len(entries), np.dtype([*ENTRY_DTYPE.descr, STD]))
+    array["std"] = 0.5
     for row, entry in zip(array, entries, strict=True):
         row["base"], row["offset"], row["factor"] = entry
     return array

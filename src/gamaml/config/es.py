@@ -27,8 +27,12 @@ class ESConfig:
     step_size_final: float | None = option(
         None, "Final step size; left out, it stays at `step_size`.", above=0, example=0.001
     )
-    decay_generations: int = option(
-        100, "Generations over which std and step size go exponentially from first to last.", at_least=1
+    decay_generations: int | None = option(
+        None,
+        "Generations over which std and step size go exponentially from first to last; left out, the whole run, by the "
+        "generations or environment steps of [stop].",
+        at_least=1,
+        example=100,
     )
     beta1: float = option(0.9, "Decay of Adam's first moment.", at_least=0, below=1)
     beta2: float = option(0.999, "Decay of Adam's second moment.", at_least=0, below=1)

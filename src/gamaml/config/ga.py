@@ -44,8 +44,12 @@ class GAConfig:
     mutation_std_final: float | None = option(
         None, "Final value of the std; left out, it stays at `mutation_std`.", above=0, example=0.01
     )
-    mutation_std_generations: int = option(
-        100, "Generations over which the std goes exponentially from first to last.", at_least=1
+    mutation_std_generations: int | None = option(
+        None,
+        "Generations over which the std goes exponentially from first to last; left out, the whole run, by the "
+        "generations or environment steps of [stop].",
+        at_least=1,
+        example=100,
     )
     mutation_scale: str = option(
         "uniform",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Any
 
 from gamaml.config.checks import check
 from gamaml.config.custom import CustomConfig
@@ -61,6 +62,7 @@ class Config:
         _check_updates(self.policy, self.inner)
         if self.maml is not None:
             _check_derivable(self.maml, self.inner)
+        _check_schedules(self)
         if self.strategy == "random" and self.ga.elite.candidates == 0:
             raise ConfigError(
                 'ga.elite.candidates=0: expected at least 2 with strategy = "random", which keeps nothing but the '
@@ -71,6 +73,32 @@ class Config:
     def subject(self) -> str:
         """The task's name or the environment's id."""
         return self.task.name or self.env.id
+
+
+def _check_schedules(config: Config) -> None:
+    """Refuse a schedule over the whole run where nothing says how long that is."""
+    stop = config.stop
+    if stop.generations is not None or stop.environment_steps is not None:
+        return
+    for section, names, length in _SCHEDULES:
+        settings: Any = config
+        for part in section.split("."):
+            settings = getattr(settings, part)
+        if settings is None or getattr(settings, length) is not None:
+            continue
+        for name in names:
+            if getattr(settings, name) is not None:
+                raise ConfigError(
+                    f"{section}.{name}={getattr(settings, name)}: expected a schedule that ends with the run, got a "
+                    f"[stop] without generations and environment_steps; add one of them, or {section}.{length}"
+                )
+
+
+_SCHEDULES = (
+    ("ga", ("mutation_std_final",), "mutation_std_generations"),
+    ("es", ("std_final", "step_size_final"), "decay_generations"),
+)
+"""The sections with schedules, the final values in each, and the schedule's length."""
 
 
 def _check_subject(task: TaskConfig, env: EnvConfig) -> None:

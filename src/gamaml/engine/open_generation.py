@@ -45,6 +45,11 @@ class OpenGeneration:
         """Indices of the awaited records that have arrived."""
         return np.flatnonzero(self.awaited["flags"] & DONE).astype(np.int32)
 
+    @property
+    def steps(self) -> int:
+        """Environment steps so far, re-evaluations included."""
+        return int(self.children["steps"].sum()) + int(self.reevaluations["steps"].sum())
+
     def add(self, records: Records) -> None:
         """Add awaited records, each with its index."""
         self.awaited[records["index"]] = records

@@ -86,7 +86,7 @@ def open_engine(
         populations = _populations(stack, topology, watch, memory, plans, buffers)
         _warm_up(topology, plans)
         relays = _relays(stack, topology, populations)
-        drivers = _drivers(stack, topology, populations, relays, logs) if topology.is_root else None
+        drivers = _drivers(stack, topology, memory, populations, relays, logs) if topology.is_root else None
         duties = Duties(relays, _heartbeat(stack, topology), drivers)
         service = Service(topology, memory.boards, watch, duties)
         yield Engine(topology, guard, watch, populations, service, drivers)
@@ -243,6 +243,7 @@ def _relays(stack: ExitStack, topology: Topology, populations: Sequence[Populati
 def _drivers(
     stack: ExitStack,
     topology: Topology,
+    memory: _Memory,
     populations: Sequence[Population],
     relays: Sequence[Relay],
     logs: Sequence[RunLog],
@@ -252,7 +253,8 @@ def _drivers(
     for population, relay, log in zip(populations, relays, logs, strict=True):
         commits = Commits(population.plan, population.buffers, log, thread)
         rates = NodeRates(topology.node_of_rank)
-        driven.append(Driven(PopulationDriver(population.plan, log.history, relay, commits, rates), log))
+        driver = PopulationDriver(population.plan, log.history, memory.noise, population.buffers, relay, commits, rates)
+        driven.append(Driven(driver, log))
     # With several ranks, a bug on one ends the job; a single rank raises it to its caller.
     return Drivers(driven, GamamlError if topology.size > 1 else Exception)
 

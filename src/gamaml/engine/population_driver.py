@@ -18,10 +18,12 @@ from gamaml.engine.info import GenerationInfo, TrainResult
 from gamaml.engine.node_rates import NodeRates
 from gamaml.engine.open_generation import OpenGeneration
 from gamaml.engine.plan import Plan
-from gamaml.engine.stopping import seconds_left, stop_reached
+from gamaml.engine.stopping import seconds_left, share_done, stop_reached
 from gamaml.engine.tally import Tally
+from gamaml.engine.vector_buffers import VectorBuffers
+from gamaml.evolution.decode import NoiseSource, Sources
 from gamaml.evolution.rebuild import Course
-from gamaml.evolution.strategy import Outcome, State
+from gamaml.evolution.strategy import Outcome, Progress, State
 from gamaml.parallel.board import Kind
 from gamaml.parallel.command import END, Command
 from gamaml.parallel.relay import split
@@ -57,6 +59,8 @@ class PopulationDriver:
     Args:
         plan: the population.
         history: the run up to its opening.
+        noise: the node's noise table.
+        buffers: the node's vectors.
         leaders: its relay, on rank 0.
         commits: its commits.
         rates: the nodes' speeds, which decide their shares.
@@ -67,12 +71,16 @@ class PopulationDriver:
         self,
         plan: Plan,
         history: History,
+        noise: NoiseSource,
+        buffers: VectorBuffers,
         leaders: Leaders,
         commits: Commits,
         rates: NodeRates,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._plan = plan
+        self._noise = noise
+        self._buffers = buffers
         self._leaders = leaders
         self._commits = commits
         self._rates = rates
@@ -228,10 +236,10 @@ class PopulationDriver:
 
     def _select(self) -> None:
         opened = self._open
-        outcome = self._plan.strategy.next(opened.state, opened.children, opened.reevaluations)
+        self.tally.total_steps += opened.steps
+        outcome = self._plan.strategy.next(opened.state, opened.children, opened.reevaluations, self._progress())
         generation = self._generation(opened, outcome)
         self.tally.incumbent_fitness = outcome.fitness
-        self.tally.total_steps += generation.steps
         self._open = OpenGeneration(self._plan.strategy, outcome.state, opened.children.dtype)
         self._phase = self._open.phase
         self._finished = self._stop_reached()
@@ -243,6 +251,14 @@ class PopulationDriver:
         # after the next selection, which waits for this commit.
         self.info = self._info(generation.summary)
         self._commits.commit(generation)
+
+    def _progress(self) -> Progress:
+        """Return how far the run is once the open generation is selected."""
+        generation, total_steps = self.num_generations, self.tally.total_steps
+        share = share_done(self._plan.config.stop, generations=generation + 1, environment_steps=total_steps)
+        vectors = self._buffers.of(generation)
+        self._buffers.sync()
+        return Progress(share, Sources.whole(self._noise, self._plan.problem, vectors))
 
     def _generation(self, opened: OpenGeneration, outcome: Outcome) -> Generation:
         now = self._clock()

@@ -17,6 +17,20 @@ def stop_reached(stop: StopConfig, *, generations: int, environment_steps: int, 
     )
 
 
+def share_done(stop: StopConfig, *, generations: int, environment_steps: int) -> float:
+    """Return how much of a run is done, from 0 to 1, by the criteria that depend on nothing but its course.
+
+    Generations and environment steps are such criteria. The one that is nearer to its end counts; without both, it is
+    0.
+    """
+    shares = [0.0]
+    if stop.generations is not None:
+        shares.append(generations / stop.generations)
+    if stop.environment_steps is not None:
+        shares.append(environment_steps / stop.environment_steps)
+    return min(1.0, max(shares))
+
+
 def seconds_left(
     stop: StopConfig, *, generations: int, total_steps: int, steps: int, pace: float, elapsed: float | None
 ) -> float:

@@ -7,13 +7,14 @@ from gamaml.evolution.centre import children_around, drawn_offsets, root_state
 from gamaml.evolution.decode import Sources, mean, mutate
 from gamaml.evolution.entries import ROOT, UNCHANGED, new_entries, without_children
 from gamaml.evolution.ranks import best_first, centred_ranks
-from gamaml.evolution.strategy import Outcome, Part, Sizes, Space, State, Strategy
+from gamaml.evolution.strategy import Outcome, Part, Progress, Sizes, Space, State, Strategy
 
 __all__ = [
     "ROOT",
     "UNCHANGED",
     "Outcome",
     "Part",
+    "Progress",
     "Sizes",
     "Sources",
     "Space",

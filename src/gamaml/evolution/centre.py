@@ -6,14 +6,14 @@ import numpy as np
 import numpy.typing as npt
 
 from gamaml.evolution import streams
-from gamaml.evolution.entries import INITIAL_STD, ROOT, Entries, new_entries
+from gamaml.evolution.entries import ENTRY_DTYPE, INITIAL_STD, ROOT, Entries, new_entries
 from gamaml.evolution.strategy import Space, State
 
 
-def root_state(seed: int, space: Space) -> State:
-    """Return the state before generation 0 of a centre that comes from the root: its only entry."""
+def root_state(seed: int, space: Space, dtype: np.dtype[np.void] = ENTRY_DTYPE) -> State:
+    """Return the state before generation 0 of a centre that comes from the root: its only entry, of this dtype."""
     words = streams.states(seed, streams.Purpose.PROPOSE, 0, 1, num_words=4).astype(np.uint64)
-    root = new_entries(1)
+    root = new_entries(1, dtype)
     root["base"], root["factor"] = ROOT, INITIAL_STD
     root["offset"] = streams.scaled(words[:, 2], words[:, 3], space.num_offsets)
     return State(seed, space, 0, root)
@@ -26,15 +26,18 @@ def drawn_offsets(state: State, count: int) -> npt.NDArray[np.uint64]:
     return streams.scaled(words[:, 0], words[:, 1], state.space.num_offsets)
 
 
-def children_around(state: State, offsets: npt.NDArray[np.uint64], factor: float) -> Entries:
+def children_around(
+    state: State, offsets: npt.NDArray[np.uint64], factor: float, dtype: np.dtype[np.void] = ENTRY_DTYPE
+) -> Entries:
     """Return children around vector 0. Each has its own action noise; `state.space` says whether they share tasks.
 
     Args:
         state: the state of the generation.
         offsets: one noise offset per child.
         factor: multiplies the noise.
+        dtype: of an entry.
     """
-    children = new_entries(len(offsets))
+    children = new_entries(len(offsets), dtype)
     children["offset"], children["factor"] = offsets, factor
     children["episode"] = np.arange(len(offsets))
     children["task"] = 0 if state.space.share_tasks else np.arange(len(offsets))

@@ -8,7 +8,7 @@ import numpy as np
 
 from gamaml.errors import StrategyError
 from gamaml.evolution.entries import ROOT, UNCHANGED, Entries
-from gamaml.evolution.strategy import Outcome, Sizes, Space, State, Strategy
+from gamaml.evolution.strategy import Outcome, Progress, Sizes, Space, State, Strategy
 from gamaml.types import Float32Array, Records
 
 
@@ -55,10 +55,11 @@ class CheckedStrategy:
         self._expect("contenders(state, records)", len(contenders) <= most, f"at most {most} entries", len(contenders))
         return contenders
 
-    def next(self, state: State, records: Records, reevaluations: Records) -> Outcome:
+    def next(self, state: State, records: Records, reevaluations: Records, progress: Progress) -> Outcome:
         """Return the state that follows, whose children are checked before anybody works on them."""
-        member = "next(state, records, reevaluations)"
-        outcome: Outcome = self._instance(member, self._own.next(state, records, reevaluations), Outcome)
+        member = "next(state, records, reevaluations, progress)"
+        found = self._own.next(state, records, reevaluations, progress)
+        outcome: Outcome = self._instance(member, found, Outcome)
         following: State = self._instance(member, outcome.state, State)
         self._check_state(member, following, generation=state.generation + 1)
         for name in ("fitness", "std"):

@@ -27,6 +27,9 @@ task: index of a child's tasks within its generation; children with the same ind
 episode: index of a child's resets and action noise; children with the same index share them.
 """
 
+STD = ("std", "<f8", ())
+"""Optional column: the std with which the children of the state are made, the same in all its entries."""
+
 PARTNERS = "partners"
 """Optional column: the rows of further bases, whose mean with the first is mutated."""
 

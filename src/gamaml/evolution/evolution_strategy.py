@@ -4,8 +4,9 @@ Source: Salimans et al. 2017, arXiv 1703.03864, Algorithm 2 and section 2.1. Wit
 al. 2020, arXiv 1910.01215): the fitness of a child is its return after adaptation.
 
 The vectors are the centre and Adam's two moments. A state's entries are the mirrored pairs whose weighted noise leads
-to its vectors: the offset, and the difference of the two children's utilities as the factor. At generation 0 the only
-entry is the root.
+to its vectors: the offset, and the difference of the two children's utilities, over the population's size and std, as
+the factor. All of them also hold the step size of that update and the std of the next children. At generation 0 the
+only entry is the root.
 """
 
 from __future__ import annotations
@@ -21,10 +22,10 @@ from gamaml.errors import SelectionError
 from gamaml.evolution import adam
 from gamaml.evolution.centre import children_around, drawn_offsets, root_state
 from gamaml.evolution.decode import Sources, decode
-from gamaml.evolution.entries import Entries, new_entries, without_children
+from gamaml.evolution.entries import STD, Entries, new_entries, without_children
 from gamaml.evolution.ranks import centred_ranks
-from gamaml.evolution.schedule import decayed
-from gamaml.evolution.strategy import Outcome, Part, Sizes, Space, State
+from gamaml.evolution.schedule import decayed, share_of
+from gamaml.evolution.strategy import Outcome, Part, Progress, Sizes, Space, State
 from gamaml.types import Float32Array, Records
 
 
@@ -45,7 +46,9 @@ class EvolutionStrategy:
 
     def start(self, seed: int, space: Space) -> State:
         """Return the state before generation 0: the centre comes from the root."""
-        return root_state(seed, space)
+        root = root_state(seed, space, self.sizes.entry_dtype)
+        root.entries["std"] = self.config.std
+        return root
 
     def children(self, state: State) -> Entries:
         """Return the children; 2 i and 2 i + 1 are a mirrored pair, with the same noise added and subtracted.
@@ -53,15 +56,15 @@ class EvolutionStrategy:
         Source: Salimans et al. 2017, section 2.1.
         """
         offsets = np.repeat(drawn_offsets(state, self.config.population_size // 2), 2)
-        children = children_around(state, offsets, self.std(state.generation))
+        children = children_around(state, offsets, self.std(state), self.sizes.entry_dtype)
         children["factor"][1::2] *= -1
         return children
 
     def contenders(self, state: State, records: Records | None) -> Entries:
         """Return the centre; its re-evaluations are only reported."""
-        return new_entries(1)
+        return new_entries(1, self.sizes.entry_dtype)
 
-    def next(self, state: State, records: Records, reevaluations: Records) -> Outcome:
+    def next(self, state: State, records: Records, reevaluations: Records, progress: Progress) -> Outcome:
         """Return the state with the weight of each pair; the fitness is the centre's before the update.
 
         Raises:
@@ -74,10 +77,14 @@ class EvolutionStrategy:
             )
         utilities = centred_ranks(records["fitness"])
         pairs = without_children(self.children(state)[::2])
-        pairs["factor"] = utilities[::2] - utilities[1::2]
+        pairs["factor"] = (utilities[::2] - utilities[1::2]) / (len(records) * self.std(state))
+        config, following = self.config, state.generation + 1
+        share = share_of(config.decay_generations, following, progress.share)
+        pairs["std"] = decayed(config.std, config.std_final, share)
+        pairs["step_size"] = decayed(config.step_size, config.step_size_final, share)
         fitness = reevaluations["fitness"].astype(np.float64)
         found = float(fitness.mean()) if np.isfinite(fitness).all() else math.nan
-        return Outcome(state.followed_by(pairs), found, self.std(state.generation), contender=0)
+        return Outcome(state.followed_by(pairs), found, self.std(state), contender=0)
 
     def decode(self, entry: np.void, sources: Sources, out: Float32Array) -> None:
         """Write a child's parameters into `out`."""
@@ -91,27 +98,31 @@ class EvolutionStrategy:
         if state.generation == 0:
             part.out[0], part.out[1:] = sources.initial(int(state.entries["offset"][0])), 0
             return
-        config, updates = self.config, state.generation
+        config = self.config
         gradient, product = np.zeros(sources.size, np.float32), np.empty(sources.size, np.float32)
         for offset, weight in zip(state.entries["offset"].tolist(), state.entries["factor"], strict=True):
             np.multiply(sources.block(offset), weight, out=product)
             np.add(gradient, product, out=gradient)
-        gradient *= np.float32(1 / (config.population_size * self.std(updates - 1)))
         if config.weight_decay:
             decay = sources.vectors[0] * np.float32(config.weight_decay)
             gradient -= decay if sources.scale is None else decay * sources.scale
-        size = decayed(config.step_size, config.step_size_final, config.decay_generations, updates - 1)
-        betas = config.beta1, config.beta2
-        before = sources.vectors
-        adam.ascend(before, part.out, gradient, step_size=size, updates=updates, betas=betas, scale=sources.scale)
+        adam.ascend(
+            sources.vectors,
+            part.out,
+            gradient,
+            step_size=float(state.entries["step_size"][0]),
+            updates=state.generation,
+            betas=(config.beta1, config.beta2),
+            scale=sources.scale,
+        )
 
     def incumbent(self, state: State, vectors: Float32Array) -> Float32Array:
         """Return the centre."""
         return vectors[0]
 
-    def std(self, generation: int) -> float:
-        """Return the std with which the children of a generation are made."""
-        return decayed(self.config.std, self.config.std_final, self.config.decay_generations, generation)
+    def std(self, state: State) -> float:
+        """Return the std with which the children of a state are made."""
+        return float(state.entries["std"][0])
 
     def describe(self) -> dict[str, str]:
         """Return the settings in words."""
@@ -131,5 +142,10 @@ class EvolutionStrategy:
 def _sizes(config: ESConfig) -> Sizes:
     size = config.population_size
     return Sizes(
-        population_size=size, num_vectors=3, num_entries=size // 2, num_contenders=1, num_episodes=config.episodes
+        population_size=size,
+        num_vectors=3,
+        num_entries=size // 2,
+        num_contenders=1,
+        num_episodes=config.episodes,
+        columns=(STD, ("step_size", "<f8", ())),
     )

@@ -22,14 +22,15 @@ from gamaml.evolution.entries import (
     INITIAL_STD,
     PARTNERS,
     ROOT,
+    STD,
     Entries,
     new_entries,
     partners_column,
     without_children,
 )
 from gamaml.evolution.ranks import contender_means, ranking
-from gamaml.evolution.schedule import decayed
-from gamaml.evolution.strategy import Outcome, Part, Sizes, Space, State
+from gamaml.evolution.schedule import decayed, share_of
+from gamaml.evolution.strategy import Outcome, Part, Progress, Sizes, Space, State
 from gamaml.types import Float32Array, Records
 
 
@@ -54,7 +55,8 @@ class GeneticAlgorithm:
 
     def children(self, state: State) -> Entries:
         """Return the generation's children, each the mutated mean of `recombine` distinct random parents."""
-        return proposals(self.config, state.seed, state.generation, len(state.entries), state.space)
+        num_parents, std = len(state.entries), self.std(state)
+        return proposals(self.config, state.seed, state.generation, num_parents, std, state.space)
 
     def contenders(self, state: State, records: Records | None) -> Entries:
         """Return the previous elite, then the best children up to `elite.candidates` in all."""
@@ -64,7 +66,7 @@ class GeneticAlgorithm:
         best = ranking(records["fitness"])[: self.config.elite.candidates - len(elite)]
         return np.concatenate([elite, without_children(self.children(state)[best])])
 
-    def next(self, state: State, records: Records, reevaluations: Records) -> Outcome:
+    def next(self, state: State, records: Records, reevaluations: Records, progress: Progress) -> Outcome:
         """Return the state with the parents of the next generation.
 
         The elite is the contender with the best mean over its re-evaluations; the earlier contender wins a tie, so the
@@ -97,7 +99,8 @@ class GeneticAlgorithm:
                 different.add(child.tobytes())
                 chosen.append(place)
         following = state.followed_by(np.concatenate([elite, children[chosen]]))
-        return Outcome(following, fitness, self.std(state.generation), contender)
+        following.entries["std"] = self._following_std(following.generation, progress)
+        return Outcome(following, fitness, self.std(state), contender)
 
     def decode(self, entry: np.void, sources: Sources, out: Float32Array) -> None:
         """Write a child's parameters into `out`."""
@@ -112,10 +115,14 @@ class GeneticAlgorithm:
         """Return the elite."""
         return vectors[0]
 
-    def std(self, generation: int) -> float:
-        """Return the mutation std of a generation: constant, or exponential between first and final value."""
+    def std(self, state: State) -> float:
+        """Return the mutation std of a state: constant, or exponential between first and final value."""
+        return float(state.entries["std"][0]) if len(state.entries) else self.config.mutation_std
+
+    def _following_std(self, generation: int, progress: Progress) -> float:
         config = self.config
-        return decayed(config.mutation_std, config.mutation_std_final, config.mutation_std_generations, generation)
+        share = share_of(config.mutation_std_generations, generation, progress.share)
+        return decayed(config.mutation_std, config.mutation_std_final, share)
 
     def describe(self) -> dict[str, str]:
         """Return the settings in words."""
@@ -141,14 +148,14 @@ def _sizes(config: GAConfig) -> Sizes:
         num_contenders=config.elite.candidates,
         num_episodes=config.elite.episodes,
         num_bases=config.num_parents,
-        columns=partners_column(config.recombine - 1),
+        columns=(STD, *partners_column(config.recombine - 1)),
         update_by="vector",
     )
 
 
 @functools.lru_cache(maxsize=8)
-def proposals(config: GAConfig, seed: int, generation: int, num_parents: int, space: Space) -> Entries:
-    """Return the children of a generation, read-only; without parents they come from the root.
+def proposals(config: GAConfig, seed: int, generation: int, num_parents: int, std: float, space: Space) -> Entries:
+    """Return the children of a generation, read-only, mutated with `std`; without parents they come from the root.
 
     For each child, one 64-bit word is scaled to the range of offsets and one per parent to the range of parents
     (multiply and shift); the bias is below 2**-32 for tables up to 2**32 entries. With `recombine` > 1 the parents are
@@ -167,7 +174,7 @@ def proposals(config: GAConfig, seed: int, generation: int, num_parents: int, sp
     else:
         slots = _different(words[:, 2:], num_parents)
         children["base"] = slots[:, 0]
-        children["factor"] = GeneticAlgorithm(config).std(generation)
+        children["factor"] = std
         if config.recombine > 1:
             children[PARTNERS][:, : slots.shape[1] - 1] = slots[:, 1:]
     children.flags.writeable = False

@@ -22,7 +22,7 @@ from gamaml.evolution import adam, streams
 from gamaml.evolution.centre import root_state
 from gamaml.evolution.decode import Decodable, Sources, decode
 from gamaml.evolution.entries import Entries, new_entries
-from gamaml.evolution.strategy import Outcome, Part, Sizes, Space, State
+from gamaml.evolution.strategy import Outcome, Part, Progress, Sizes, Space, State
 from gamaml.evolution.streams import Purpose
 from gamaml.types import EvaluationKey, Float32Array, Records
 
@@ -70,7 +70,7 @@ class GradientMAML:
         """Return no contender: the centre's own evaluation is already on fresh tasks."""
         return new_entries(0)
 
-    def next(self, state: State, records: Records, reevaluations: Records) -> Outcome:
+    def next(self, state: State, records: Records, reevaluations: Records, progress: Progress) -> Outcome:
         """Return the state after the update; the outcome's fitness is the centre's before it.
 
         Raises:

@@ -19,9 +19,9 @@ class RandomSearch(GeneticAlgorithm):
 
     def children(self, state: State) -> Entries:
         """Return the generation's children, all from the root."""
-        return proposals(self.config, state.seed, state.generation, 0, state.space)
+        return proposals(self.config, state.seed, state.generation, 0, INITIAL_STD, state.space)
 
-    def std(self, generation: int) -> float:
+    def std(self, state: State) -> float:
         """Return the std of the noise from which initial parameters are made."""
         return INITIAL_STD
 

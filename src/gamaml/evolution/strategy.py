@@ -170,6 +170,20 @@ class Outcome:
     contender: int | None = None
 
 
+@dataclass(frozen=True)
+class Progress:
+    """The run on rank 0 at the end of a generation, beside its records.
+
+    Attributes:
+        share: how much of the run is done with this generation, from 0 to 1, by the number of generations or of
+            environment steps at which it stops; 0 if it has neither.
+        sources: noise, problem, and the vectors of this generation.
+    """
+
+    share: float
+    sources: Sources
+
+
 class Strategy(Protocol):
     """An algorithm. Every member is a pure function of the settings, a state, records and vectors."""
 
@@ -196,13 +210,14 @@ class Strategy(Protocol):
         """
         ...
 
-    def next(self, state: State, records: Records, reevaluations: Records) -> Outcome:
+    def next(self, state: State, records: Records, reevaluations: Records, progress: Progress) -> Outcome:
         """Return the state that follows.
 
         Args:
             state: the state of the generation.
             records: the children's records, [population_size] in index order.
             reevaluations: their records, [number of contenders * num_episodes], in index order.
+            progress: how far the run is, for schedules, and the generation's vectors.
 
         Raises:
             SelectionError: there is nothing to continue from, such as no child with a finite fitness.
