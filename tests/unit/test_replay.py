@@ -22,6 +22,7 @@ from gamaml.engine.repetition import replay
 from gamaml.evolution import chosen_strategy
 from gamaml.evolution.decode import Sources
 from gamaml.evolution.entries import Entries, without_children
+from gamaml.evolution.genome import Genome
 from gamaml.evolution.noise_table import LazyNoise
 from gamaml.evolution.records import record_dtype
 from gamaml.job.versions import library_versions, machine_description
@@ -188,8 +189,9 @@ def test_every_child_and_every_re_evaluation_has_the_logged_bits(make_run: RunMa
 
 def test_children_of_several_parents_have_the_logged_bits(make_run: RunMaker) -> None:
     run = runlog.load(make_run("ga.recombine=2"))
-    assert run.genome(1, 0).num_mutations == 1
-    assert len(run.genome(1, 0).steps) == 3
+    genome = run.genome(1, 0)
+    assert isinstance(genome, Genome)
+    assert (genome.num_mutations, len(genome.steps)) == (1, 3)
     assert all(replay(run, generation=1, index=index).differences == () for index in range(6))
     assert all(replay(run, generation=1, contender=contender).differences == () for contender in range(3))
 

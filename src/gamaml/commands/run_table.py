@@ -94,7 +94,8 @@ def _highlights(run: Run) -> list[str]:
 def _sizes(run: Run) -> str:
     nbytes = 4 * run.header.num_params
     parameters = f"{run.header.num_params:,} ({nbytes:,} bytes)"
-    if run.num_generations == 0 or not run.header.sizes.has_genomes:
+    sizes = run.header.sizes
+    if run.num_generations == 0 or not (sizes.has_genomes or sizes.linear):
         return parameters
     genome = run.genome()
     return f"{parameters}; the incumbent's genome: {genome.nbytes:,} bytes, {genome.num_mutations} mutations"

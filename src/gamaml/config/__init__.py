@@ -5,6 +5,7 @@ from gamaml.config.es import ESConfig
 from gamaml.config.ga import EliteConfig, GAConfig
 from gamaml.config.inner import InnerConfig
 from gamaml.config.maml import MAMLConfig
+from gamaml.config.multifactorial import MultifactorialConfig
 from gamaml.config.noise import NoiseConfig
 from gamaml.config.policy import CONVOLUTIONAL, MEMORIES, PolicyConfig
 from gamaml.config.read import from_mapping, load, science, to_json, to_mapping
@@ -22,6 +23,7 @@ __all__ = [
     "GAConfig",
     "InnerConfig",
     "MAMLConfig",
+    "MultifactorialConfig",
     "NoiseConfig",
     "PolicyConfig",
     "StopConfig",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -12,6 +13,7 @@ from gamaml.config.es import ESConfig
 from gamaml.config.ga import GAConfig
 from gamaml.config.inner import LEFT_OUT, InnerConfig, with_env
 from gamaml.config.maml import MAMLConfig
+from gamaml.config.multifactorial import MultifactorialConfig
 from gamaml.config.noise import NoiseConfig
 from gamaml.config.options import OWN, option, section_of
 from gamaml.config.policy import MEMORIES, PolicyConfig
@@ -27,10 +29,10 @@ class Config:
     seed: int = option(1, "Seed of the run; all its randomness comes from it.", at_least=0)
     strategy: str = option(
         "ga",
-        'The algorithm that proposes and selects children: "ga" (genetic algorithm), "es" (evolution strategies), '
-        '"maml" (gradient MAML), "random" (the population of [ga], with every child drawn anew), or a class of your '
-        "own.",
-        choices=("ga", "es", "maml", "random"),
+        'The algorithm that proposes and selects children: "ga" (genetic algorithm), "multifactorial" (one centre, '
+        'children ranked among those of the same task), "es" (evolution strategies), "maml" (gradient MAML), "random" '
+        "(the population of [ga], with every child drawn anew), or a class of your own.",
+        choices=("ga", "multifactorial", "es", "maml", "random"),
         own="my_module:MyStrategy",
     )
     task: TaskConfig = field(default_factory=TaskConfig)
@@ -38,6 +40,7 @@ class Config:
     policy: PolicyConfig = field(default_factory=PolicyConfig)
     inner: InnerConfig = LEFT_OUT
     ga: GAConfig = field(default_factory=GAConfig)
+    multifactorial: MultifactorialConfig | None = section_of("multifactorial")
     es: ESConfig | None = section_of("es")
     maml: MAMLConfig | None = section_of("maml")
     custom: CustomConfig | None = section_of(OWN)
@@ -58,6 +61,7 @@ class Config:
         object.__setattr__(self, "custom", (self.custom or CustomConfig()) if own else None)
         if self.env.id and self.inner is LEFT_OUT:
             object.__setattr__(self, "inner", InnerConfig(**with_env({})))
+        object.__setattr__(self, "multifactorial", _multifactorial(self))
         _check_subject(self.task, self.env)
         _check_updates(self.policy, self.inner)
         if self.maml is not None:
@@ -73,6 +77,26 @@ class Config:
     def subject(self) -> str:
         """The task's name or the environment's id."""
         return self.task.name or self.env.id
+
+
+def _multifactorial(config: Config) -> MultifactorialConfig | None:
+    """Return the section [multifactorial] with its number of litters, or None with another strategy."""
+    if config.strategy != "multifactorial":
+        return None
+    section = config.multifactorial or MultifactorialConfig()
+    if not config.inner.share_tasks:
+        raise ConfigError(
+            'inner.share_tasks=False: expected true with strategy = "multifactorial", whose litters share a task each; '
+            "leave it out, and choose multifactorial.litters"
+        )
+    if not config.env.id:
+        return section.with_litters()
+    if section.litters not in (None, 1):
+        raise ConfigError(
+            f"multifactorial.litters={section.litters}: expected 1 with env.id, where all children meet the same task; "
+            "leave it out"
+        )
+    return dataclasses.replace(section, litters=1)
 
 
 def _check_schedules(config: Config) -> None:
@@ -96,6 +120,7 @@ def _check_schedules(config: Config) -> None:
 
 _SCHEDULES = (
     ("ga", ("mutation_std_final",), "mutation_std_generations"),
+    ("multifactorial", ("std_final",), "std_generations"),
     ("es", ("std_final", "step_size_final"), "decay_generations"),
 )
 """The sections with schedules, the final values in each, and the schedule's length."""

@@ -14,6 +14,7 @@ from gamaml import config as cfg
 from gamaml import problems
 from gamaml.errors import check_file_name
 from gamaml.evolution.genome import Genome
+from gamaml.evolution.linear_genome import LinearGenome
 
 if TYPE_CHECKING:
     from gamaml.runlog import Run
@@ -33,7 +34,7 @@ class Exported:
     path: Path
     arrays: Mapping[str, Any]
     num_params: int
-    genome: Genome | None
+    genome: Genome | LinearGenome | None
 
 
 def export(
@@ -66,7 +67,8 @@ def export(
     """
     path = Path(path)
     check_file_name("file", path, [".npz"])
-    genome = run.genome(generation, index, contender=contender) if run.header.sizes.has_genomes else None
+    sizes = run.header.sizes
+    genome = run.genome(generation, index, contender=contender) if sizes.has_genomes or sizes.linear else None
     problem = problems.make_problem(run.config)
     params = run.parameters(generation, index, contender=contender, problem=problem)
     arrays: dict[str, Any] = dict(problem.arrays(params))

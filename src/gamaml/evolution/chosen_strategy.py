@@ -13,6 +13,7 @@ from gamaml.evolution.checked_strategy import CheckedStrategy
 from gamaml.evolution.evolution_strategy import EvolutionStrategy
 from gamaml.evolution.genetic_algorithm import GeneticAlgorithm
 from gamaml.evolution.gradient_maml import GradientMAML
+from gamaml.evolution.multifactorial import Multifactorial
 from gamaml.evolution.random_search import RandomSearch
 from gamaml.evolution.strategy import MEMBERS, Space, Strategy
 
@@ -24,15 +25,18 @@ def make(config: Config) -> Strategy:
         ConfigError: the user's own strategy is missing, lacks a member, or refuses its settings.
     """
     custom = {} if config.custom is None else dict(config.custom.settings)
-    return _make(config.strategy, config.ga, config.es, config.maml, json.dumps(custom, sort_keys=True))
+    sections = config.ga, config.multifactorial, config.es, config.maml
+    return _make(config.strategy, *sections, json.dumps(custom, sort_keys=True))
 
 
 @functools.cache
-def _make(name: str, ga: Any, es: Any, maml: Any, custom: str) -> Strategy:  # sections of the config
+def _make(name: str, ga: Any, multifactorial: Any, es: Any, maml: Any, custom: str) -> Strategy:  # config sections
     if es is not None:
         return EvolutionStrategy(es)
     if maml is not None:
         return GradientMAML(maml)
+    if multifactorial is not None:
+        return Multifactorial(multifactorial)
     if name == "random":
         return RandomSearch(ga)
     if ":" in name:

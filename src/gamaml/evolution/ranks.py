@@ -28,10 +28,14 @@ def centred_ranks(fitness: Sequence[float] | np.ndarray) -> Float32Array:
     Source: Salimans et al. 2017, section 2.1, fitness shaping.
     """
     values = np.asarray(fitness, np.float64)
-    values = np.where(np.isfinite(values), values, -np.inf)
-    _, inverse, counts = np.unique(values, return_inverse=True, return_counts=True)
-    ranks = (np.cumsum(counts) - (counts + 1) / 2)[inverse]
+    ranks = shared_ranks(np.where(np.isfinite(values), values, -np.inf))
     return (ranks / max(1, len(values) - 1) - 0.5).astype(np.float32)
+
+
+def shared_ranks(values: Float64Array) -> Float64Array:
+    """Return the ranks of values without NaN from 0 for the lowest; equal values share the mean of their ranks."""
+    _, inverse, counts = np.unique(values, return_inverse=True, return_counts=True)
+    return (np.cumsum(counts) - (counts + 1) / 2)[inverse]
 
 
 def best_first(state: State, records: Records) -> npt.NDArray[np.int64]:

@@ -17,6 +17,7 @@ from gamaml.evolution import chosen_strategy
 from gamaml.evolution.decode import NoiseSource, Sources, mean
 from gamaml.evolution.entries import Entries
 from gamaml.evolution.genome import Genome, genome_of
+from gamaml.evolution.linear_genome import LinearGenome, linear_genome_of
 from gamaml.evolution.noise_table import LazyNoise
 from gamaml.evolution.rebuild import Course, Snapshot, rebuild, rebuild_for
 from gamaml.evolution.records import NOT_SCIENCE
@@ -86,7 +87,7 @@ class Run:
 
     def genome(
         self, generation: int | None = None, index: int | None = None, *, contender: int | None = None
-    ) -> Genome:
+    ) -> Genome | LinearGenome:
         """Return a genome.
 
         Args:
@@ -97,12 +98,15 @@ class Run:
         Raises:
             ConfigError: there is no such generation, child or contender, or the strategy has no genomes.
         """
-        if not self.header.sizes.has_genomes:
+        sizes = self.header.sizes
+        if not (sizes.has_genomes or sizes.linear):
             raise ConfigError(
                 f"genome: expected a run whose candidates are lists of mutations, got strategy="
-                f"{self.config.strategy!r}, whose vectors are sums; ask for parameters()"
+                f"{self.config.strategy!r}, whose updates are more than sums of noise; ask for parameters()"
             )
         generation = self._last(generation)
+        if sizes.linear:
+            return self._linear_genome(generation, index, contender)
         if index is None and contender is None:
             check_index("generation", generation, self.num_generations)
             return genome_of(self.entries[generation, 0], self._course(generation).history)
@@ -187,6 +191,15 @@ class Run:
             for table in (self.records, self.reevaluations, self.contenders, self.entries):
                 _update(digest, table[generation])
         return digest.hexdigest()
+
+    def _linear_genome(self, generation: int, index: int | None, contender: int | None) -> LinearGenome:
+        if index is None and contender is None:
+            check_index("generation", generation, self.num_generations)
+            course = self._course(generation + 1)
+            entry = self.strategy.contenders(course.state, None)[0]
+        else:
+            course, entry = self._course(generation), self._entry(generation, index, contender)
+        return linear_genome_of(entry, course.initial.entries, course.history)
 
     def _last(self, generation: int | None) -> int:
         return self.num_generations - 1 if generation is None else generation
