@@ -151,17 +151,67 @@ def test_navigation_ends_within_a_hundredth_of_the_goal(distance: float, ends: b
     assert bool(done) is ends
 
 
-def test_standing_still_in_navigation_scores_a_sixth_per_step() -> None:
+def navigate_by_hand(goal: np.ndarray, actions: np.ndarray, reward: str) -> tuple[list[float], int]:
+    """Return the rewards of an episode, and its steps, as the text ("distance_squared") or the authors' code say."""
+    position, rewards = np.zeros(2), list[float]()
+    for action in actions:
+        position = position + np.clip(action, -0.1, 0.1)
+        dx, dy = position - goal
+        distance = np.hypot(dx, dy)
+        rewards.append(-distance if reward == "distance" else -(distance**2))
+        near = distance < 0.01 if reward == "distance_squared" else abs(dx) < 0.01 and abs(dy) < 0.01
+        if near:
+            break
+    return rewards, len(rewards)
+
+
+def navigate(goal: np.ndarray, actions: np.ndarray, reward: str) -> tuple[list[float], int]:
+    task, key = Navigation(reward=reward), jax.random.key(0)
+    chosen = jnp.asarray(goal, jnp.float32)
+    position, rewards = task.reset(chosen, key)[0], list[float]()
+    for action in actions:
+        position, _, paid, done = task.step(position, jnp.asarray(action, jnp.float32), chosen, key)
+        rewards.append(float(paid))
+        if bool(done):
+            break
+    return rewards, len(rewards)
+
+
+@pytest.mark.parametrize("reward", ["distance_squared", "distance"])
+def test_navigation_pays_and_ends_as_a_rollout_in_numpy(reward: str) -> None:
+    random, lengths = np.random.default_rng(0), list[int]()
+    for goal in random.uniform(-0.5, 0.5, (20, 2)):
+        # Straight at the goal, then around it, with a step too long for the bounds now and then.
+        actions = np.concatenate([np.tile(goal / 6, (5, 1)), [goal / 6 + 0.008], random.normal(0, 0.03, (40, 2))])
+        rewards, steps = navigate(goal, actions, reward)
+        expected, expected_steps = navigate_by_hand(goal, actions, reward)
+        assert steps == expected_steps
+        np.testing.assert_allclose(rewards, expected, rtol=2e-4, atol=1e-6)
+        lengths.append(steps)
+    if reward == "distance":
+        assert set(lengths) == {6}  # each coordinate is 0.008 from the goal's, the distance is 0.0113
+    else:
+        assert min(lengths) > 6
+
+
+def test_rewards_of_navigation_differ_at_the_same_place() -> None:
+    goal, first = np.array([0.3, 0.4]), np.zeros((1, 2))
+    assert navigate(goal, first, "distance")[0] == pytest.approx([-0.5])
+    assert navigate(goal, first, "distance_squared")[0] == pytest.approx([-0.25])
+
+
+@pytest.mark.parametrize(("reward", "mean"), [("distance_squared", 1 / 6), ("distance", 0.3826)])
+def test_standing_still_in_navigation_scores_the_mean_over_the_square(reward: str, mean: float) -> None:
     problem = problems.make_problem(
         config(
-            {"name": "navigation"},
+            {"name": "navigation", "reward": reward},
             policy={"hidden": [], "std": 1e-9},
             inner={"rounds": 0, "num_tasks": 2000, "episodes": 1},
         )
     )
     params = np.zeros(problem.num_params, np.float32)
     params[-1] = np.log(1e-9)
-    assert problem.evaluate(params, KEY).fitness == pytest.approx(-100 / 6, rel=0.03)
+    assert problem.evaluate(params, KEY).fitness == pytest.approx(-100 * mean, rel=0.03)
 
 
 def test_sinusoid_tasks_have_the_papers_ranges() -> None:
@@ -293,6 +343,14 @@ def test_an_import_error_inside_the_users_module_is_not_mistaken_for_a_missing_m
         (
             {"name": "navigation", "horizon": 0},
             "task 'navigation': horizon=0: expected at least 1; choose e.g. 100",
+        ),
+        (
+            {"name": "navigation", "reward": "distances"},
+            "task 'navigation': reward='distances': unknown; did you mean 'distance'? known: distance, ",
+        ),
+        (
+            {"name": "navigation", "reward": 1},
+            "task.reward: expected a string in quotes, got 1; change its type",
         ),
         ({"name": "sinusoid", "shots": 0}, "task 'sinusoid': shots=0: expected at least 1; choose e.g. 10"),
     ],

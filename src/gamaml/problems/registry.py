@@ -68,7 +68,7 @@ READY_MADE = {
     "navigation": ReadyMade(
         "gamaml.tasks.navigation:Navigation",
         "2-D navigation to an unknown goal, Finn et al. 2017, section 5.3",
-        {"horizon": 100},
+        {"horizon": 100, "reward": "distance_squared"},
     ),
     "roboschool_ant_direction": ReadyMade(
         "gamaml.tasks.roboschool:RoboschoolAntDirection",
