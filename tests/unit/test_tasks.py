@@ -251,6 +251,29 @@ def test_kinks_of_the_sinusoid_network_are_spread_over_the_inputs() -> None:
     np.testing.assert_allclose(np.quantile(kinks, [0.25, 0.5, 0.75]), [-2.5, 0, 2.5], atol=0.6)
 
 
+def test_the_start_of_maml_has_small_weights_and_zero_biases() -> None:
+    problem = problems.make_problem(config({"name": "sinusoid", "start": "maml"}, policy={"hidden": [40, 40]}))
+    noise = np.random.default_rng(0).standard_normal(problem.num_params, np.float32)
+    initial = problem.arrays(problem.initial(noise))
+    weights, given = ("w0", "w1", "w2"), problem.arrays(noise)
+    for name in weights:
+        np.testing.assert_array_equal(initial[name], given[name] * np.float32(0.01))
+    assert [initial[name].any() for name in ("b0", "b1", "b2")] == [False] * 3
+    everything = np.concatenate([initial[name].ravel() for name in weights])
+    assert everything.std() == pytest.approx(0.01, rel=0.05)
+    assert np.abs(everything).max() > 0.03  # not cut off at two standard deviations
+
+
+def test_the_usual_start_of_the_sinusoid_is_the_spread_one() -> None:
+    made = [
+        problems.make_problem(config({"name": "sinusoid", **start}, policy={"hidden": [40, 40]}))
+        for start in ({}, {"start": "spread"}, {"start": "maml"})
+    ]
+    noise = np.random.default_rng(0).standard_normal(made[0].num_params, np.float32)
+    first, spread, small = (problem.initial(noise).tobytes() for problem in made)
+    assert first == spread != small
+
+
 def test_a_problem_of_the_users_own_is_used_as_it_is() -> None:
     own = OwnProblem()
     problem = problem_of(own)
@@ -351,6 +374,10 @@ def test_an_import_error_inside_the_users_module_is_not_mistaken_for_a_missing_m
         (
             {"name": "navigation", "reward": 1},
             "task.reward: expected a string in quotes, got 1; change its type",
+        ),
+        (
+            {"name": "sinusoid", "start": "malm"},
+            "task 'sinusoid': start='malm': unknown; did you mean 'maml'? known: maml, spread",
         ),
         ({"name": "sinusoid", "shots": 0}, "task 'sinusoid': shots=0: expected at least 1; choose e.g. 10"),
     ],

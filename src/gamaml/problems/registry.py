@@ -78,7 +78,7 @@ READY_MADE = {
     "sinusoid": ReadyMade(
         "gamaml.tasks.sinusoid:Sinusoid",
         "few-shot regression of sine waves, Finn et al. 2017, section 5.1",
-        {"shots": 10, "query": 50},
+        {"shots": 10, "query": 50, "start": "spread"},
     ),
 }
 
