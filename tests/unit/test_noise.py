@@ -72,6 +72,13 @@ def test_two_looked_up_normals_add_up_to_a_standard_normal() -> None:
         assert below == pytest.approx(NormalDist().cdf(value), abs=2.5e-6)
 
 
+def test_two_looked_up_normals_cancel_once_in_65536_times() -> None:
+    half = noise.half_normals()
+    assert np.array_equal(half, -half[::-1]) and np.unique(half).size == half.size == 2**16
+    at_most, below = (np.searchsorted(half, -half, side=side).mean() / half.size for side in ("right", "left"))
+    assert (at_most, below) == (0.5 + 2**-17, 0.5 - 2**-17)
+
+
 def test_the_looked_up_normals_are_the_same_as_ever() -> None:
     # As with the content below.
     found = hashlib.sha256(noise.half_normals().astype("<f4").tobytes()).hexdigest()

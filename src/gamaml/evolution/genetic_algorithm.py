@@ -1,7 +1,7 @@
 """Truncation selection with an elite: the deep GA of Such et al. (2017).
 
-Source: arXiv 1712.06567, Algorithm 1; the previous elite is re-evaluated beside the best children, as in Uber's later
-GPU code, so one lucky evaluation cannot dominate for ever.
+Source: arXiv 1712.06567, Algorithm 1. As there, the previous elite is a candidate beside the best children,
+C <- P[1...9] + {Elite}, and is re-evaluated with them, so one lucky evaluation cannot dominate for ever.
 
 The vectors are the parents, the elite first; entry i of a state is parent i.
 """

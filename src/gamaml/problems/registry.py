@@ -37,7 +37,7 @@ READY_MADE = {
     ),
     "ant_goal": ReadyMade(
         "gamaml.tasks.locomotion:AntGoal",
-        "an ant to walk to an unknown goal, as in the code of Finn et al. 2017",
+        "an ant to walk to an unknown goal, uniform in a disc as in Rothfuss et al. 2019",
         {**_RUNNER, "bonus": 4.05, "terminates": True},
     ),
     "ant_velocity": ReadyMade(

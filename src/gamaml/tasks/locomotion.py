@@ -1,7 +1,9 @@
 """Half-cheetahs and ants whose direction, velocity or goal only the reward reveals, on Gymnasium's MuJoCo models.
 
-Source: Finn et al. 2017 (arXiv 1703.03400), section 5.3, and for the goals the code of its authors. They simulated
-with rllab: returns here and there are not comparable. No JAX, no Gymnasium until an environment is made.
+Source: Finn et al. 2017 (arXiv 1703.03400), section 5.3, and the code of its authors (cbfinn/maml_rl,
+rllab/envs/mujoco). They simulated with rllab, and their ants also pay 0.5e-3 * sum(clip(cfrc_ext, -1, 1)^2) for contact
+forces, which all ants here leave out: returns here and there are not comparable. No JAX, no Gymnasium until an
+environment is made.
 """
 
 from __future__ import annotations
@@ -19,7 +21,8 @@ ANT_VELOCITY = (0.0, 3.0)
 """Goal velocities are uniform in these ranges (section 5.3)."""
 
 GOAL_RADIUS = 3.0
-"""Goals are uniform in a disc of this radius around the start (the authors' code)."""
+"""Goals are uniform in a disc of this radius around the start, as in ProMP (Rothfuss et al. 2019, arXiv 1810.06784,
+`ant_rand_goal.py`). The code of Finn et al. draws them from the square around that disc."""
 
 
 def direction(task: float, velocities: Float64Array, observations: Float64Array) -> Float64Array:
@@ -156,7 +159,10 @@ class AntVelocity(_Ant):
 
 
 class AntGoal(_Ant):
-    """Walk to a goal (the authors' code); the observation holds the ant's own position.
+    """Walk to a goal; the observation holds the ant's own position.
+
+    Finn et al. have this task in their code, not in their paper. The reward is theirs but for the contact cost; the
+    goals are ProMP's.
 
     Args:
         horizon: steps after which an episode is cut; 200 in the authors' code.
