@@ -70,6 +70,19 @@ def test_table_has_a_row_per_generation_with_the_columns_promised(path: Path) ->
     ]
 
 
+def test_table_counts_the_episodes_that_ran_out_of_patience(path: Path) -> None:
+    header = example_header(scalars=("step_size", "out_of_patience"))
+    generations = example_generations(2, header)
+    for generation, count in zip(generations, (0, 3), strict=True):
+        generation.records["scalar_out_of_patience"][1:] = count
+    with RunLog.open(path, header) as log:
+        for generation in generations:
+            log.commit(generation)
+    head, *rows = run_table.text(load(path)).split("\n\n")[1].splitlines()
+    assert head.endswith("  failed  episodes out of patience")
+    assert [row.split()[-2:] for row in rows] == [["0", "0"], ["0", "15"]]
+
+
 def test_long_run_shows_its_first_and_last_and_about_20_generations(path: Path) -> None:
     write_example(path, 100)
     rows = run_table.text(load(path)).split("\n\n")[1].splitlines()[1:]

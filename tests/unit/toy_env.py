@@ -8,6 +8,7 @@ import random
 import signal
 import sys
 import time
+from collections.abc import Sequence
 from types import SimpleNamespace
 from typing import Any
 
@@ -90,6 +91,30 @@ class OldToy:
         done = self._steps in (4, 5)
         info = {"TimeLimit.truncated": self._steps == 5} if done else {}
         return self._generator.random(2) + action, 0.5, done, info
+
+
+class Payday:
+    """Pays at chosen steps and nothing at the others.
+
+    Args:
+        pays: those steps, counted from 1.
+        length: the step that ends an episode; 0 for none.
+        amount: what action 0 is paid; action 1 is paid twice as much.
+    """
+
+    def __init__(self, pays: Sequence[int] = (), length: int = 0, amount: float = 1.0) -> None:
+        self.observation_space = SimpleNamespace(shape=(2,), dtype=np.dtype(np.float32))
+        self.action_space = SimpleNamespace(n=2)
+        self.pays, self.length, self.amount = pays, length, amount
+
+    def reset(self, *, seed: int | None = None) -> tuple[Any, dict[str, Any]]:
+        self.steps, self.mood = 0, np.random.default_rng(seed).random()
+        return np.array([0, self.mood], np.float32), {}
+
+    def step(self, action: Any) -> tuple[Any, float, bool, bool, dict[str, Any]]:
+        self.steps += 1
+        reward = self.amount * (1 + int(action)) if self.steps in self.pays else 0.0
+        return np.array([self.steps / 10, self.mood], np.float32), reward, self.steps == self.length, False, {}
 
 
 class Changing(Toy):

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import timedelta
+from typing import Any
 
 from gamaml.commands.text import change, count, named, number, optimum, spread, step_unit, table
 from gamaml.engine.evaluation import Address
+from gamaml.rollouts.host_rollout import OUT_OF_PATIENCE
 from gamaml.runlog import Current, Run, live_holder, read_current, sidecar
 
 _MAX_ROWS = 22
@@ -113,9 +115,15 @@ def _generations(run: Run) -> str:
     curves = run.curves
     returns = curves["incumbent_returns"]
     adaptation = f"incumbent {run.header.metric}" + (" before -> after" if run.header.num_rounds else "")
-    rows: list[tuple[str, ...]] = [("generation", "best", "mean", "incumbent", adaptation, "total steps", "failed")]
+    impatient: dict[str, Any] = {}  # column -> the count of each generation
+    if OUT_OF_PATIENCE in run.header.scalars:
+        impatient["episodes out of patience"] = run.records[f"scalar_{OUT_OF_PATIENCE}"].sum(axis=1, dtype=float)
+    rows: list[tuple[str, ...]] = [
+        ("generation", "best", "mean", "incumbent", adaptation, "total steps", "failed", *impatient)
+    ]
     for g in spread(run.num_generations, _MAX_ROWS):
         fitness = (number(curves[name][g]) for name in ("fitness_best", "fitness_mean", "incumbent_fitness"))
         total, failed = int(curves["total_steps"][g]), int(curves["num_failed"][g])
-        rows.append((str(g), *fitness, change(returns[g]), f"{total:,}", str(failed)))
+        ended = (f"{int(counts[g]):,}" for counts in impatient.values())
+        rows.append((str(g), *fitness, change(returns[g]), f"{total:,}", str(failed), *ended))
     return "\n".join(table(rows))

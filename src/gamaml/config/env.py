@@ -40,6 +40,12 @@ class EnvConfig:
         None, "Steps after which an episode is cut, besides the environment's own limit.", at_least=1, example=1000
     )
     cut_is_fault: bool = option(False, "Whether an episode that `max_steps` cuts is a fault.")
+    patience: int = option(
+        0,
+        "Steps in a row without any reward (reward = 0) after which an episode ends, which is no fault. With 0 it goes "
+        "on. Choose more steps than a good policy may need from one reward to the next.",
+        at_least=0,
+    )
     on_fault: str = option(
         "stop",
         "The response to an environment that raises, gives a number that is not finite, or crashes in a process of its "

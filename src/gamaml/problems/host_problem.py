@@ -23,7 +23,7 @@ from gamaml.problems.differentiated import Differentiated, Latest, derivative_or
 from gamaml.problems.host_environments import Described, HostEnvironments
 from gamaml.problems.registry import has_critic
 from gamaml.problems.task_kinds import CompleteHostTask
-from gamaml.rollouts.host_rollout import MAX_SEED, EnvironmentFault, Player, flat, reset, step
+from gamaml.rollouts.host_rollout import MAX_SEED, OUT_OF_PATIENCE, EnvironmentFault, Player, flat, reset, step
 from gamaml.rollouts.lockstep_rollout import LockstepPlayer
 from gamaml.types import Evaluation, EvaluationKey, Float32Array, Float64Array
 
@@ -70,6 +70,8 @@ class HostProblem:
         self._differentiated = Latest(self._differentiate)
         self.num_params, self.num_rounds = self._vector.size, config.inner.rounds
         self.scalars, self.scale = self._vector.scalars(config.inner), self._vector.scale(config.ga)
+        if config.env.patience:
+            self.scalars += (OUT_OF_PATIENCE,)
         self.libraries = task.libraries
         self.environment_versions = {f"env.{name}": version for name, version in described.versions.items()}
         self.reproducible = task.reproducible and described.reproducible
@@ -142,7 +144,7 @@ class HostProblem:
         learning = self._vector.split(params)
         shape = inner.num_tasks, inner.rounds + 1, inner.episodes
         seeds, found = player.draw_seeds(streams.generator(key.episode), shape), np.empty(shape)
-        player.steps = 0
+        player.steps = player.out_of_patience = 0
         try:
             for index, task in enumerate(environments.draw(key.task, inner.num_tasks)):
                 env = environments.open(task)
@@ -164,6 +166,8 @@ class HostProblem:
 
     def _evaluation(self, means: Float64Array, learning: Learning[Float32Array], *, fault: bool = False) -> Evaluation:
         (scalars,) = self._vector.evolved(learning)
+        if self._config.env.patience:
+            scalars += (float(self._player.out_of_patience),)
         return Evaluation(float(means[-1]), means.astype(np.float32), self._player.steps, scalars, fault)
 
 

@@ -40,6 +40,10 @@ NOISE_STEPS = 64
 """Steps whose randomness is drawn together: a draw per step costs ten times as much."""
 
 
+OUT_OF_PATIENCE = "out_of_patience"
+"""Name of the scalar in a record that counts the evaluation's episodes which `env.patience` has ended."""
+
+
 Batch = Trajectory[npt.NDArray[Any]]
 """Recorded episodes, with a leading dimension [episodes]."""
 
@@ -73,6 +77,7 @@ class Player:
     Attributes:
         steps: environment steps of the rounds so far. A round that a fault ends counts none, since their number would
             depend on the order of play.
+        out_of_patience: episodes that `env.patience` has ended, counted likewise.
     """
 
     def __init__(
@@ -84,7 +89,8 @@ class Player:
         network: HostNetwork,
         subject: str,
     ) -> None:
-        self.steps = 0
+        self.steps = self.out_of_patience = 0
+        self._patience = config.patience or math.inf
         self._config, self._max_steps, self._sampled = config, max_steps, sampled
         self._spaces, self._network, self._subject = spaces, network, subject
         self._mean = self._inverse_std = np.float32(0)
@@ -117,7 +123,7 @@ class Player:
         std: float,
         recording: Batch | None = None,
     ) -> list[float]:
-        """Play the episodes of a round, each to its end or until it is cut; return the sums of their rewards.
+        """Play the episodes of a round, each to its end, out of patience or cut; return the sums of their rewards.
 
         Args:
             env: the environment.
@@ -130,24 +136,25 @@ class Player:
             self._play(env, seed, noise_seed, std, recording, episode)
             for episode, (seed, noise_seed) in enumerate(pairs)
         ]
-        self.steps += sum(steps for _, steps in played)
-        return [total for total, _ in played]
+        self.steps += sum(steps for _, steps, _ in played)
+        self.out_of_patience += sum(impatient for _, _, impatient in played)
+        return [total for total, _, _ in played]
 
     def _play(
         self, env: Any, seed: int, noise_seed: int, std: float, recording: Batch | None, episode: int
-    ) -> tuple[float, int]:
-        """Play one episode; return the sum of its rewards, and its steps."""
+    ) -> tuple[float, int, bool]:
+        """Play one episode; return the sum of its rewards, its steps, and whether patience ended it."""
         config, spaces, forward = self._config, self._spaces, self._network
-        normalises, sampled = config.normalise_steps > 0, self._sampled
+        normalises, sampled, patience = config.normalise_steps > 0, self._sampled, self._patience
         last = math.inf if self._max_steps is None else self._max_steps
         deadline = None if config.max_seconds is None else time.monotonic() + config.max_seconds
         random = noise_generator(noise_seed) if sampled else None
         noise: Float32Array = np.empty(0, np.float32)
         total, rewards = 0.0, list[float]()
-        ended, steps = False, 0
+        ended, steps, unpaid = False, 0, 0
         with watchdog(config.max_seconds):
             observation = reset(env, seed)
-            while not ended and steps < last:
+            while not ended and steps < last and unpaid < patience:
                 if normalises:
                     observation = np.clip((flat(observation) - self._mean) * self._inverse_std, -CLIP, CLIP)
                 outputs = forward(observation)
@@ -162,19 +169,21 @@ class Player:
                 total += reward
                 rewards.append(reward)
                 steps += 1
+                unpaid = 0 if reward else unpaid + 1
                 if deadline is not None and time.monotonic() > deadline:
                     raise OverdueError(
                         f"{self._subject}, episode of seed {seed}: expected its end within "
                         f"env.max_seconds={config.max_seconds}, got {steps} steps without it; raise the limit"
                     )
-        if not ended and config.cut_is_fault:
+        impatient = not ended and unpaid >= patience
+        if not (ended or impatient) and config.cut_is_fault:
             raise self._cut(seed)
         if recording is not None:
             recording.rewards[episode, :steps] = rewards
             recording.alive[episode, :steps] = True
             for array in recording:
                 array[episode, steps:] = 0
-        return total, steps
+        return total, steps, impatient
 
     def _cut(self, seed: int) -> EnvironmentFault:
         return EnvironmentFault(

@@ -45,7 +45,7 @@ class LockstepPlayer(Player):
         std: float,
         recording: Batch | None = None,
     ) -> list[float]:
-        """Play the episodes of a round until all have ended or are cut; return the sums of their rewards.
+        """Play the episodes of a round until each has ended, is out of patience or cut; return their sums of rewards.
 
         Args:
             env: the batch environment, of as many episodes.
@@ -61,6 +61,7 @@ class LockstepPlayer(Player):
         noise = np.empty(0, np.float32)
         totals, running = np.zeros(number), np.ones(number, np.bool_)
         lengths = np.full(number, self._max_steps)
+        unpaid, out_of_patience = np.zeros(number, np.int64), 0
         with watchdog(seconds):
             observations = _reset(env, seeds[:, 0].tolist())
             for step in range(self._max_steps):
@@ -79,6 +80,11 @@ class LockstepPlayer(Player):
                 totals += rewards
                 if time.monotonic() > deadline:
                     raise self._overdue(seconds, step + 1)
+                if self._config.patience:
+                    unpaid = np.where(rewards == 0, unpaid + 1, 0)
+                    impatient = running & ~ended & (unpaid >= self._patience)
+                    out_of_patience += int(impatient.sum())
+                    ended = ended | impatient
                 if any(ended.tolist()):
                     lengths[running & ended] = step + 1
                     running = running & ~ended
@@ -89,6 +95,7 @@ class LockstepPlayer(Player):
         if recording is not None:
             _pad(recording, lengths)
         self.steps += int(lengths.sum())
+        self.out_of_patience += out_of_patience
         return totals.tolist()
 
     def _seen(self, observations: npt.NDArray[Any]) -> Float32Array:
