@@ -227,6 +227,9 @@ def test_runs_of_other_tasks_are_not_compared(tmp_path: Path) -> None:
     other = write(tmp_path / "b.h5", task={"name": "test_adapt:Shift", "bound": 2.0})
     with pytest.raises(ConfigError, match="expected runs of the same tasks, got settings {} and settings {'bound'"):
         compare_adaptation(write(tmp_path / "a.h5"), other, tasks=2)
+    other = write(tmp_path / "c.h5", env={"patience": 7})
+    with pytest.raises(ConfigError, match="patience=0 and environment {} with max_steps=None, patience=7; compare"):
+        compare_adaptation(write(tmp_path / "d.h5"), other, tasks=2)
     with pytest.raises(ConfigError, match="expected the same rounds and number of tasks"):
         difference(result([[1, 2], [3, 4]]), result([[1], [2]]))
 

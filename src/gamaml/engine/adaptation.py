@@ -267,10 +267,10 @@ def _check_alike(one: Adaptation, other: Adaptation) -> None:
 
 
 def _setting(config: Config) -> tuple[str, ...]:
-    inner = config.inner
+    inner, env = config.inner, config.env
     return (
         f"task {config.subject}",
         f"settings {dict(config.task.settings)}",
-        f"environment {dict(config.env.settings)} with max_steps={config.env.max_steps}",
+        f"environment {dict(env.settings)} with max_steps={env.max_steps}, patience={env.patience}",
         f"inner.episodes={inner.episodes}",
     )
