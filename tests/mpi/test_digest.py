@@ -42,6 +42,7 @@ LARGE = ("--set", "task.num_params=40_000")
 """Three parts of an update, and so many parameters that they are stored at the end only."""
 
 RANDOM = ("--set", "strategy=random")
+CSA = ("--set", "multifactorial.step_control=csa", "--set", "multifactorial.ranking=pair")
 MAML = {
     "waves": list[str](),
     "poles": ["strategy=maml", "maml.first_order=true", "inner.genes=[]", "stop.generations=250"],
@@ -65,6 +66,8 @@ def reference(tmp_path_factory: pytest.TempPathFactory, mpich: Mpi) -> dict[str,
         "recombined": ["sphere.toml", *RECOMBINED],
         "es": ["es.toml", *SLOW],
         "large es": ["es.toml", *LARGE],
+        "multifactorial": ["multifactorial.toml", *SLOW],
+        "large csa": ["multifactorial.toml", *LARGE, *CSA],
         "random": ["sphere.toml", *RANDOM],
         "snes": ["snes.toml", *SLOW],
     }.items():
@@ -153,6 +156,9 @@ def test_children_of_several_parents_are_the_same_everywhere(
         (Layout((3,)), "large es"),
         (UNEVEN, "large es"),
         (UNEVEN, "random"),
+        (Layout((3,)), "large csa"),
+        (UNEVEN, "large csa"),
+        (UNEVEN, "multifactorial"),
         (Layout((3,)), "snes"),
         (Layout((2, 1)), "snes"),
     ],
@@ -161,7 +167,13 @@ def test_every_strategy_gives_the_digest_of_one_rank(
     mpi: Mpi, layout: Layout, tmp_path: Path, reference: dict[str, str], how: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.syspath_prepend(PROGRAMS)  # to find SNES again when the run is read
-    config, more = {"large es": ("es.toml", LARGE), "random": ("sphere.toml", RANDOM), "snes": ("snes.toml", SLOW)}[how]
+    config, more = {
+        "large es": ("es.toml", LARGE),
+        "large csa": ("multifactorial.toml", LARGE + CSA),
+        "multifactorial": ("multifactorial.toml", SLOW),
+        "random": ("sphere.toml", RANDOM),
+        "snes": ("snes.toml", SLOW),
+    }[how]
     run(mpi, layout, config, tmp_path, *more)
     assert digest(tmp_path) == reference[how]
     loaded = runlog.load(tmp_path / "run.h5")
@@ -239,6 +251,8 @@ def test_part_of_the_ranks_is_as_good_as_all_of_them(mpi: Mpi, tmp_path: Path) -
         ("everything", "slow sphere"),
         ("rank", "recombined"),
         ("everything", "es"),
+        ("everything", "multifactorial"),
+        ("rank", "multifactorial"),
         ("rank", "snes"),
     ],
 )
@@ -246,7 +260,7 @@ def test_run_killed_three_times_equals_the_uninterrupted_one(
     mpi: Mpi, tmp_path: Path, reference: dict[str, str], victim: str, how: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.syspath_prepend(PROGRAMS)  # to find SNES again when the run is read
-    config, settings = {"es": "es.toml", "snes": "snes.toml"}.get(how, "sphere.toml"), SLOW
+    config, settings = f"{how if how in ('es', 'snes', 'multifactorial') else 'sphere'}.toml", SLOW
     if how == "recombined":
         settings = RECOMBINED
     chance = random.Random(f"{mpi.name} {victim}")
