@@ -168,6 +168,7 @@ class HostTask(Protocol):
     Optional members:
     `sample(generator)` draws a task with a NumPy Generator; without it, `task` is None.
     `sample_many(generator, number)` draws all tasks of an evaluation together, such as every direction once.
+    `all_tasks` lists the tasks where there are only a few; `gamaml adapt` then takes them in turn.
     `set_task(env, task)` gives an existing environment another task before a reset; each rank then makes one
     environment, instead of one per task.
     `make_envs(task, number)` gives a batch environment, which plays so many episodes side by side. It has

@@ -272,10 +272,10 @@ def host(**members: Any) -> CompleteHostTask:
 def test_a_host_task_has_no_tasks_and_no_horizon_unless_it_says_otherwise() -> None:
     task = host()
     assert task.make_env(3) == ("environment", 3)
-    assert (task.sample_many, task.set_task, task.horizon) == (None, None, None)
+    assert (task.sample_many, task.set_task, task.horizon, task.all_tasks) == (None, None, None, ())
     assert (task.reproducible, task.libraries) == (True, ())
-    task = host(horizon=5, reproducible=False, libraries=["gym"])
-    assert (task.horizon, task.reproducible, task.libraries) == (5, False, ("gym",))
+    task = host(horizon=5, reproducible=False, libraries=["gym"], all_tasks=np.arange(2))
+    assert (task.horizon, task.reproducible, task.libraries, task.all_tasks) == (5, False, ("gym",), (0, 1))
 
 
 def test_many_tasks_are_drawn_one_by_one_unless_the_task_draws_them_together() -> None:

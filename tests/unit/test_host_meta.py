@@ -291,6 +291,22 @@ def test_too_few_tasks_are_refused() -> None:
         problem.evaluate(params_of(problem), key())
 
 
+def test_held_out_tasks_of_a_finite_set_come_in_turn_and_training_draws_as_before() -> None:
+    class Three(Kept):
+        all_tasks = (1.0, -1.0, 0.5)
+
+    task, drawn = Three(), Kept()
+    problem, other = (problems.make_problem(config(num_tasks=1), each) for each in (task, drawn))
+    params, wrapped = params_of(problem), problem.wrapped
+    assert isinstance(wrapped, HostProblem) and isinstance(other.wrapped, HostProblem)
+    for index in range(7):
+        wrapped.evaluate_held_out(params, key(index), index)
+    assert task.told[-7:] == [1.0, -1.0, 0.5, 1.0, -1.0, 0.5, 1.0]
+    expected = other.evaluate(params, key())
+    assert problem.evaluate(params, key()).returns.tobytes() == expected.returns.tobytes()
+    assert other.wrapped.evaluate_held_out(params, key(), 5).returns.tobytes() == expected.returns.tobytes()
+
+
 def horizon_of(env: dict[str, Any], horizon: int | None, own: int | None) -> int:
     class Limited(Line):
         spec = Space(max_episode_steps=own)

@@ -7,7 +7,7 @@ theirs, unless the config says otherwise. Only inner updates need JAX.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -45,6 +45,7 @@ class HostProblem:
 
     def __init__(self, task: CompleteHostTask, config: Config, own_loss: Callable[..., Any] | None = None) -> None:
         self._config, self._environments = config, HostEnvironments(task, config.subject)
+        self._all_tasks = task.all_tasks
         described = self._environments.describe()
         _check(config, described)
         spaces = self._spaces = described.spaces
@@ -123,6 +124,17 @@ class HostProblem:
         """Return the fitness of `params`, float32[num_params]; a pure function of its arguments."""
         return self._differentiated(params, key).evaluation if self._order > 0 else self._play(params, key)
 
+    def evaluate_held_out(self, params: Float32Array, key: EvaluationKey, index: int) -> Evaluation:
+        """Return the fitness on one held-out task: a finite set's tasks come in turn, others are drawn by the key.
+
+        Args:
+            params: float32[num_params].
+            key: the task's randomness, and that of its episodes.
+            index: number of the held-out task.
+        """
+        tasks = self._all_tasks
+        return self._play(params, key, tasks=[tasks[index % len(tasks)]] if tasks else None)
+
     def gradient(self, params: Float32Array, key: EvaluationKey) -> Float32Array:
         """Return the direction, float32[num_params], that improves the fitness after the last round.
 
@@ -138,15 +150,24 @@ class HostProblem:
         evaluation = self._play(params, key, total)
         return Differentiated(evaluation, (-total / self._config.inner.num_tasks).astype(np.float32))
 
-    def _play(self, params: Float32Array, key: EvaluationKey, derivative: Float64Array | None = None) -> Evaluation:
-        """Evaluate; add the derivative of the loss after the last round on each task to `derivative`, if asked to."""
+    def _play(
+        self,
+        params: Float32Array,
+        key: EvaluationKey,
+        derivative: Float64Array | None = None,
+        tasks: Sequence[Any] | None = None,  # the user's
+    ) -> Evaluation:
+        """Evaluate, on these `inner.num_tasks` tasks or on those of the key.
+
+        The derivative of the loss after the last round on each task is added to `derivative`, if asked to.
+        """
         inner, player, environments = self._config.inner, self._player, self._played
         learning = self._vector.split(params)
         shape = inner.num_tasks, inner.rounds + 1, inner.episodes
         seeds, found = player.draw_seeds(streams.generator(key.episode), shape), np.empty(shape)
         player.steps = player.out_of_patience = 0
         try:
-            for index, task in enumerate(environments.draw(key.task, inner.num_tasks)):
+            for index, task in enumerate(environments.draw(key.task, inner.num_tasks) if tasks is None else tasks):
                 env = environments.open(task)
                 found[index] = self._loop.adapt(env, learning, seeds[index])
                 environments.close(env)

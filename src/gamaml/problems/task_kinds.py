@@ -24,7 +24,7 @@ HOST = Form(
         "make_envs": "task, number",
     },
     optional_counts=("horizon",),
-    optional_values=("reproducible", "libraries"),
+    optional_values=("all_tasks", "reproducible", "libraries"),
 )
 RL = Form(
     kind="JAX reinforcement learning",
@@ -50,6 +50,7 @@ class CompleteHostTask:
     Attributes:
         make_env: task -> an environment.
         sample_many: (generator, number) -> so many tasks; None where all environments are alike.
+        all_tasks: the tasks there are, where they are few; otherwise empty.
         set_task: (environment, task) -> None; None where an environment cannot be given another task.
         make_envs: (task, number) -> a batch environment of so many episodes; None where they are played one by one.
         horizon: steps after which an episode is cut, if any.
@@ -59,6 +60,7 @@ class CompleteHostTask:
 
     make_env: Callable[[Any], Any]
     sample_many: Callable[[np.random.Generator, int], Sequence[Any]] | None
+    all_tasks: tuple[Any, ...]  # the user's tasks
     set_task: Callable[[Any, Any], None] | None
     make_envs: Callable[[Any, int], Any] | None
     horizon: int | None
@@ -72,6 +74,7 @@ class CompleteHostTask:
         """Return a task completed."""
         own: Any = task
         sample, sample_many = getattr(own, "sample", None), getattr(own, "sample_many", None)
+        all_tasks = getattr(own, "all_tasks", None)
 
         def one_by_one(generator: np.random.Generator, number: int) -> list[Any]:  # the user's tasks
             return [own.sample(generator) for _ in range(number)]
@@ -79,6 +82,7 @@ class CompleteHostTask:
         return cls(
             make_env=task.make_env,
             sample_many=one_by_one if sample_many is None and sample is not None else sample_many,
+            all_tasks=() if all_tasks is None else tuple(all_tasks),
             set_task=getattr(own, "set_task", None),
             make_envs=getattr(own, "make_envs", None),
             horizon=getattr(own, "horizon", None),

@@ -20,6 +20,9 @@ CHEETAH_VELOCITY = (0.0, 2.0)
 ANT_VELOCITY = (0.0, 3.0)
 """Goal velocities are uniform in these ranges (section 5.3)."""
 
+DIRECTIONS = (-1.0, 1.0)
+"""Backward and forward."""
+
 GOAL_RADIUS = 3.0
 """Goals are uniform in a disc of this radius around the start, as in ProMP (Rothfuss et al. 2019, arXiv 1810.06784,
 `ant_rand_goal.py`). The code of Finn et al. draws them from the square around that disc."""
@@ -42,7 +45,7 @@ def goal(task: Float64Array, velocities: Float64Array, observations: Float64Arra
 
 def directions(generator: np.random.Generator, number: int) -> list[float]:
     """Return 1 and -1 in turn, with a random one first."""
-    first = float(generator.choice((-1.0, 1.0)))
+    first = float(generator.choice(DIRECTIONS))
     return [first if index % 2 == 0 else -first for index in range(number)]
 
 
@@ -94,6 +97,7 @@ class _Ant(_Locomotion):
 
 
 class _Directions:
+    all_tasks = DIRECTIONS
     progress = staticmethod(direction)
 
     def sample_many(self, generator: np.random.Generator, number: int) -> list[float]:

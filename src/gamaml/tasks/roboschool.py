@@ -9,7 +9,7 @@ import numpy as np
 from gamaml.config import EnvConfig
 from gamaml.envs.make_env import make
 from gamaml.envs.runners import ANT, CONTROL_COST
-from gamaml.tasks.locomotion import directions
+from gamaml.tasks.locomotion import DIRECTIONS, directions
 from gamaml.types import Float32Array
 
 _SIN, _COS, _VX, _VY = 1, 2, 3, 4
@@ -66,6 +66,8 @@ class RoboschoolAntDirection:
         bonus: reward of every step.
         terminates: whether an ant that touches the ground with its body ends the episode.
     """
+
+    all_tasks = DIRECTIONS
 
     def __init__(
         self,
