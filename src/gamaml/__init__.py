@@ -10,12 +10,15 @@ from gamaml.api import load as load
 from gamaml.api import train as train
 from gamaml.config import Config as Config
 from gamaml.engine.adaptation import Adaptation as Adaptation
+from gamaml.engine.adaptation import Aggregate as Aggregate
 from gamaml.engine.adaptation import adapt as adapt
+from gamaml.engine.adaptation import aggregate as aggregate
 from gamaml.engine.adaptation import compare_adaptation as compare_adaptation
 from gamaml.engine.adaptation import difference as difference
 from gamaml.engine.info import GenerationInfo as GenerationInfo
 from gamaml.engine.info import TrainResult as TrainResult
 from gamaml.engine.intervals import bootstrap as bootstrap
+from gamaml.engine.intervals import interquartile_mean as interquartile_mean
 from gamaml.engine.policy_file import Exported as Exported
 from gamaml.engine.policy_file import export as export
 from gamaml.engine.repetition import Replay as Replay
@@ -47,6 +50,7 @@ __version__ = "0.1.0"
 
 __all__ = [
     "Adaptation",
+    "Aggregate",
     "BatchProblem",
     "Config",
     "ConfigError",
@@ -73,11 +77,13 @@ __all__ = [
     "SupervisedTask",
     "TrainResult",
     "adapt",
+    "aggregate",
     "bootstrap",
     "compare_adaptation",
     "difference",
     "export",
     "generations",
+    "interquartile_mean",
     "load",
     "replay",
     "train",

@@ -14,14 +14,16 @@ import pytest
 from run_examples import NUM_PARAMS, example_header, write_example
 
 import gamaml
-from gamaml import cli, runlog
+from gamaml import cli, problems, runlog
 from gamaml import config as cfg
+from gamaml.commands import adapt as adapt_command
 from gamaml.commands import adaptation_picture, pictures
-from gamaml.commands.adapt import text
-from gamaml.engine.adaptation import Adaptation, adapt, compare_adaptation, difference
-from gamaml.engine.intervals import bootstrap
+from gamaml.commands.adapt import seeds_text, text
+from gamaml.engine.adaptation import Adaptation, Aggregate, adapt, aggregate, compare_adaptation, difference
+from gamaml.engine.intervals import interquartile_mean
 from gamaml.errors import ConfigError
 from gamaml.runlog import Run
+from gamaml.tasks.locomotion import CheetahDirection
 from gamaml.types import Evaluation
 
 
@@ -68,8 +70,20 @@ def write(path: Path, name: str = "Shift", *, rounds: int = 2, number: int = 2, 
 
 def result(values: Any, trained: int = 1, **changes: Any) -> Adaptation:
     values = np.array(values, np.float64)
-    made = Adaptation("one", "incumbent", "return", tuple(range(values.shape[1])), trained, values, 7, None, ())
+    rounds = tuple(range(values.shape[1]))
+    made = Adaptation("one", "incumbent", "return", rounds, trained, values, 7, None, (), 1, 5, {"strategy": "ga"})
     return dataclasses.replace(made, **changes)
+
+
+def alone(values: Any, trained: int = 1, **changes: Any) -> Aggregate:
+    return aggregate([result(values, trained, **changes)])
+
+
+def seeds(*values: Any, name: str = "ga", **changes: Any) -> Aggregate:
+    """Return an aggregate of the seeds 1, 2, ..., whose values are these."""
+    return aggregate(
+        [result(each, seed=seed, name=f"{name}-seed{seed}", **changes) for seed, each in enumerate(values, start=1)]
+    )
 
 
 def test_every_round_shows_what_its_update_left_also_beyond_the_training(tmp_path: Path) -> None:
@@ -195,20 +209,6 @@ def test_run_without_a_generation_has_nothing_to_adapt(tmp_path: Path, parents_m
         adapt(write(tmp_path / "a.h5", number=0), parents_mean=parents_mean)
 
 
-def test_bootstrap_intervals_are_those_of_theory_for_many_normal_values() -> None:
-    values = np.random.Generator(np.random.SFC64(1)).standard_normal((400, 1)) + 1e6
-    low, high = bootstrap(values)[:, 0] - values.mean()
-    expected = 1.96 * values.std() / np.sqrt(400)
-    assert -low == pytest.approx(expected, rel=0.05)
-    assert high == pytest.approx(expected, rel=0.05)
-    np.testing.assert_array_equal(bootstrap(values), bootstrap(values))
-
-
-def test_bootstrap_of_equal_values_is_a_point_and_of_diverged_ones_nothing() -> None:
-    values = np.array([[2.0, 1.0, np.nan], [2.0, np.inf, 1.0], [2.0, 3.0, 4.0]])
-    np.testing.assert_array_equal(bootstrap(values), [[2, np.nan, np.nan], [2, np.nan, np.nan]])
-
-
 def test_comparison_is_task_by_task(tmp_path: Path) -> None:
     run = write(tmp_path / "a.h5")
     shutil.copy(tmp_path / "a.h5", tmp_path / "b.h5")
@@ -243,7 +243,7 @@ def test_table_shows_mean_interval_and_median_and_marks_rounds_beyond_the_traini
     rows = [line.split() for line in lines[3:7]]
     assert rows == [
         ["rounds", "one", "median", "not", "finite"],
-        ["0", "2.000", "[1.000,", "3.000]", "2.000", "0"],
+        ["0", "2.000", "[-7.168,", "11.17]", "2.000", "0"],
         ["1", "2.000", "[2.000,", "2.000]", "2.000", "0"],
         ["2*", "inf", "inf", "1"],
     ]
@@ -267,11 +267,11 @@ def test_plot_is_dashed_beyond_the_training_and_cut_where_that_diverges(
         return drawn[-1]
 
     monkeypatch.setattr(pictures, "figure", figure)
-    calm = result([[0, 1, 2], [1, 2, 3]], optimal_return=6.66)
-    wild = result([[0, 1, 2e9], [1, 2, np.nan]])
+    calm = alone([[0, 1, 2], [1, 2, 3]], optimal_return=6.66)
+    wild = alone([[0, 1, 2e9], [1, 2, np.nan]])
     assert adaptation_picture.draw(calm, path=tmp_path / "a.png").read_bytes().startswith(b"\x89PNG\r\n\x1a\n")
     adaptation_picture.draw(calm, wild, path=tmp_path / "b.png")
-    adaptation_picture.draw(result([[1], [2]], trained=0), path=tmp_path / "c.png")
+    adaptation_picture.draw(alone([[1], [2]], trained=0), path=tmp_path / "c.png")
     axes = [each[1] for each in drawn]
     styles = [line.get_linestyle() for line in axes[0].lines if len(line.get_xdata()) > 1]
     assert "--" in styles and "-" in styles
@@ -279,7 +279,7 @@ def test_plot_is_dashed_beyond_the_training_and_cut_where_that_diverges(
     assert "dashed: more than trained for" in axes[0].get_xlabel()
     assert "leave the axis" not in axes[0].get_title(loc="left")
     assert "rounds beyond the training leave the axis" in axes[1].get_title(loc="left")
-    assert axes[1].get_ylim()[1] < 10
+    assert axes[1].get_ylim()[1] < 100
     assert "dashed" not in axes[2].get_xlabel()
     with pytest.raises(ConfigError, match="ends in .png"):
         adaptation_picture.draw(calm, path=tmp_path / "a.pdf")
@@ -303,3 +303,165 @@ def test_the_command_prints_table_and_picture(tmp_path: Path, capsys: pytest.Cap
     )
     assert out == f"{text(*expected)}\npicture: {picture}\n"
     assert picture.exists()
+
+
+def test_200_tasks_of_the_direction_task_are_100_of_each(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("gymnasium", reason="needs gymnasium")
+    pytest.importorskip("mujoco", reason="needs mujoco")
+    told: list[float] = []
+    set_task = CheetahDirection.set_task
+
+    def record(self: CheetahDirection, env: Any, task: float) -> None:
+        told.append(task)
+        set_task(self, env, task)
+
+    monkeypatch.setattr(CheetahDirection, "set_task", record)
+    config = cfg.from_mapping(
+        {
+            "task": {"name": "cheetah_direction", "horizon": 1},
+            "policy": {"hidden": []},
+            "inner": {"rounds": 0, "num_tasks": 3, "episodes": 1},
+            "stop": {"generations": 1},
+            "noise": {"size": 1000},
+        }
+    )
+    problem = problems.make_problem(config)
+    header = example_header(config, num_params=problem.num_params, num_rounds=0, scalars=problem.scalars)
+    write_example(tmp_path / "a.h5", 1, header=header)
+    told.clear()
+    found = adapt(gamaml.load(tmp_path / "a.h5"))
+    assert found.num_tasks == 200
+    assert told[-200:] == [-1.0, 1.0] * 100
+
+
+def test_an_aggregate_has_the_mean_of_each_seed_and_their_interquartile_mean() -> None:
+    found = seeds([[1.0, 0], [3, 0]], [[2, 0], [4, 1]], [[9, 0], [9, 1]], [[0, 0], [0, np.nan]])
+    assert found.means[:, 0].tolist() == [2, 3, 9, 0]
+    assert found.mean.tolist() == [2.5, 0.25]  # the seed that diverged counts as the worst, which is left out
+    assert (found.name, found.steps, found.values.shape) == ("ga, 4 seeds", 28, (4, 2, 2))
+    low, high = found.interval
+    assert low[0] < 2.5 < high[0] and np.isnan(low[1]) and np.isnan(high[1])
+    np.testing.assert_array_equal(found.mean[:1], interquartile_mean(found.means[:, :1]))
+    assert seeds([[1.0], [3]], [[2.0], [4]], [[9.0], [9]]).mean.tolist() == [14 / 3]
+
+
+def test_one_seed_has_the_interval_of_its_tasks() -> None:
+    one = result([[1, 2], [3, 7], [4, 5]])
+    np.testing.assert_array_equal(aggregate([one]).interval, one.interval)
+    assert aggregate([one]).name == "one"
+
+
+def test_the_difference_of_aggregates_pairs_their_tasks() -> None:
+    values = np.random.default_rng(1).standard_normal((3, 20, 1))
+    one, other = seeds(*values + 5), seeds(*values, name="es")
+    mean, interval = one.difference(other)
+    assert mean == pytest.approx([5])
+    # Tasks of the same difficulty on both sides leave the spread of the seeds alone.
+    alike = np.zeros((3, 20, 1)) + 10 * np.random.default_rng(2).standard_normal((20, 1))
+    mean, interval = seeds(*alike + 5).difference(seeds(*alike))
+    np.testing.assert_allclose([mean, *interval], 5, rtol=1e-12)
+    with pytest.raises(ConfigError, match="expected the same rounds and number of tasks"):
+        one.difference(seeds([[1.0], [2.0]]))
+
+
+def test_runs_of_one_config_differ_in_their_seed_alone(tmp_path: Path) -> None:
+    runs = [write(tmp_path / f"{seed}.h5", seed=seed) for seed in (1, 2)]
+    adapted = [adapt(run, tasks=3) for run in runs]
+    assert [each.seed for each in aggregate(adapted).adaptations] == [1, 2]
+    with pytest.raises(ConfigError, match="1, 1: expected runs of different seeds, got seed 1 2 times; leave one out"):
+        aggregate([adapted[0], adapted[0]])
+    with pytest.raises(ConfigError, match=r'got candidate = "incumbent" and "mean of the parents"; leave one out'):
+        aggregate([adapted[0], adapt(runs[1], tasks=3, parents_mean=True)])
+    with pytest.raises(ConfigError, match="expected the same rounds and number of tasks"):
+        aggregate([adapted[0], adapt(runs[1], tasks=4)])
+    with pytest.raises(ConfigError, match="expected one per seed, got none"):
+        aggregate([])
+    other = write(tmp_path / "other.h5", seed=3, inner={"rounds": 2, "step_size": 0.25})
+    with pytest.raises(
+        ConfigError, match=r"1, other: expected runs of one config .* got inner.step_size = 0.5 and 0.25;"
+    ):
+        aggregate([adapted[0], adapt(other, tasks=3)])
+
+
+def test_table_of_seeds_has_each_seed_all_together_and_the_difference() -> None:
+    one = seeds([[1, 2], [3, 2]], [[2, 3], [2, 3]], [[3, 4], [3, np.inf]], trained=0)
+    other = aggregate([result([[1, 2], [1, 2]], trained=0, name="alone", generations=7)])
+    lines = seeds_text(one, other).splitlines()
+    assert lines[:3] == [
+        "ga, 3 seeds: incumbent, 21 environment steps",
+        "alone: incumbent, 7 environment steps",
+        "return on 2 held-out tasks or episodes: mean of each seed, and interquartile mean over seeds [95 % bootstrap "
+        "interval over seeds and tasks], higher is better",
+    ]
+    rows = [line.split("  ") for line in lines[4:12]]
+    table = [[cell.strip() for cell in row if cell.strip()] for row in rows]
+    assert [row[0] for row in table] == [
+        "rounds",
+        "ga-seed1",
+        "ga-seed2",
+        "ga-seed3",
+        "ga, 3 seeds",
+        "alone",
+        "difference",
+        "not finite",
+    ]
+    assert table[0][1:] == ["0", "1*"] and table[1][1:] == ["2.000", "2.000"] and table[3][1:] == ["3.000", "inf"]
+    assert table[4][1].startswith("2.333 [") and table[4][2] == "inf"
+    assert table[5][1:] == ["1.000 [1.000, 1.000]", "2.000 [2.000, 2.000]"]
+    assert table[6][1].startswith("1.333 [")
+    assert table[7][1:] == ["0", "1"]
+    assert lines[12] == "* more rounds than were trained for (ga-seed1 0, ga-seed2 0, ga-seed3 0, alone 0)"
+    other = aggregate([result([[1.0], [1]], generations=number, seed=number) for number in (7, 9)])
+    assert seeds_text(other).splitlines()[-1] == "generations differ: one 7, one 9"
+
+
+def test_the_command_takes_seeds_and_folders(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "ga").mkdir()
+    paths = [tmp_path / "ga" / f"ga-seed{seed}.h5" for seed in (2, 10)]
+    for path, seed in zip(paths, (2, 10), strict=True):
+        write(path, seed=seed)
+    write(tmp_path / "es.h5", inner={"rounds": 2, "step_size": 0.25})
+    picture = tmp_path / "p.png"
+    arguments = ["--tasks", "3", "--rounds", "0,2", "--against", str(tmp_path / "es.h5"), "--plot", str(picture)]
+    assert cli.main(["adapt", str(tmp_path / "ga"), *arguments]) == 0
+    out = capsys.readouterr().out
+    adapted = [adapt(gamaml.load(path), tasks=3, rounds=[0, 2]) for path in (*paths, tmp_path / "es.h5")]
+    assert out == f"{seeds_text(aggregate(adapted[:2]), aggregate(adapted[2:]))}\npicture: {picture}\n"
+    assert out.index("ga-seed2") < out.index("ga-seed10")
+
+    monkeypatch.setattr(adapt_command, "adapt", lambda *args, **settings: pytest.fail("adapted before it was refused"))
+    assert cli.main(["adapt", *map(str, paths), str(tmp_path / "es.h5")]) == 2
+    assert "got inner.step_size = 0.5 and 0.25" in capsys.readouterr().err
+    (tmp_path / "none").mkdir()
+    assert cli.main(["adapt", str(tmp_path / "none")]) == 2
+    assert "expected run files NAME.h5 in this folder, got none" in capsys.readouterr().err
+
+
+def test_the_command_says_how_long_it_takes_if_it_takes_long(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write(tmp_path / "a.h5", "Own", rounds=1)
+    assert cli.main(["adapt", str(tmp_path / "a.h5")]) == 0
+    assert capsys.readouterr().err == ""
+    clock = iter(range(0, 10_000, 4))
+    monkeypatch.setattr(adapt_command.time, "monotonic", lambda: next(clock))
+    assert cli.main(["adapt", str(tmp_path / "a.h5")]) == 0
+    assert capsys.readouterr().err == "4 of 200 tasks in 0:12, 1 run in about 13:20; --tasks takes fewer\n"
+
+
+def test_plot_of_seeds_has_a_thin_line_for_each(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    drawn: list[Any] = []
+    made = pictures.figure
+
+    def figure() -> Any:
+        drawn.append(made())
+        return drawn[-1]
+
+    monkeypatch.setattr(pictures, "figure", figure)
+    adaptation_picture.draw(seeds([[1, 2], [3, 4]], [[2, 2], [2, 5]]), path=tmp_path / "a.png")
+    axes = drawn[0][1]
+    thin = [line for line in axes.lines if line.get_linewidth() == 0.8]
+    assert [line.get_ydata().tolist() for line in thin] == [[2, 3], [2, 3.5]]
+    assert axes.get_title(loc="left") == "2 held-out tasks, 95 % intervals; thin: each seed"

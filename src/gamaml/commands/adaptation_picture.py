@@ -1,4 +1,4 @@
-"""A picture of adaptation: the mean return (or loss) after each inner round."""
+"""A picture of adaptation: the mean return (or loss) after each inner round, of one run or over seeds."""
 
 from __future__ import annotations
 
@@ -10,16 +10,18 @@ import numpy as np
 
 from gamaml.commands import pictures
 from gamaml.commands.pictures import BLUE, ORANGE
-from gamaml.engine.adaptation import Adaptation
+from gamaml.engine.adaptation import Aggregate
 from gamaml.types import Float64Array
 
 
-def draw(result: Adaptation, against: Adaptation | None = None, *, path: Path | str) -> Path:
+def draw(result: Aggregate, against: Aggregate | None = None, *, path: Path | str) -> Path:
     """Draw the mean after each round with its interval; dashed beyond the rounds of the training.
 
+    With several seeds it is their interquartile mean, with a thin line for each seed.
+
     Args:
-        result: the adaptation of one run.
-        against: the adaptation of another run, drawn beside it.
+        result: the adaptation of one run, or of the seeds of one config.
+        against: that of another, drawn beside it.
         path: FILE.png.
 
     Returns:
@@ -33,24 +35,26 @@ def draw(result: Adaptation, against: Adaptation | None = None, *, path: Path | 
     both = [(result, BLUE, "o")] if against is None else [(result, BLUE, "o"), (against, ORANGE, "s")]
     for place, (each, colour, marker) in enumerate(both):
         _draw(axes, each, colour, marker, shift=0.08 * place)
-    cut = _cut_beyond_training(axes, [each for each, *_ in both])
-    beyond = result.rounds[-1] > min(each.trained_rounds for each, *_ in both)
+    cut, first = _cut_beyond_training(axes, [each for each, *_ in both]), result.first
+    beyond = first.rounds[-1] > min(each.first.trained_rounds for each, *_ in both)
     dashed = "; dashed: more than trained for" if beyond else ""
-    pictures.draw_optimum(axes, result.optimal_return)
-    axes.set(
-        xlabel=f"inner rounds completed (0: before adaptation{dashed})", ylabel=f"{result.metric}, mean over tasks"
-    )
+    pictures.draw_optimum(axes, first.optimal_return)
+    axes.set(xlabel=f"inner rounds completed (0: before adaptation{dashed})", ylabel=f"{first.metric}, mean over tasks")
     axes.xaxis.get_major_locator().set_params(integer=True)
-    axes.set_xlim(result.rounds[0] - 0.5, result.rounds[-1] + 0.5)
-    pictures.finish(figure, axes, f"{result.num_tasks} held-out tasks, 95 % intervals{cut}")
+    axes.set_xlim(first.rounds[0] - 0.5, first.rounds[-1] + 0.5)
+    several = any(len(each.adaptations) > 1 for each, *_ in both)
+    seeds = "; thin: each seed" if several else ""
+    pictures.finish(figure, axes, f"{first.num_tasks} held-out tasks, 95 % intervals{seeds}{cut}")
     figure.savefig(path, dpi=150)
     return path
 
 
-def _draw(axes: Any, each: Adaptation, colour: str, marker: str, shift: float) -> None:  # matplotlib Axes
-    rounds, mean = np.array(each.rounds) + shift, each.mean
+def _draw(axes: Any, each: Aggregate, colour: str, marker: str, shift: float) -> None:  # matplotlib Axes
+    rounds, mean = np.array(each.first.rounds) + shift, each.mean
     low, high = each.interval
-    trained = sum(number <= each.trained_rounds for number in each.rounds)
+    trained = sum(number <= each.first.trained_rounds for number in each.first.rounds)
+    if len(each.adaptations) > 1:
+        axes.plot(rounds, each.means.T, color=colour, linewidth=0.8, alpha=0.4)
     axes.errorbar(
         rounds[:trained],
         mean[:trained],
@@ -59,7 +63,7 @@ def _draw(axes: Any, each: Adaptation, colour: str, marker: str, shift: float) -
         marker=marker,
         linewidth=1.8,
         capsize=3,
-        label=f"{each.name}, {each.who}",
+        label=f"{each.name}, {each.first.who}",
     )
     if trained < len(rounds):
         beyond = slice(max(trained - 1, 0), None)
@@ -79,12 +83,12 @@ def _draw(axes: Any, each: Adaptation, colour: str, marker: str, shift: float) -
         )
 
 
-def _cut_beyond_training(axes: Any, both: Sequence[Adaptation]) -> str:
+def _cut_beyond_training(axes: Any, both: Sequence[Aggregate]) -> str:
     """Cut the axis if rounds beyond the training diverge and would flatten the rest; return a note that says so."""
     trained, beyond = list[Float64Array](), list[Float64Array]()
     for each in both:
-        inside = np.array(each.rounds) <= each.trained_rounds
-        ends = np.vstack([each.interval, each.mean])
+        inside = np.array(each.first.rounds) <= each.first.trained_rounds
+        ends = np.vstack([each.interval, each.mean, each.means])
         trained.append(ends[:, inside].ravel())
         beyond.append(ends[:, ~inside].ravel())
     shown = np.concatenate(trained)

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import argparse
 import os
+import re
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 
 from gamaml.commands.sweep import Sweep, parse_envs
@@ -102,6 +104,26 @@ def check_name(name: str) -> str:
     return name
 
 
+def run_files(paths: Sequence[Path]) -> list[Path]:
+    """Return run files, with those of a folder in its place, in the order of the numbers in their names.
+
+    Raises:
+        ConfigError: a file is not there, or a folder has none.
+    """
+    found: list[Path] = []
+    for path in paths:
+        if path.is_dir():
+            # A journal alone will do, as for `check_exists`.
+            inside = {each.with_suffix(".h5") for suffix in ("h5", "run") for each in path.glob(f"*.{suffix}")}
+            if not inside:
+                raise ConfigError(f"{str(path)!r}: expected run files NAME.h5 in this folder, got none; check the path")
+            found += sorted(inside, key=_natural)
+        else:
+            check_exists(path)
+            found.append(path)
+    return found
+
+
 def check_exists(run: Path) -> None:
     """Refuse a run file that is not there; its journal alone will do, since a lost file is read from it."""
     if not run.is_file() and not run.with_suffix(".run").is_dir():
@@ -130,6 +152,11 @@ def parse_rounds(text: str) -> list[int]:
         ConfigError: as `parse_seeds`.
     """
     return sorted(_parse_numbers("--rounds", "round", text))
+
+
+def _natural(path: Path) -> list[tuple[int, str]]:
+    """Return a key that sorts seed2 before seed10."""
+    return [(int(part), "") if part.isdecimal() else (-1, part) for part in re.split(r"(\d+)", path.stem)]
 
 
 def _parse_numbers(option: str, noun: str, text: str) -> list[int]:

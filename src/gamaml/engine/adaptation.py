@@ -1,11 +1,13 @@
-"""Adaptation of a run's result to tasks that no generation met: values, comparison and difference."""
+"""Adaptation of a run's result to tasks that no generation met: values, comparison, and several seeds together."""
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+import json
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -13,7 +15,7 @@ from gamaml import config as cfg
 from gamaml.config import Config
 from gamaml.config.options import sections
 from gamaml.engine.evaluation import evaluate_rows, use_constants
-from gamaml.engine.intervals import bootstrap
+from gamaml.engine.intervals import bootstrap, interquartile_mean
 from gamaml.errors import ConfigError
 from gamaml.evolution import streams
 from gamaml.evolution.streams import Purpose
@@ -28,6 +30,9 @@ _OF_THE_SEARCH = {*_OF_STRATEGIES, "ga", "stop"}
 
 _SEED = 0
 """Seed of the held-out tasks, shared by all runs. They use their own stream purpose, so training never sees them."""
+
+TASKS = 200
+"""Held-out tasks by default: as many as it takes for 95 % intervals that are right, and to meet rare failures."""
 
 _BATCH = 8
 """Tasks per call of a compiled program."""
@@ -47,6 +52,9 @@ class Adaptation:
         steps: environment steps (supervised: samples) consumed.
         optimal_return: the best possible mean, where the task knows it.
         setting: everything that decides the tasks; runs of equal settings are adapted to the same tasks.
+        seed: the run's seed.
+        generations: generations that led to the candidate.
+        experiment: the settings of the run's science but the seed, by dotted name.
     """
 
     name: str
@@ -58,6 +66,9 @@ class Adaptation:
     steps: int
     optimal_return: float | None
     setting: tuple[str, ...]
+    seed: int
+    generations: int
+    experiment: Mapping[str, Any]  # values of a config
 
     @property
     def num_tasks(self) -> int:
@@ -73,8 +84,7 @@ class Adaptation:
     @property
     def median(self) -> Float64Array:
         """Median over tasks, float64[R], which a few diverging tasks do not move."""
-        worst = np.inf if self.metric == "loss" else -np.inf
-        return np.median(np.where(np.isnan(self.values), worst, self.values), axis=0)
+        return np.median(_nan_as_worst(self.values, self.metric), axis=0)
 
     @property
     def interval(self) -> Float64Array:
@@ -82,18 +92,84 @@ class Adaptation:
         return bootstrap(self.values)
 
 
+@dataclass(frozen=True)
+class Aggregate:
+    """The adaptations of several seeds of one config to the same tasks, from `aggregate`; S seeds, R rounds.
+
+    Attributes:
+        adaptations: one per seed.
+    """
+
+    adaptations: tuple[Adaptation, ...]
+
+    @property
+    def first(self) -> Adaptation:
+        """The first adaptation, whose metric, rounds, tasks and settings are those of all."""
+        return self.adaptations[0]
+
+    @property
+    def name(self) -> str:
+        """The name of the only run, or that of the first without its seed and the number of seeds."""
+        if len(self.adaptations) == 1:
+            return self.first.name
+        return f"{self.first.name.removesuffix(f'-seed{self.first.seed}')}, {len(self.adaptations)} seeds"
+
+    @property
+    def steps(self) -> int:
+        """Environment steps (supervised: samples) consumed for all seeds."""
+        return sum(each.steps for each in self.adaptations)
+
+    @property
+    def values(self) -> Float64Array:
+        """The return (or loss) of each seed, task and round, float64[S, num_tasks, R]."""
+        return np.array([each.values for each in self.adaptations])
+
+    @property
+    def means(self) -> Float64Array:
+        """Each seed's mean over tasks, float64[S, R]."""
+        return np.array([each.mean for each in self.adaptations])
+
+    @property
+    def mean(self) -> Float64Array:
+        """Interquartile mean over seeds of `means`, float64[R]; with three seeds or fewer it is their plain mean.
+
+        A seed that diverged on a task counts as the worst, which the interquartile mean of four seeds leaves out.
+        """
+        return interquartile_mean(_nan_as_worst(self.means, self.first.metric))
+
+    @property
+    def interval(self) -> Float64Array:
+        """Ends of the 95 % interval of `mean` by `bootstrap` over seeds and tasks, float64[2, R]."""
+        return bootstrap(self.values)
+
+    def difference(self, other: Aggregate) -> tuple[Float64Array, Float64Array]:
+        """Return `mean` minus that of another config on the same tasks, and its interval.
+
+        Returns:
+            (float64[R], float64[2, R]), the difference and the ends of its 95 % interval by `bootstrap`.
+
+        Raises:
+            ConfigError: tasks or rounds differ.
+        """
+        _check_alike(self.first, other.first)
+        with np.errstate(invalid="ignore"):
+            return self.mean - other.mean, bootstrap(self.values, other.values)
+
+
 def adapt(
     run: Run,
     *,
-    tasks: int = 40,
+    tasks: int = TASKS,
     rounds: Sequence[int] | None = None,
     generation: int | None = None,
     parents_mean: bool = False,
     overrides: Sequence[str] = (),
+    on_tasks: Callable[[int], None] | None = None,
 ) -> Adaptation:
     """Adapt a run's result to tasks that no generation met.
 
-    One rank suffices for one candidate on some dozens of tasks: seconds, where a run takes hours.
+    One rank suffices for one candidate: seconds for tasks in JAX, minutes for environments stepped on the host, where a
+    run takes hours. Where a task has a finite set, `all_tasks`, the held-out tasks are these in turn.
 
     Args:
         run: from `gamaml.load`.
@@ -103,6 +179,7 @@ def adapt(
         generation: the generation that selected the incumbent and the parents, the last one by default.
         parents_mean: evaluate the mean of the parents' parameters instead of the incumbent.
         overrides: changes to the run's config, written as on the command line: "inner.episodes=40".
+        on_tasks: called with the number of tasks done, now and then.
 
     Returns:
         The values of all tasks after each round.
@@ -116,7 +193,7 @@ def adapt(
     trained = run.header.num_rounds
     shown = tuple(range(trained + 1)) if rounds is None else tuple(sorted(set(rounds)))
     if tasks < 2:
-        raise ConfigError(f"tasks={tasks}: expected at least 2, since an interval needs several; choose e.g. 40")
+        raise ConfigError(f"tasks={tasks}: expected at least 2, since an interval needs several; choose e.g. {TASKS}")
     if not shown or shown[0] < 0:
         raise ConfigError(f"rounds={list(shown)}: expected numbers from 0 on; choose e.g. 0-{trained}")
     if run.num_generations == 0:
@@ -129,7 +206,7 @@ def adapt(
     use_constants(problem, run.header.constants)
     # One thread, as in the run.
     with threadpool_limits(1):
-        evaluations = _evaluate(problem, params, tasks)
+        evaluations = _evaluate(problem, params, tasks, on_tasks)
     return Adaptation(
         name=run.header.name,
         who=("mean of the parents" if parents_mean else "incumbent") + of,
@@ -140,6 +217,9 @@ def adapt(
         steps=sum(evaluation.steps for evaluation in evaluations),
         optimal_return=problem.optimal_return,
         setting=_setting(config),
+        seed=run.config.seed,
+        generations=run.num_generations if generation is None else generation + 1,
+        experiment=_experiment(run.config),
     )
 
 
@@ -147,7 +227,7 @@ def compare_adaptation(
     run: Run,
     against: Run,
     *,
-    tasks: int = 40,
+    tasks: int = TASKS,
     rounds: Sequence[int] | None = None,
     generation: int | None = None,
     parents_mean: bool = False,
@@ -198,6 +278,38 @@ def difference(one: Adaptation, other: Adaptation) -> Float64Array:
         return one.values - other.values
 
 
+def check_seeds(runs: Sequence[Run]) -> None:
+    """Refuse runs that `aggregate` would refuse, before any of them is adapted.
+
+    Args:
+        runs: the seeds of one config.
+
+    Raises:
+        ConfigError: they differ in more than their seed, or two have the same seed.
+    """
+    _check_seeds([(run.header.name, run.config.seed, _experiment(run.config)) for run in runs])
+
+
+def aggregate(adaptations: Sequence[Adaptation]) -> Aggregate:
+    """Put the adaptations of several seeds of one config together.
+
+    Args:
+        adaptations: from `adapt`, one per seed, to the same tasks after the same rounds.
+
+    Returns:
+        Their interquartile mean over seeds, with its interval.
+
+    Raises:
+        ConfigError: the runs differ in more than their seed, two have the same seed, or they were adapted differently.
+    """
+    if not adaptations:
+        raise ConfigError("adaptations: expected one per seed, got none; adapt at least one run")
+    _check_seeds([(each.name, each.seed, {"candidate": each.who, **each.experiment}) for each in adaptations])
+    for other in adaptations[1:]:
+        _check_alike(adaptations[0], other)
+    return Aggregate(tuple(adaptations))
+
+
 def _held_out(run: Run, rounds: int, overrides: Sequence[str]) -> Config:
     """Return the run's config with one task per evaluation and at least `rounds` rounds."""
     for override in overrides:
@@ -244,7 +356,11 @@ def _check(run: Run, problem: CompleteProblem, rounds: int) -> None:
         )
 
 
-def _evaluate(problem: CompleteProblem, params: Float32Array, tasks: int) -> list[Evaluation]:
+def _evaluate(
+    problem: CompleteProblem, params: Float32Array, tasks: int, on_tasks: Callable[[int], None] | None
+) -> list[Evaluation]:
+    from gamaml.problems.host_problem import HostProblem
+
     def key(index: int) -> EvaluationKey:
         purposes = (Purpose.TEST_TASKS, Purpose.TEST_EPISODES)
         return EvaluationKey(*(streams.key(_SEED, purpose, episode=index) for purpose in purposes))
@@ -252,8 +368,41 @@ def _evaluate(problem: CompleteProblem, params: Float32Array, tasks: int) -> lis
     keys, size = [key(index) for index in range(tasks)], problem.batch_size
     rows, found = np.tile(params, (size, 1)), list[Evaluation]()
     for start in range(0, tasks, size):
-        found += evaluate_rows(problem, rows, keys[start : start + size])
+        if isinstance(problem.wrapped, HostProblem):
+            found.append(problem.wrapped.evaluate_held_out(params, keys[start], start))
+        else:
+            found += evaluate_rows(problem, rows, keys[start : start + size])
+        if on_tasks is not None:
+            on_tasks(len(found))
     return found
+
+
+def _nan_as_worst(values: Float64Array, metric: str) -> Float64Array:
+    return np.where(np.isnan(values), np.inf if metric == "loss" else -np.inf, values)
+
+
+def _experiment(config: Config) -> dict[str, Any]:  # values of a config
+    return {name: value for name, value in cfg.science(config).items() if name != "seed"}
+
+
+def _check_seeds(runs: Sequence[tuple[str, int, Mapping[str, Any]]]) -> None:  # values of a config
+    """Refuse runs, given as (name, seed, other settings), that are not different seeds of one config."""
+    # Compared and shown as JSON: NaN equals itself, and True is not 1.
+    settings = [{name: json.dumps(value) for name, value in run[2].items()} for run in runs]
+    for (name, *_), other in zip(runs[1:], settings[1:], strict=True):
+        changed = sorted(key for key in {**settings[0], **other} if settings[0].get(key) != other.get(key))
+        if changed:
+            both = [
+                f"{key} = {' and '.join(each.get(key, 'unset') for each in (settings[0], other))}" for key in changed
+            ]
+            raise ConfigError(
+                f"{runs[0][0]}, {name}: expected runs of one config that differ in their seed alone, got "
+                f"{', '.join(both)}; leave one out, or compare them"
+            )
+    seed, number = Counter(run[1] for run in runs).most_common(1)[0]
+    if number > 1:
+        names = ", ".join(run[0] for run in runs if run[1] == seed)
+        raise ConfigError(f"{names}: expected runs of different seeds, got seed {seed} {number} times; leave one out")
 
 
 def _check_alike(one: Adaptation, other: Adaptation) -> None:
