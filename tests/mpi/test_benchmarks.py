@@ -61,6 +61,12 @@ def test_noise_compares_with_randn_on_one_rank_and_on_two(mpich: Mpi) -> None:
     assert set(result["peak_nbytes"]) == {"1 rank", "2 ranks", "randn"}
 
 
+def test_interval_coverage_counts_for_tasks_and_for_seeds(mpich: Mpi) -> None:
+    result = quick(mpich, "interval_coverage.py")
+    assert result["name"] == "interval_coverage"
+    assert set(result["coverages"]) == {"5 tasks", "2 seeds"}
+
+
 def test_relay_measures_throughput_by_block_and_latency_by_what_leaders_do(mpich: Mpi) -> None:
     result = quick(mpich, "relay.py")
     assert result["name"] == "relay"
