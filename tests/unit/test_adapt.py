@@ -220,7 +220,7 @@ def test_comparison_is_task_by_task(tmp_path: Path) -> None:
 def test_comparison_shows_as_many_rounds_as_one_of_both_was_trained_for(tmp_path: Path) -> None:
     one, other = compare_adaptation(write(tmp_path / "a.h5"), write(tmp_path / "b.h5", rounds=1), tasks=2)
     assert one.rounds == other.rounds == (0, 1, 2)
-    assert "* more rounds than were trained for (a 2, b 1)" in text(one, other)
+    assert "* more rounds than were trained for (a: 2; b: 1)" in text(one, other)
 
 
 def test_runs_of_other_tasks_are_not_compared(tmp_path: Path) -> None:
@@ -247,7 +247,7 @@ def test_table_shows_mean_interval_and_median_and_marks_rounds_beyond_the_traini
         ["1", "2.000", "[2.000,", "2.000]", "2.000", "0"],
         ["2*", "inf", "inf", "1"],
     ]
-    assert lines[7:] == ["* more rounds than were trained for (one 1)", "best possible mean: 6.6600, exactly computed"]
+    assert lines[7:] == ["* more rounds than were trained for (one: 1)", "best possible mean: 6.6600, exactly computed"]
 
 
 def test_median_takes_what_is_no_number_for_the_worst() -> None:
@@ -410,7 +410,7 @@ def test_table_of_seeds_has_each_seed_all_together_and_the_difference() -> None:
     assert table[5][1:] == ["1.000 [1.000, 1.000]", "2.000 [2.000, 2.000]"]
     assert table[6][1].startswith("1.333 [")
     assert table[7][1:] == ["0", "1"]
-    assert lines[12] == "* more rounds than were trained for (ga-seed1 0, ga-seed2 0, ga-seed3 0, alone 0)"
+    assert lines[12] == "* more rounds than were trained for (ga, 3 seeds: 0; alone: 0)"
     other = aggregate([result([[1.0], [1]], generations=number, seed=number) for number in (7, 9)])
     assert seeds_text(other).splitlines()[-1] == "generations differ: one 7, one 9"
 

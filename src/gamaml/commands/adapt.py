@@ -128,7 +128,7 @@ def text(result: Adaptation, against: Adaptation | None = None) -> str:
     if any(failed):
         _add_column(rows, "not finite", list(map(str, failed)))
     _mark(rows, both)
-    return "\n".join([*lines, "", *table(rows), *_notes(both)])
+    return "\n".join([*lines, "", *table(rows), *_notes([aggregate([each]) for each in both])])
 
 
 def seeds_text(result: Aggregate, against: Aggregate | None = None) -> str:
@@ -151,7 +151,7 @@ def seeds_text(result: Aggregate, against: Aggregate | None = None) -> str:
     failed = _not_finite(everyone)
     if any(failed):
         rows.append(["not finite", *map(str, failed)])
-    return "\n".join([*lines, "", *table(rows), *_notes(everyone), *_generations(sides)])
+    return "\n".join([*lines, "", *table(rows), *_notes(sides), *_generations(sides)])
 
 
 def _better(result: Adaptation) -> str:
@@ -181,12 +181,12 @@ def _mark(rows: list[list[str]], both: Sequence[Adaptation]) -> None:
     rows[0][0] += " "
 
 
-def _notes(results: Sequence[Adaptation]) -> list[str]:
+def _notes(sides: Sequence[Aggregate]) -> list[str]:
     lines: list[str] = []
-    if results[0].rounds[-1] > min(each.trained_rounds for each in results):
-        trained = ", ".join(f"{each.name} {each.trained_rounds}" for each in results)
+    if sides[0].first.rounds[-1] > min(each.first.trained_rounds for each in sides):
+        trained = "; ".join(f"{each.name}: {each.first.trained_rounds}" for each in sides)
         lines.append(f"* more rounds than were trained for ({trained})")
-    best = results[0].optimal_return
+    best = sides[0].first.optimal_return
     if best is not None:
         lines.append(f"best possible mean: {optimum(best)}")
     return lines
