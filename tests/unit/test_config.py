@@ -22,7 +22,7 @@ GA_NAMES = (
     "elite, gene_scale, mutation_scale, mutation_std, mutation_std_final, mutation_std_generations, "
     "num_parents, population_size, recombine"
 )
-SECTIONS = "custom, env, es, ga, inner, maml, noise, policy, seed, stop, strategy, task"
+SECTIONS = "custom, env, es, ga, inner, maml, multifactorial, noise, policy, seed, stop, strategy, task"
 
 MALFORMED = {
     "no_task": (
@@ -174,7 +174,7 @@ MALFORMED = {
     ),
     "unknown_step_size_gene": (
         MINIMAL + '[inner]\nstep_size_gene = "layers"\n',
-        "inner.step_size_gene='layers': unknown; did you mean 'layer'? known: global, layer, none, parameter",
+        "inner.step_size_gene='layers': unknown; did you mean 'layer'? known: global, layer, none, parameter, round",
     ),
     "more_parents_than_children": (
         MINIMAL + "[ga]\npopulation_size = 32\nnum_parents = 40\n[ga.elite]\ncandidates = 0\n",

@@ -8,13 +8,13 @@ import dataclasses
 import math
 from collections.abc import Callable, Iterator
 from functools import partial
-from types import SimpleNamespace
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from host_cases import Walks
 
 from gamaml import config as cfg
 from gamaml import problems
@@ -71,45 +71,6 @@ def floats(*values: float) -> Float32Array:
 
 def initial(problem: Any, seed: int = 1) -> Float32Array:
     return problem.initial(np.random.default_rng(seed).standard_normal(problem.num_params, np.float32))
-
-
-class Walk:
-    """A walk along a line to a goal; the observation is the position, the reward minus the squared distance."""
-
-    observation_space = SimpleNamespace(shape=(1,))
-
-    def __init__(self, goal: float, discrete: bool) -> None:
-        bounds = {"low": floats(-10), "high": floats(10)}
-        self.action_space = SimpleNamespace(n=2) if discrete else SimpleNamespace(shape=(1,), **bounds)
-        self.goal, self.discrete, self.steps = goal, discrete, 0
-
-    def reset(self, *, seed: int) -> tuple[Any, dict[str, Any]]:
-        self.position = seed % 3 / 10
-        return [self.position], {}
-
-    def step(self, action: Any) -> tuple[Any, float, bool, bool, dict[str, Any]]:
-        self.steps += 1
-        self.position += (action - 0.5) / 2 if self.discrete else float(action[0])
-        distance = abs(self.position - self.goal)
-        return [self.position], -(distance**2), distance < 0.1, False, {}
-
-
-class Walks:
-    horizon = 5
-
-    def __init__(self, *, discrete: bool = False) -> None:
-        self.discrete = discrete
-        self.env: Walk | None = None
-
-    def sample(self, generator: np.random.Generator) -> float:
-        return float(generator.uniform(0.5, 1.0))
-
-    def make_env(self, task: float) -> Walk:
-        self.env = Walk(task, self.discrete)
-        return self.env
-
-    def set_task(self, env: Walk, task: float) -> None:
-        env.goal = task
 
 
 def linear(inner: dict[str, Any], *, first_order: bool = False, **policy: Any) -> Config:
@@ -209,31 +170,34 @@ def test_host_and_jax_tasks_have_the_same_gradient_of_the_same_batches(
     layout = Layout.of(mlp.shapes(1, 4, 1) | critic)
     network = np.random.default_rng(0).standard_normal(layout.size, np.float32)
     learning = Learning(
-        network, np.full(len(layout.arrays), 0.1, np.float32), np.array(0.4, np.float32), np.zeros(0, np.float32)
+        network,
+        np.full((1, len(layout.arrays)), 0.1, np.float32),
+        np.array([0.4], np.float32),
+        np.zeros((1, 0), np.float32),
     )
     no_factors, keys = jnp.zeros(0, jnp.float32), jax.random.split(jax.random.key(1), 3)
     chosen = OPTIMISERS[optimiser]
     corridor = partial(rl_learner, Corridor(), LOSSES[learner], run.policy, run.inner, factors=no_factors)
-    in_jax = corridor(std=jnp.asarray(learning.std))
+    in_jax = corridor(std=jnp.asarray(learning.std[0]))
 
     def by_name(step_sizes: Any) -> dict[str, Any]:
         return {name: step_sizes[i] for i, (name, _) in enumerate(layout.arrays)}
 
     def total(network: Any, step_sizes: Any, std: Any) -> Any:
-        goal, steps = jnp.float32(0.8), by_name(step_sizes)
+        goal, steps = jnp.float32(0.8), by_name(step_sizes[0])
         return adapted_loss(
-            corridor(std=std),
+            corridor(std=std[0]),
             layout.unflatten(network),
             goal,
             keys,
-            step_sizes=steps,
+            step_sizes_at=lambda index: steps,
             optimiser=chosen,
             first_order=first_order,
         )[0]
 
     expected = jax.jit(jax.grad(total, argnums=(0, 1, 2)))(*(jnp.asarray(part) for part in learning[:3]))
     params: Any = {name: jnp.asarray(array) for name, array in layout.unflatten(network).items()}
-    steps, learned = by_name(jnp.asarray(learning.step_sizes)), Learned(params, chosen.start(params))
+    steps, learned = by_name(jnp.asarray(learning.step_sizes[0])), Learned(params, chosen.start(params))
     recordings = list[Batch]()
 
     @jax.jit

@@ -26,7 +26,7 @@ from gamaml.inner.rounds import Learned
 from gamaml.inner.start_jax import start_jax
 from gamaml.policies import mlp
 from gamaml.policies.flat import Layout
-from gamaml.policies.vector import Learning
+from gamaml.policies.vector import Learning, RoundGenes
 from gamaml.problems.host_problem import HostProblem
 from gamaml.rollouts.host_rollout import EnvironmentFault
 from gamaml.rollouts.trajectory import Trajectory
@@ -81,22 +81,19 @@ def test_host_and_jax_tasks_make_the_same_updates_of_the_same_batches(
     layout = Layout.of(mlp.shapes(1, 4, 1) | critic)
     random = np.random.default_rng(0)
     number = layout.size if gene == "parameter" else len(layout.arrays)
-    learning = Learning(
-        random.standard_normal(layout.size, np.float32),
-        random.uniform(0.05, 0.2, number).astype(np.float32),
-        np.array(0.4, np.float32),
-        floats(0.9),
-    )
+    network = random.standard_normal(layout.size, np.float32)
+    genes = RoundGenes(random.uniform(0.05, 0.2, number).astype(np.float32), np.array(0.4, np.float32), floats(0.9))
+    learning = Learning(network, *(np.asarray(gene)[None] for gene in genes))
     in_jax = rl_learner(
-        Corridor(), LOSSES[learner], run.policy, run.inner, jnp.asarray(learning.std), jnp.asarray(learning.factors)
+        Corridor(), LOSSES[learner], run.policy, run.inner, jnp.asarray(genes.std), jnp.asarray(genes.factors)
     )
     params = {name: jnp.asarray(array) for name, array in layout.unflatten(learning.network).items()}
     steps = {
         name: jnp.asarray(array)
         for name, array in (
-            layout.unflatten(learning.step_sizes)
+            layout.unflatten(genes.step_sizes)
             if gene == "parameter"
-            else dict(zip(params, learning.step_sizes, strict=True))
+            else dict(zip(params, genes.step_sizes, strict=True))
         ).items()
     }
     chosen = optimiser_of(run.inner)
@@ -108,7 +105,7 @@ def test_host_and_jax_tasks_make_the_same_updates_of_the_same_batches(
         assert not np.asarray(batch.alive).all()
         expected = update(expected, None, batch, loss=in_jax.loss, optimiser=chosen, step_sizes=steps)
         before = learned.network
-        learned = host.update(learned, learning, Trajectory(*(np.asarray(array) for array in batch)))
+        learned = host.update(learned, genes, Trajectory(*(np.asarray(array) for array in batch)))
         np.testing.assert_allclose(learned.network, layout.flatten(expected.network), rtol=2e-4, atol=1e-6)
         assert np.abs(learned.network - before).max() > 1e-3
 

@@ -115,7 +115,8 @@ def test_the_support_set_is_the_same_in_all_rounds_and_the_query_set_another() -
     support, query = (np.array([jax.random.normal(key, (), jnp.float32) for key in tasks[part]]) for part in (1, 2))
     assert len({*support, *query}) == 4
     params, steps = {"w": array(0.0)}, {"w": array(1.0)}
-    measured = adapt(learner, params, tasks, jax.random.split(jax.random.key(1), 2), step_sizes=steps, rounds=2)
+    keys = jax.random.split(jax.random.key(1), 2)
+    measured = adapt(lambda index: learner, params, tasks, keys, step_sizes_at=lambda index: steps, rounds=2)
     # a step of 1 lands on the support point at once; another draw in round 2 would move it away
     expected = [0.5 * query**2, 0.5 * (support - query) ** 2, 0.5 * (support - query) ** 2]
     np.testing.assert_allclose(measured.value, expected, rtol=1e-5)
@@ -316,7 +317,7 @@ def test_the_inner_loop_takes_any_learner(updates_in_turn: bool) -> None:
     )
     start, step_sizes = {"w": array(0.0)}, {"w": array(0.5)}
     tasks, keys = jnp.asarray([1, 2], jnp.float32), jax.random.split(jax.random.key(0), 2)
-    measured = adapt(learner, start, tasks, keys, step_sizes=step_sizes, rounds=3)
+    measured = adapt(lambda index: learner, start, tasks, keys, step_sizes_at=lambda index: step_sizes, rounds=3)
     assert measured.value.tolist() == [[0.0, 0.0], [-0.5, -1.0], [-1.0, -2.0], [-1.5, -3.0]]
     assert measured.steps.tolist() == [[1, 1]] * 4
 

@@ -1,5 +1,6 @@
 """Networks, layouts and parameter vectors."""
 
+import dataclasses
 import math
 from collections.abc import Iterator
 from typing import Any
@@ -15,7 +16,7 @@ from gamaml.config import GAConfig, InnerConfig, PolicyConfig
 from gamaml.inner.start_jax import start_jax
 from gamaml.policies import categorical, compiled_mlp, gaussian, mlp
 from gamaml.policies.flat import Layout, fan_in
-from gamaml.policies.vector import ParameterVector, fan_in_initial
+from gamaml.policies.vector import ParameterVector, fan_in_initial, of_round
 
 SHAPES = {"w0": (2, 3), "b0": (3,), "w1": (3, 1), "b1": (1,)}
 WEIGHTS = 6 + 3 + 3 + 1
@@ -178,6 +179,89 @@ def test_step_size_genes_follow_the_network(gene: str, number: int) -> None:
     assert vector(gene).size == WEIGHTS + number + 1
 
 
+def by_round(**changes: object) -> ParameterVector:
+    """Return a vector of three rounds with genes of their own, but for `changes`."""
+    inner = InnerConfig(
+        rounds=3,
+        step_size=0.25,
+        step_size_gene="round",
+        genes=("discount", "gae_lambda"),
+        genes_per_round=True,
+        learner="actor_critic",
+        **changes,  # type: ignore[arg-type]
+    )
+    policy = PolicyConfig(std=0.5, std_gene="round")
+    return ParameterVector.of(SHAPES, inner, policy, stochastic=True)
+
+
+def test_each_round_may_have_genes_of_its_own() -> None:
+    one = by_round()
+    assert (one.num_step_sizes, one.step_rounds, one.num_stds, one.factor_rounds) == (4, 3, 4, 3)
+    assert one.size == WEIGHTS + 3 * 4 + 4 + 3 * 2
+    genes = np.arange(one.size - WEIGHTS, dtype=np.float32)
+    learning = one.split(np.concatenate([np.zeros(WEIGHTS, np.float32), np.log(1 + genes)]))
+    np.testing.assert_allclose(learning.step_sizes, 1 + np.arange(12).reshape(3, 4), rtol=1e-5)
+    np.testing.assert_allclose(learning.std, [13, 14, 15, 16], rtol=1e-5)
+    odds = 17.0 + np.arange(6).reshape(3, 2)
+    np.testing.assert_allclose(learning.factors, odds / (1 + odds), rtol=1e-5)
+    assert of_round(learning, 1).std == pytest.approx(14, rel=1e-5)
+    np.testing.assert_allclose(of_round(learning, 2).step_sizes, [9, 10, 11, 12], rtol=1e-5)
+
+
+def test_later_rounds_have_the_genes_of_the_last_one_with_its_own() -> None:
+    few, many = by_round(), dataclasses.replace(by_round(), rounds=5)
+    params = np.random.default_rng(1).standard_normal(few.size).astype(np.float32)
+    trained, longer = few.split(params), many.split(params)
+    assert longer.std.tolist() == [*trained.std.tolist(), *[trained.std[3].item()] * 2]
+    assert longer.step_sizes[3:].tolist() == [trained.step_sizes[2].tolist()] * 2
+    assert longer.factors[3:].tolist() == [trained.factors[2].tolist()] * 2
+    shorter = dataclasses.replace(few, rounds=1).split(params)
+    assert shorter.std.tolist() == trained.std[:2].tolist()
+    assert shorter.step_sizes.tolist() == trained.step_sizes[:1].tolist()
+
+
+def test_gene_rounds_say_how_many_rounds_have_their_own() -> None:
+    one = by_round(gene_rounds=2)
+    assert (one.rounds, one.step_rounds, one.num_stds, one.factor_rounds) == (3, 2, 3, 2)
+    assert one.split(np.zeros(one.size, np.float32)).std.shape == (4,)
+
+
+def test_evolved_numbers_and_arrays_name_the_round() -> None:
+    one = by_round()
+    inner = InnerConfig(rounds=3, genes=("discount", "gae_lambda"), learner="actor_critic")
+    names = one.scalars(inner)
+    assert names[:7] == ("step_size_1", "step_size_2", "step_size_3", "std_0", "std_1", "std_2", "std_3")
+    assert names[7:] == tuple(f"{gene}_{index}" for gene in ("discount", "gae_lambda") for index in (1, 2, 3))
+    params = np.random.default_rng(1).standard_normal(one.size).astype(np.float32)
+    learning, (numbers,) = one.split(params), one.evolved(params[None])
+    expected = [*learning.step_sizes.mean(axis=1), *learning.std, *learning.factors.T.ravel()]
+    np.testing.assert_allclose(numbers, expected, rtol=1e-6)
+    arrays = one.arrays(params, inner, stochastic=True)
+    assert {name: arrays[name].shape for name in ("step_sizes", "std", "discount")} == {
+        "step_sizes": (3, 4),
+        "std": (4,),
+        "discount": (3,),
+    }
+
+
+def test_the_last_collection_may_take_the_mean_action() -> None:
+    policy = PolicyConfig(std=0.5, mean_at_end=True)
+    one = ParameterVector.of(SHAPES, InnerConfig(rounds=2), policy, stochastic=True)
+    params = one.initial(np.zeros(one.size, np.float32), one.fan_in_initialiser("relu"))
+    assert one.split(params).std.tolist() == [0.5, 0.5, 0.0]
+    assert one.arrays(params, InnerConfig(rounds=2), stochastic=True)["std"] == 0.5
+
+
+def test_discrete_actions_have_temperatures_by_round_only() -> None:
+    for gene, number in ((True, 0), ("round", 3)):
+        policy = PolicyConfig(std=0.5, std_gene=gene)
+        one = ParameterVector.of(SHAPES, InnerConfig(rounds=2), policy, stochastic=True, discrete=True)
+        assert one.num_stds == number
+        params = one.initial(np.zeros(one.size, np.float32), one.fan_in_initialiser("relu"))
+        assert set(one.split(params).std.tolist()) == {1.0}
+        assert ("temperature" in one.arrays(params, InnerConfig(rounds=2), stochastic=True)) == (gene == "round")
+
+
 def test_without_rounds_there_is_no_step_size_gene() -> None:
     assert vector("layer", rounds=0).num_step_sizes == 0
 
@@ -196,18 +280,19 @@ def test_split_gives_one_step_size_per_array_and_the_std() -> None:
     params = np.zeros(WEIGHTS + 2, np.float32)
     params[-2:] = np.log([0.1, 0.2])
     learning = vector("global").split(params)
-    np.testing.assert_allclose(learning.step_sizes, [0.1] * 4, rtol=1e-6)
-    assert learning.std == pytest.approx(0.2)
+    np.testing.assert_allclose(learning.step_sizes, [[0.1] * 4], rtol=1e-6)
+    assert learning.std.tolist() == pytest.approx([0.2])
     assert learning.network.shape == (WEIGHTS,)
     assert learning.step_sizes.dtype == np.float32 and np.asarray(learning.std).dtype == np.float32
 
 
 def test_split_without_genes_gives_the_config_exactly() -> None:
     plain = ParameterVector(Layout.of(SHAPES), step_size=0.25, std=0.5)
-    assert plain.split(np.zeros(WEIGHTS, np.float32))[1:3] == (pytest.approx([0.25] * 4), np.float32(0.5))
+    learning = plain.split(np.zeros(WEIGHTS, np.float32))
+    assert (learning.step_sizes.tolist(), learning.std.tolist()) == ([[0.25] * 4], [0.5])
 
 
-@pytest.mark.parametrize("gene", ["none", "global", "layer", "parameter"])
+@pytest.mark.parametrize("gene", ["none", "global", "layer", "round", "parameter"])
 @pytest.mark.parametrize("stochastic", [False, True])
 def test_split_of_many_vectors_has_the_bits_of_each_alone(gene: str, stochastic: bool) -> None:
     one = vector(gene, stochastic=stochastic)

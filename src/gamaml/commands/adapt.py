@@ -73,6 +73,11 @@ def add(commands: Commands) -> None:
         action="store_true",
         help="evaluate the mean of the parents, often the safer choice, instead of the incumbent",
     )
+    parser.add_argument(
+        "--mean-action",
+        action="store_true",
+        help="control: take the mean action, without drawing, in the episodes that are shown",
+    )
     add_overrides(parser, "change the config for this evaluation, as in gamaml run")
     parser.add_argument("--plot", metavar="FILE.png", type=Path, help="also draw it")
     parser.set_defaults(command=run)
@@ -97,6 +102,7 @@ def run(args: argparse.Namespace) -> int:
         "rounds": range(max(each.header.num_rounds for each in everyone) + 1) if rounds is None else rounds,
         "generation": args.generation,
         "parents_mean": args.parents_mean,
+        "mean_action": args.mean_action,
         "overrides": args.set,
         "on_tasks": _Estimate(args.tasks, len(everyone)),
     }

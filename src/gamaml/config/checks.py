@@ -34,7 +34,7 @@ def check(section: object, path: str) -> None:
 
 def _check_value(name: str, value: Any, entry: Entry) -> None:  # an integer, a number, a string, true or false
     option = entry.option
-    if option.choices and value not in option.choices and not (option.own and ":" in value):
+    if option.choices and value not in (*option.choices, True, False) and not (option.own and ":" in value):
         own = f'; one of your own is written "{option.own}"' if option.own else ""
         raise ConfigError(f"{name}={value!r}: unknown; {did_you_mean(value, option.choices)}{own}")
     if option.bounds and not _is_within(value, option):

@@ -36,9 +36,9 @@ class InnerConfig:
     )
     step_size_gene: str = option(
         "none",
-        'Evolved log step sizes: "none", "global" (one), "layer" (one per parameter array) or "parameter" (one per '
-        "parameter).",
-        choices=("none", "global", "layer", "parameter"),
+        'Evolved log step sizes: "none", "global" (one), "layer" (one per parameter array), "round" (one per round and '
+        'parameter array) or "parameter" (one per parameter).',
+        choices=("none", "global", "layer", "round", "parameter"),
     )
     discount: float = option(
         0.99,
@@ -51,6 +51,14 @@ class InnerConfig:
     )
     genes: tuple[str, ...] = option(
         (), "The factors that are evolved too, as their log odds.", choices=("discount", "gae_lambda")
+    )
+    genes_per_round: bool = option(False, "Whether each round has evolved factors of its own.")
+    gene_rounds: int | None = option(
+        None,
+        'Rounds that have stds, step sizes and factors of their own, where "round" or `genes_per_round` asks for them; '
+        "later rounds have those of the last. Left out, all rounds.",
+        at_least=1,
+        example=3,
     )
     baseline: str = option(
         "mean",

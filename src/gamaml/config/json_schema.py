@@ -56,6 +56,8 @@ def _entry(entry: Entry) -> dict[str, Any]:
 
 def _value(entry: Entry, hint: type) -> dict[str, Any]:
     option = entry.option
+    if hint == bool | str:
+        return {"anyOf": [{"type": "boolean"}, {"enum": list(option.choices)}]}
     if option.own:
         return {"type": "string", "anyOf": [{"enum": list(option.choices)}, {"pattern": ".:."}]}
     limits = {

@@ -119,8 +119,8 @@ def _fields(cls: Any) -> Iterator[tuple[dataclasses.Field[Any], Any]]:  # a data
 
 
 def without_none(hint: Any) -> Any:  # a type
-    """Return the X of `X | None`."""
-    if isinstance(hint, types.UnionType):
+    """Return the X of `X | None`; X may be a union itself."""
+    if isinstance(hint, types.UnionType) and type(None) in typing.get_args(hint):
         return next(choice for choice in typing.get_args(hint) if choice is not type(None))
     return hint
 

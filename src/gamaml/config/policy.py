@@ -42,7 +42,18 @@ class PolicyConfig:
         "`std_gene = false` and no inner updates.",
         at_least=0,
     )
-    std_gene: bool = option(True, "Whether the (log) std is evolved too.")
+    std_gene: bool | str = option(
+        True,
+        'Whether the (log) std is evolved too; "round": one for each collection of the inner loop, so that a policy '
+        "may explore first and act at the end. With discrete actions they are temperatures of the softmax, which start "
+        'at 1 and exist with "round" only.',
+        choices=("round",),
+    )
+    mean_at_end: bool = option(
+        False,
+        "Whether the last collection, whose return is the fitness, takes the mean action, or the likeliest discrete "
+        "one.",
+    )
     output_scale: float = option(0.01, "Factor on the initial weights of the last layer.", above=0)
 
     def __post_init__(self) -> None:

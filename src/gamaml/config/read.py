@@ -167,9 +167,12 @@ def _value(hint: Any, value: Any, name: str) -> Any:  # `hint` is a type, `value
         if not isinstance(value, Mapping):
             raise ConfigError(f"{name}: expected a section [{name}], got {value!r}; write its keys below [{name}]")
         return dict(cast(Mapping[str, Any], value))
+    if hint == bool | str and isinstance(value, bool | str):
+        return value
     if hint is float and isinstance(value, int) and not isinstance(value, bool):
         return float(value)
     if type(value) is not hint:
         words = {int: "an integer", float: "a number", bool: "true or false", str: "a string in quotes"}
+        words |= {bool | str: "true, false or a string in quotes"}
         raise ConfigError(f"{name}: expected {words[hint]}, got {value!r}; change its type")
     return value

@@ -65,7 +65,7 @@ class Config:
         _check_subject(self.task, self.env)
         _check_updates(self.policy, self.inner)
         if self.maml is not None:
-            _check_derivable(self.maml, self.inner)
+            _check_derivable(self.maml, self.policy, self.inner)
         _check_schedules(self)
         if self.strategy == "random" and self.ga.elite.candidates == 0:
             raise ConfigError(
@@ -154,11 +154,21 @@ def _check_updates(policy: PolicyConfig, inner: InnerConfig) -> None:
         )
 
 
-def _check_derivable(maml: MAMLConfig, inner: InnerConfig) -> None:
+def _check_derivable(maml: MAMLConfig, policy: PolicyConfig, inner: InnerConfig) -> None:
     """Refuse an inner loop through which MAML cannot differentiate."""
     if inner.rounds == 0:
         raise ConfigError(
             'inner.rounds=0: expected at least 1 with strategy = "maml", which learns through updates; choose e.g. 1'
+        )
+    if policy.std_gene == "round":
+        raise ConfigError(
+            "policy.std_gene='round': expected true or false with strategy = \"maml\", which learns one std; choose "
+            "true"
+        )
+    if policy.mean_at_end:
+        raise ConfigError(
+            'policy.mean_at_end=True: expected false with strategy = "maml", whose derivative needs drawn actions; '
+            "leave it out"
         )
     if inner.genes:
         raise ConfigError(

@@ -48,6 +48,8 @@ def kind_of_value(entry: Entry) -> str:
     option, is_list = entry.option, typing.get_origin(entry.hint) is tuple
     if typing.get_origin(entry.hint) is Mapping:
         return "table"
+    if entry.hint == bool | str:
+        return f"true, false or {' or '.join(map(toml, option.choices))}"
     if option.choices:
         choices = ", ".join(map(toml, option.choices))
         own = f', or a name such as "{option.own}"' if option.own else ""

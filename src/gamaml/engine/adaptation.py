@@ -34,6 +34,8 @@ _SEED = 0
 TASKS = 200
 """Held-out tasks by default: as many as it takes for 95 % intervals that are right, and to meet rare failures."""
 
+_BY_THE_MEAN = ", by the mean action after the last update"
+
 _BATCH = 8
 """Tasks per call of a compiled program."""
 
@@ -163,6 +165,7 @@ def adapt(
     rounds: Sequence[int] | None = None,
     generation: int | None = None,
     parents_mean: bool = False,
+    mean_action: bool = False,
     overrides: Sequence[str] = (),
     on_tasks: Callable[[int], None] | None = None,
 ) -> Adaptation:
@@ -178,6 +181,8 @@ def adapt(
             number.
         generation: the generation that selected the incumbent and the parents, the last one by default.
         parents_mean: evaluate the mean of the parents' parameters instead of the incumbent.
+        mean_action: take the mean action, or the likeliest discrete one, in the episodes that are shown, those after
+            the last update; a control of how much quieter actions explain. Each number of rounds is played on its own.
         overrides: changes to the run's config, written as on the command line: "inner.episodes=40".
         on_tasks: called with the number of tasks done, now and then.
 
@@ -198,25 +203,30 @@ def adapt(
         raise ConfigError(f"rounds={list(shown)}: expected numbers from 0 on; choose e.g. 0-{trained}")
     if run.num_generations == 0:
         raise ConfigError(f"run {run.path}: expected at least one finished generation, got none; wait for one")
-    config = _held_out(run, shown[-1], overrides)
-    problem = _problem(config)
-    _check(run, problem, shown[-1])
     params = run.parents_mean(generation) if parents_mean else run.parameters(generation)
     of = "" if generation is None else f" of generation {generation}"
-    use_constants(problem, run.header.constants)
-    # One thread, as in the run.
-    with threadpool_limits(1):
-        evaluations = _evaluate(problem, params, tasks, on_tasks)
+    passes = [(end,) for end in shown] if mean_action else [shown]
+    configs = [_held_out(run, ends[-1], overrides, mean_action=mean_action) for ends in passes]
+    made = [_problem(config) for config in configs]
+    columns, steps = list[Float64Array](), 0
+    for ends, problem in zip(passes, made, strict=True):
+        _check(run, problem, ends[-1], mean_action=mean_action)
+        use_constants(problem, run.header.constants)
+        # One thread, as in the run.
+        with threadpool_limits(1):
+            evaluations = _evaluate(problem, params, tasks, on_tasks)
+        columns += [np.array([each.returns[end] for each in evaluations], np.float64) for end in ends]
+        steps += sum(evaluation.steps for evaluation in evaluations)
     return Adaptation(
         name=run.header.name,
-        who=("mean of the parents" if parents_mean else "incumbent") + of,
-        metric=problem.metric,
+        who=("mean of the parents" if parents_mean else "incumbent") + of + (_BY_THE_MEAN if mean_action else ""),
+        metric=made[0].metric,
         rounds=shown,
         trained_rounds=trained,
-        values=np.array([evaluation.returns for evaluation in evaluations], np.float64)[:, list(shown)],
-        steps=sum(evaluation.steps for evaluation in evaluations),
-        optimal_return=problem.optimal_return,
-        setting=_setting(config),
+        values=np.stack(columns, axis=1),
+        steps=steps,
+        optimal_return=made[0].optimal_return,
+        setting=_setting(configs[0]),
         seed=run.config.seed,
         generations=run.num_generations if generation is None else generation + 1,
         experiment=_experiment(run.config),
@@ -310,10 +320,11 @@ def aggregate(adaptations: Sequence[Adaptation]) -> Aggregate:
     return Aggregate(tuple(adaptations))
 
 
-def _held_out(run: Run, rounds: int, overrides: Sequence[str]) -> Config:
-    """Return the run's config with one task per evaluation and at least `rounds` rounds."""
+def _held_out(run: Run, rounds: int, overrides: Sequence[str], *, mean_action: bool) -> Config:
+    """Return the run's config with one task per evaluation and `rounds` rounds, or one where the genes need it."""
     for override in overrides:
-        for name, option in (("inner.rounds", "--rounds"), ("inner.num_tasks", "--tasks")):
+        forced_by = {"inner.rounds": "--rounds", "inner.num_tasks": "--tasks", "policy.mean_at_end": "--mean-action"}
+        for name, option in forced_by.items():
             if override.partition("=")[0].strip() == name:
                 raise ConfigError(f"--set {override}: expected other names, got {name}; use {option}")
         if override.partition("=")[0].strip().partition(".")[0] in _OF_THE_SEARCH:
@@ -321,10 +332,18 @@ def _held_out(run: Run, rounds: int, overrides: Sequence[str]) -> Config:
                 f"--set {override}: expected a setting of an evaluation, got one of the search; leave it out"
             )
     trained = run.header.num_rounds
-    # Only a config with rounds has genes for step sizes, and the policy must keep its trained genes.
-    rounds = max(rounds, min(trained, 1))
-    forced = ["inner.num_tasks=1", "inner.batch_size=1", f"inner.rounds={rounds}"]
-    if trained == 0 and rounds > 0:
+    forced = ["inner.num_tasks=1", "inner.batch_size=1"]
+    if mean_action:
+        # Episodes before any update draw their actions too, but for those that are shown.
+        forced += ["policy.mean_at_end=true", *(["policy.sampled=true"] if trained > 0 else [])]
+    else:
+        # A host policy without rounds would not draw its actions.
+        rounds = max(rounds, min(trained, 1))
+    forced.append(f"inner.rounds={rounds}")
+    if trained > 0:
+        # The policy keeps its trained genes; later rounds have those of the last.
+        forced.append(f"inner.gene_rounds={run.config.inner.gene_rounds or trained}")
+    elif rounds > 0:
         forced.append("inner.step_size_gene=none")
     # An environment by id is one task, whose episodes differ.
     one_episode = ["inner.episodes=1"] if run.config.env.id and rounds == 0 else []
@@ -344,7 +363,11 @@ def _problem(config: Config) -> CompleteProblem:
     return problem
 
 
-def _check(run: Run, problem: CompleteProblem, rounds: int) -> None:
+def _check(run: Run, problem: CompleteProblem, rounds: int, *, mean_action: bool) -> None:
+    if mean_action and problem.metric == "loss":
+        raise ConfigError(
+            f"run {run.path}: expected a policy with actions for --mean-action, got a supervised task; leave it out"
+        )
     if problem.num_params != run.header.num_params:
         raise ConfigError(
             f"run {run.path}: expected a policy of {run.header.num_params} parameters, got {problem.num_params}; "
@@ -422,4 +445,5 @@ def _setting(config: Config) -> tuple[str, ...]:
         f"settings {dict(config.task.settings)}",
         f"environment {dict(env.settings)} with max_steps={env.max_steps}, patience={env.patience}",
         f"inner.episodes={inner.episodes}",
+        *(["mean action at the end"] if config.policy.mean_at_end else []),
     )

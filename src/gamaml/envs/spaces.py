@@ -78,7 +78,7 @@ class Spaces:
         Args:
             random: the source.
             number: number of steps.
-            std: standard deviation of a continuous action.
+            std: standard deviation of a continuous action, or temperature of the softmax.
 
         Returns:
             float32[number, num_outputs].
@@ -86,7 +86,8 @@ class Spaces:
         shape = number, self.num_outputs
         if self.first_action is None:
             return np.float32(std) * random.standard_normal(shape, np.float32)
-        return -np.log(np.maximum(random.standard_exponential(shape, np.float32), np.finfo(np.float32).tiny))
+        exponential = random.standard_exponential(shape, np.float32)
+        return np.float32(-std) * np.log(np.maximum(exponential, np.finfo(np.float32).tiny))
 
     def recorded(self, outputs: Float32Array) -> npt.NDArray[Any]:
         """Return actions as they are recorded: the outputs before they are clipped, or the index of the largest.

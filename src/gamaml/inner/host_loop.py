@@ -10,7 +10,7 @@ import numpy as np
 from gamaml.inner.host_updates import HostUpdates
 from gamaml.inner.rounds import Learned, one_round
 from gamaml.policies.flat import Layout
-from gamaml.policies.vector import Derivative, Learning
+from gamaml.policies.vector import Derivative, Learning, of_round
 from gamaml.rollouts.host_rollout import Batch, Player
 from gamaml.types import Float32Array, Float64Array, Int64Array
 
@@ -64,19 +64,18 @@ class HostLoop:
 
         Source: Finn et al. 2017 (arXiv 1703.03400), Algorithm 3, lines 5 to 8, repeated.
         """
-        std = float(learning.std)
 
         def collect(learned: Learned, source: tuple[Int64Array, Batch | None]) -> Played:
             seeds, batch = source
             self._player.load(self._network.unflatten(learned.network))
-            return Played(self._player.play(env, seeds, std, batch), batch)
+            return Played(self._player.play(env, seeds, float(genes.std), batch), batch)
 
         def measure(learned: Learned, played: Played) -> list[float]:
             return played.returns
 
         def updated(learned: Learned, played: Played) -> Learned:
             assert self._updates is not None and played.batch is not None
-            return self._updates.update(learned, learning, played.batch)
+            return self._updates.update(learned, genes, played.batch)
 
         def unchanged(learned: Learned, played: Played) -> Learned:
             return learned
@@ -86,6 +85,7 @@ class HostLoop:
         for index, source in enumerate(zip(seeds, self.batches, strict=True)):
             if self._updates is not None and not np.abs(learned.network).max() < _LARGEST:  # NaN too
                 break
+            genes = of_round(learning, index)
             update = updated if index < len(seeds) - 1 else unchanged
             learned, found[index] = one_round(learned, source, collect=collect, measure=measure, update=update)
         return found

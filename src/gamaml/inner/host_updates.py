@@ -14,7 +14,7 @@ from gamaml.envs.spaces import Spaces
 from gamaml.inner.rounds import Learned
 from gamaml.inner.start_jax import start_jax
 from gamaml.policies.flat import Layout
-from gamaml.policies.vector import Derivative, Learning
+from gamaml.policies.vector import Derivative, Learning, RoundGenes
 from gamaml.rollouts.host_rollout import Batch, empty_batch
 from gamaml.rollouts.trajectory import Trajectory
 from gamaml.types import Float32Array
@@ -64,9 +64,9 @@ class HostUpdates:
         """Return a candidate's network before the first update."""
         return Learned(learning.network, self._compiled[1])
 
-    def update(self, learned: Learned, learning: Learning[Float32Array], batch: Batch) -> Learned:
+    def update(self, learned: Learned, genes: RoundGenes[Float32Array], batch: Batch) -> Learned:
         """Return the network after an update by recorded episodes."""
-        after = self._compiled[0](learned, learning, batch)
+        after = self._compiled[0](learned, genes, batch)
         return Learned(np.asarray(after.network), after.state)
 
     def gradient(self, learning: Learning[Float32Array], batches: Sequence[Batch]) -> Derivative[Float32Array]:

@@ -36,14 +36,14 @@ def policy_of(config: PolicyConfig, std: jax.Array, *, discrete: bool = False) -
 
     Args:
         config: gives the activation.
-        std: float32[], of continuous actions.
+        std: float32[], of continuous actions, or the temperature of discrete ones.
         discrete: whether the outputs are logits.
     """
 
     def log_prob(params: Params, observations: jax.Array, actions: jax.Array) -> jax.Array:
         outputs = compiled_mlp.columns(params, _columns(observations), config.activation)
         taken = _columns(actions)
-        found = categorical.log_prob(taken, outputs) if discrete else gaussian.log_prob(taken, outputs, std)
+        found = categorical.log_prob(taken, outputs / std) if discrete else gaussian.log_prob(taken, outputs, std)
         return found.reshape(observations.shape[:-1])
 
     def value(params: Params, observations: jax.Array) -> jax.Array:
@@ -84,7 +84,7 @@ def policy_loss(
         loss: the learner.
         policy: gives the activation.
         inner: gives the loss its settings.
-        std: float32[], of continuous actions.
+        std: float32[], of continuous actions, or the temperature of discrete ones.
         factors: float32[len(inner.genes)], the evolved ones among the factors of `inner`.
         discrete: whether actions are discrete.
     """

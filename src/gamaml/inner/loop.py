@@ -83,23 +83,24 @@ def update(
 
 
 def adapt(
-    learner: Learner,
+    learner_at: Callable[[jax.Array], Learner],
     params: Params,
     tasks: Any,
     keys: jax.Array,
     *,
-    step_sizes: Params,
+    step_sizes_at: Callable[[jax.Array], Params],
     rounds: int,
     optimiser: Optimiser = OPTIMISERS["sgd"],
 ) -> Measured:
     """Run the inner loop on several tasks.
 
     Args:
-        learner: the kind of learning.
+        learner_at: the number of a round, int32[] from 0, -> its kind of learning.
         params: the initial arrays, the same for all tasks.
         tasks: sampled tasks, any pytree with a leading dimension [num_tasks].
         keys: JAX keys, [num_tasks]; each round has its own part of a task's key.
-        step_sizes: per array of `params`, float32[] or of the array's shape.
+        step_sizes_at: the number of an update -> its step size per array of `params`, float32[] or of the array's
+            shape. After the last update it is asked once more, and its answer is not used.
         rounds: number of updates.
         optimiser: turns gradients into steps.
 
@@ -109,26 +110,27 @@ def adapt(
     Source: Finn et al. 2017, Algorithm 3, lines 5 to 8.
     """
 
-    def updated_one(each: tuple[Learned, Any, Any]) -> Learned:  # with the learner's task and data
-        learned, task, data = each
-        return update(learned, task, data, loss=learner.loss, optimiser=optimiser, step_sizes=step_sizes)
-
-    def updated(learned: Learned, data: Any) -> Learned:  # the learner's data
-        if learner.updates_in_turn:
-            return lax.map(updated_one, (learned, tasks, data))
-        return jax.vmap(updated_one)((learned, tasks, data))
-
     def unchanged(learned: Learned, data: Any) -> Learned:  # the learner's data
         return learned
 
-    def collect(learned: Learned, keys: jax.Array) -> Any:  # the learner's data
-        return jax.vmap(learner.collect)(learned.network, tasks, keys)
+    def step(learned: Learned, each: tuple[jax.Array, jax.Array, jax.Array]) -> tuple[Learned, Measured]:
+        is_update, index, keys = each
+        learner, step_sizes = learner_at(index), step_sizes_at(index)
 
-    def measure(learned: Learned, data: Any) -> Measured:
-        return jax.vmap(learner.measure)(learned.network, tasks, data)
+        def collect(learned: Learned, keys: jax.Array) -> Any:  # the learner's data
+            return jax.vmap(learner.collect)(learned.network, tasks, keys)
 
-    def step(learned: Learned, each: tuple[jax.Array, jax.Array]) -> tuple[Learned, Measured]:
-        is_update, keys = each
+        def measure(learned: Learned, data: Any) -> Measured:
+            return jax.vmap(learner.measure)(learned.network, tasks, data)
+
+        def updated_one(each: tuple[Learned, Any, Any]) -> Learned:  # with the learner's task and data
+            learned, task, data = each
+            return update(learned, task, data, loss=learner.loss, optimiser=optimiser, step_sizes=step_sizes)
+
+        def updated(learned: Learned, data: Any) -> Learned:  # the learner's data
+            if learner.updates_in_turn:
+                return lax.map(updated_one, (learned, tasks, data))
+            return jax.vmap(updated_one)((learned, tasks, data))
 
         def updated_but_at_last(learned: Learned, data: Any) -> Learned:  # the learner's data
             return lax.cond(is_update, updated, unchanged, learned, data)
@@ -140,10 +142,10 @@ def adapt(
 
     # The last pass measures without an update. One loop over all, because a program that holds the collection
     # twice takes twice as long to compile.
-    is_update = jnp.arange(rounds + 1) < rounds
+    index = jnp.arange(rounds + 1)
     start = jax.tree.map(for_each_task, Learned(dict(params), optimiser.start(params)))
     keys_of_rounds = jax.vmap(partial(jax.random.split, num=rounds + 1), out_axes=1)(keys)
-    return lax.scan(step, start, (is_update, keys_of_rounds))[1]
+    return lax.scan(step, start, (index < rounds, index, keys_of_rounds))[1]
 
 
 def adapted_loss(
@@ -152,7 +154,7 @@ def adapted_loss(
     task: Any,
     sources: Any,
     *,
-    step_sizes: Params,
+    step_sizes_at: Callable[[jax.Array], Params],
     optimiser: Optimiser,
     first_order: bool,
 ) -> tuple[jax.Array, Measured]:
@@ -166,7 +168,8 @@ def adapted_loss(
         task: one sampled task.
         sources: sources of each round's data, any pytree with a leading dimension [rounds + 1]. With the parts of the
             key of `adapt`, both functions collect the same data.
-        step_sizes: per array of `params`, float32[] or of the array's shape.
+        step_sizes_at: the number of an update, int32[] from 0, -> its step size per array of `params`, float32[] or of
+            the array's shape.
         optimiser: turns gradients into steps.
         first_order: whether the inner gradients count as constants too.
 
@@ -182,25 +185,28 @@ def adapted_loss(
     def measure(learned: Learned, data: Any) -> Measured:
         return lax.stop_gradient(learner.measure(lax.stop_gradient(learned.network), task, data))
 
-    def updated(learned: Learned, data: Any) -> Learned:  # the learner's data
-        return update(
-            learned,
-            task,
-            data,
-            loss=learner.loss,
-            optimiser=optimiser,
-            step_sizes=step_sizes,
-            first_order=first_order,
-        )
-
     def outer(learned: Learned, data: Any) -> jax.Array:  # the learner's data
         return learner.outer_loss(learned.network, task, data)
 
-    def step(learned: Learned, source: Any) -> tuple[Learned, Measured]:
+    def step(learned: Learned, each: tuple[jax.Array, Any]) -> tuple[Learned, Measured]:
+        index, source = each
+
+        def updated(learned: Learned, data: Any) -> Learned:  # the learner's data
+            return update(
+                learned,
+                task,
+                data,
+                loss=learner.loss,
+                optimiser=optimiser,
+                step_sizes=step_sizes_at(index),
+                first_order=first_order,
+            )
+
         return one_round(learned, source, collect=collect, measure=measure, update=updated)
 
     updates, end = (jax.tree.map(operator.itemgetter(part), sources) for part in (slice(-1), -1))
-    final, before = lax.scan(step, Learned(dict(params), optimiser.start(params)), updates)
+    number = len(jax.tree.leaves(updates)[0])
+    final, before = lax.scan(step, Learned(dict(params), optimiser.start(params)), (jnp.arange(number), updates))
     # In the last round, the outer loss takes the place of the update.
     loss, last = one_round(final, end, collect=collect, measure=measure, update=outer)
     return loss, Measured(jnp.append(before.value, last.value), jnp.append(before.steps, last.steps))

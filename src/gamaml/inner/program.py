@@ -14,6 +14,7 @@ from typing import Any, Protocol
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax import lax
 
 from gamaml.config import Config, InnerConfig, PolicyConfig
 from gamaml.inner.learners import unadapted_returns
@@ -21,7 +22,7 @@ from gamaml.inner.loop import Learner, Measured, adapt, adapted_loss
 from gamaml.inner.optimisers import Params, optimiser_of
 from gamaml.policies import compiled_mlp
 from gamaml.policies.flat import Layout
-from gamaml.policies.vector import Derivative, Learning
+from gamaml.policies.vector import Derivative, Learning, RoundGenes
 from gamaml.types import EvaluationKey, RLTask
 
 _KEY_TYPE = "threefry2x32"
@@ -50,18 +51,22 @@ def compiled_settings(config: Config) -> tuple[PolicyConfig, InnerConfig]:
     Only whether the std is above 0 matters. Populations that differ in the rest share a program.
     """
     std = float(config.policy.std > 0)
-    policy = dataclasses.replace(config.policy, std=std, std_gene=False, output_scale=1.0)
-    gene = "parameter" if config.inner.step_size_gene == "parameter" else "none"
-    inner = dataclasses.replace(config.inner, step_size=1.0, step_size_gene=gene, share_tasks=True)
+    by_round = config.policy.std_gene == "round" or config.policy.mean_at_end
+    policy = dataclasses.replace(
+        config.policy, std=std, std_gene="round" if by_round else False, mean_at_end=False, output_scale=1.0
+    )
+    gene = config.inner.step_size_gene if config.inner.step_size_gene in ("parameter", "round") else "none"
+    inner = dataclasses.replace(config.inner, step_size=1.0, step_size_gene=gene, share_tasks=True, gene_rounds=None)
     return policy, inner
 
 
-def compile_program(learner_of: LearnerOf, network: Layout, inner: InnerConfig) -> Program:
+def compile_program(learner_of: LearnerOf, network: Layout, policy: PolicyConfig, inner: InnerConfig) -> Program:
     """Compile the inner loop over all tasks, for a batch of children.
 
     Args:
         learner_of: the kind of learning.
         network: the layout of the flat network.
+        policy: says whether each collection has a std of its own.
         inner: gives rounds, num_tasks, optimiser and batch_size.
 
     Returns:
@@ -69,7 +74,7 @@ def compile_program(learner_of: LearnerOf, network: Layout, inner: InnerConfig) 
         means over tasks, float32[batch_size, rounds + 1], and the number of steps, int32[batch_size].
     """
     program = _over_batch(_adapted(learner_of, network, inner), inner.batch_size)
-    return _compiled_for_batch(program, network, inner)
+    return _compiled_for_batch(program, network, policy, inner)
 
 
 def compile_returns(definition: RLTask, network: Layout, policy: PolicyConfig, inner: InnerConfig) -> Program:
@@ -86,14 +91,14 @@ def compile_returns(definition: RLTask, network: Layout, policy: PolicyConfig, i
         params = jax.vmap(network.unflatten)(learning.network)
         keys = jax.vmap(partial(_keys, number=inner.num_tasks))
         tasks = jax.vmap(jax.vmap(definition.sample))(keys(key.task))
-        measured = unadapted_returns(definition, policy, inner, params, learning.std, tasks, keys(key.episode))
+        measured = unadapted_returns(definition, policy, inner, params, learning.std[:, 0], tasks, keys(key.episode))
         return Measured(jnp.mean(measured.value, axis=1, keepdims=True), jnp.sum(measured.steps, axis=1))
 
-    return _compiled_for_batch(program, network, inner)
+    return _compiled_for_batch(program, network, policy, inner)
 
 
 def compile_meta_gradient(
-    learner_of: LearnerOf, network: Layout, inner: InnerConfig, *, first_order: bool
+    learner_of: LearnerOf, network: Layout, policy: PolicyConfig, inner: InnerConfig, *, first_order: bool
 ) -> Callable[[Learning[jax.Array], EvaluationKey], tuple[Derivative[jax.Array], Measured]]:
     """Compile the inner loop over all tasks together with the derivative of its outer loss.
 
@@ -103,6 +108,7 @@ def compile_meta_gradient(
     Args:
         learner_of: the kind of learning.
         network: the layout of the flat network.
+        policy: the policy, which has one std.
         inner: gives rounds, num_tasks and optimiser.
         first_order: whether inner gradients count as constants.
 
@@ -113,13 +119,13 @@ def compile_meta_gradient(
     optimiser = optimiser_of(inner)
 
     def total(values: Derivative[jax.Array], key: EvaluationKey) -> tuple[jax.Array, Measured]:
-        learner = learner_of(std=values.std, factors=jnp.zeros(0, jnp.float32))
-        params, step_sizes = network.unflatten(values.network), steps_by_name(values.step_sizes, network, inner)
+        learner = learner_of(std=values.std[0], factors=jnp.zeros(0, jnp.float32))
+        params, step_sizes_at = network.unflatten(values.network), steps_at(values.step_sizes, network, inner)
 
         def one_task(task_key: jax.Array, key: jax.Array) -> tuple[jax.Array, Measured]:
             task, keys = learner.sample(task_key), jax.random.split(key, inner.rounds + 1)
             return adapted_loss(
-                learner, params, task, keys, step_sizes=step_sizes, optimiser=optimiser, first_order=first_order
+                learner, params, task, keys, step_sizes_at=step_sizes_at, optimiser=optimiser, first_order=first_order
             )
 
         keys = _keys(key.task, inner.num_tasks), _keys(key.episode, inner.num_tasks)
@@ -132,7 +138,7 @@ def compile_meta_gradient(
         return differentiated(derivable(learning), key)
 
     with compiled_mlp.differentiated_twice():
-        return compiled(program, learning_shapes(network, inner), _key_shapes())
+        return compiled(program, learning_shapes(network, policy, inner), _key_shapes())
 
 
 def compiled(program: Callable[..., Any], *shapes: Any) -> Callable[..., Any]:
@@ -147,14 +153,29 @@ def derivable(learning: Learning[jax.Array]) -> Derivative[jax.Array]:
     return Derivative(network=learning.network, step_sizes=learning.step_sizes, std=learning.std)
 
 
-def learning_shapes(network: Layout, inner: InnerConfig, *leading: int) -> Learning[jax.ShapeDtypeStruct]:
+def learning_shapes(
+    network: Layout, policy: PolicyConfig, inner: InnerConfig, *leading: int
+) -> Learning[jax.ShapeDtypeStruct]:
     """Return the shapes and dtypes of a candidate, with leading dimensions of several."""
-    step_sizes = network.size if inner.step_size_gene == "parameter" else len(network.arrays)
+    rounds = max(1, inner.rounds)
+    of_one = round_shapes(network, inner)
 
     def float32(*shape: int) -> jax.ShapeDtypeStruct:
         return jax.ShapeDtypeStruct((*leading, *shape), np.float32)
 
-    return Learning(float32(network.size), float32(step_sizes), float32(), float32(len(inner.genes)))
+    return Learning(
+        network=float32(network.size),
+        step_sizes=float32(rounds if inner.step_size_gene == "round" else 1, *of_one.step_sizes.shape),
+        std=float32(inner.rounds + 1 if policy.std_gene == "round" else 1),
+        factors=float32(rounds if inner.genes_per_round else 1, *of_one.factors.shape),
+    )
+
+
+def round_shapes(network: Layout, inner: InnerConfig) -> RoundGenes[jax.ShapeDtypeStruct]:
+    """Return the shapes and dtypes of the genes of one round."""
+    step_sizes = network.size if inner.step_size_gene == "parameter" else len(network.arrays)
+    shapes = (step_sizes,), (), (len(inner.genes),)
+    return RoundGenes(*(jax.ShapeDtypeStruct(shape, np.float32) for shape in shapes))
 
 
 def steps_by_name(step_sizes: jax.Array, network: Layout, inner: InnerConfig) -> Params:
@@ -169,21 +190,42 @@ def _key_shapes(*leading: int) -> EvaluationKey:
     return EvaluationKey(task=data, episode=data)
 
 
-def _compiled_for_batch(program: Program, network: Layout, inner: InnerConfig) -> Program:
-    return compiled(program, learning_shapes(network, inner, inner.batch_size), _key_shapes(inner.batch_size))
+def at_round(genes: jax.Array, index: jax.Array) -> jax.Array:
+    """Return the genes of one round, [...], from [once, ...]; a round beyond the last gets the last one's."""
+    if len(genes) == 1:
+        return genes[0]
+    return lax.dynamic_index_in_dim(genes, index, keepdims=False)
+
+
+def steps_at(step_sizes: jax.Array, network: Layout, inner: InnerConfig) -> Callable[[jax.Array], Params]:
+    """Return the step sizes of a round, by its number, from float32[once, number]."""
+    return lambda index: steps_by_name(at_round(step_sizes, index), network, inner)
+
+
+def _compiled_for_batch(program: Program, network: Layout, policy: PolicyConfig, inner: InnerConfig) -> Program:
+    shapes = learning_shapes(network, policy, inner, inner.batch_size)
+    return compiled(program, shapes, _key_shapes(inner.batch_size))
 
 
 def _adapted(learner_of: LearnerOf, network: Layout, inner: InnerConfig) -> Program:
     """Return the program of one child; its arguments have no leading dimension."""
 
     def program(learning: Learning[jax.Array], key: EvaluationKey) -> Measured:
-        learner = learner_of(std=learning.std, factors=learning.factors)
-        params, step_sizes = network.unflatten(learning.network), steps_by_name(learning.step_sizes, network, inner)
-        tasks = jax.vmap(learner.sample)(_keys(key.task, inner.num_tasks))
-        keys = _keys(key.episode, inner.num_tasks)
-        optimiser = optimiser_of(inner)
-        measured = adapt(learner, params, tasks, keys, step_sizes=step_sizes, rounds=inner.rounds, optimiser=optimiser)
-        return _over_tasks(measured, learner)
+        def learner_at(index: jax.Array) -> Learner:
+            return learner_of(std=at_round(learning.std, index), factors=at_round(learning.factors, index))
+
+        # Tasks, and how steps are counted, depend on no gene.
+        first = learner_at(jnp.zeros((), jnp.int32))
+        measured = adapt(
+            learner_at,
+            network.unflatten(learning.network),
+            jax.vmap(first.sample)(_keys(key.task, inner.num_tasks)),
+            _keys(key.episode, inner.num_tasks),
+            step_sizes_at=steps_at(learning.step_sizes, network, inner),
+            rounds=inner.rounds,
+            optimiser=optimiser_of(inner),
+        )
+        return _over_tasks(measured, first)
 
     return program
 

@@ -19,10 +19,10 @@ from gamaml.inner.learners import policy_loss, recorded_learner
 from gamaml.inner.loop import adapted_loss, update
 from gamaml.inner.objective import Loss, Params
 from gamaml.inner.optimisers import optimiser_of
-from gamaml.inner.program import compiled, derivable, learning_shapes, steps_by_name
+from gamaml.inner.program import compiled, derivable, learning_shapes, round_shapes, steps_at, steps_by_name
 from gamaml.inner.rounds import Learned
 from gamaml.policies.flat import Layout
-from gamaml.policies.vector import Derivative, Learning
+from gamaml.policies.vector import Derivative, Learning, RoundGenes
 from gamaml.rollouts.trajectory import Trajectory
 
 
@@ -72,27 +72,27 @@ def compile_update(recorded: Recorded) -> tuple[Callable[..., Learned], Any]:
     """Compile one update by a batch of episodes that were played elsewhere.
 
     Returns:
-        A function of (Learned, Learning, Trajectory), the network flat before and after, whose result is Learned; and
+        A function of (Learned, RoundGenes, Trajectory), the network flat before and after, whose result is Learned; and
         the optimiser's first state.
     """
     network, inner = recorded.network, recorded.inner
     optimiser = optimiser_of(inner)
 
-    def program(learned: Learned, learning: Learning[jax.Array], batch: Trajectory[jax.Array]) -> Learned:
+    def program(learned: Learned, genes: RoundGenes[jax.Array], batch: Trajectory[jax.Array]) -> Learned:
         after = update(
             Learned(network.unflatten(learned.network), learned.state),
             None,
             batch,
-            loss=recorded.objective(learning.std, learning.factors),
+            loss=recorded.objective(genes.std, genes.factors),
             optimiser=optimiser,
-            step_sizes=steps_by_name(learning.step_sizes, network, inner),
+            step_sizes=steps_by_name(genes.step_sizes, network, inner),
         )
         arrays = [after.network[name].reshape(-1) for name, _ in network.arrays]
         return Learned(jnp.concatenate(arrays), after.state)
 
     state = jax.eval_shape(optimiser.start, network.unflatten(np.zeros(network.size, np.float32)))
-    learning = learning_shapes(network, inner)
-    update_flat = compiled(program, Learned(learning.network, state), learning, recorded.batch_shapes())
+    flat = jax.ShapeDtypeStruct((network.size,), np.float32)
+    update_flat = compiled(program, Learned(flat, state), round_shapes(network, inner), recorded.batch_shapes())
 
     def zeros(array: jax.ShapeDtypeStruct) -> Any:  # an array
         return np.zeros(array.shape, array.dtype)
@@ -115,10 +115,10 @@ def compile_recorded_gradient(recorded: Recorded, *, first_order: bool) -> Calla
     optimiser = optimiser_of(inner)
 
     def total(values: Derivative[jax.Array], batches: Trajectory[jax.Array]) -> jax.Array:
-        learner = recorded_learner(recorded.objective(values.std, jnp.zeros(0, jnp.float32)))
-        params, step_sizes = network.unflatten(values.network), steps_by_name(values.step_sizes, network, inner)
+        learner = recorded_learner(recorded.objective(values.std[0], jnp.zeros(0, jnp.float32)))
+        params, step_sizes_at = network.unflatten(values.network), steps_at(values.step_sizes, network, inner)
         loss, _ = adapted_loss(
-            learner, params, None, batches, step_sizes=step_sizes, optimiser=optimiser, first_order=first_order
+            learner, params, None, batches, step_sizes_at=step_sizes_at, optimiser=optimiser, first_order=first_order
         )
         return loss
 
@@ -127,4 +127,4 @@ def compile_recorded_gradient(recorded: Recorded, *, first_order: bool) -> Calla
     def program(learning: Learning[jax.Array], batches: Trajectory[jax.Array]) -> Any:  # the derivative
         return differentiated(derivable(learning), batches)
 
-    return compiled(program, learning_shapes(network, inner), recorded.batch_shapes(inner.rounds + 1))
+    return compiled(program, learning_shapes(network, recorded.policy, inner), recorded.batch_shapes(inner.rounds + 1))

@@ -31,15 +31,32 @@ Array = TypeVar("Array")
 class Learning(NamedTuple, Generic[Array]):
     """A parameter vector taken apart.
 
+    The dimension [once] is 1 where all rounds have the same genes. Where each has its own, it is the number of rounds,
+    or of collections, one more, for the stds.
+
     Attributes:
         network: float32[..., num_weights], the flat network.
-        step_sizes: float32[..., num_arrays], the step size of each network array; float32[..., num_weights] where
-            each parameter has its own.
-        std: float32[...], the standard deviation of the actions.
-        factors: float32[..., num_factors], the evolved factors of the inner loop, each between 0 and 1.
+        step_sizes: float32[..., once, num_arrays], the step size of each network array; float32[..., once, num_weights]
+            where each parameter has its own.
+        std: float32[..., once], the standard deviation of the actions, or the temperature of discrete ones.
+        factors: float32[..., once, num_factors], the evolved factors of the inner loop, each between 0 and 1.
     """
 
     network: Array
+    step_sizes: Array
+    std: Array
+    factors: Array
+
+
+class RoundGenes(NamedTuple, Generic[Array]):
+    """The genes of one round.
+
+    Attributes:
+        step_sizes: float32[num_arrays] or float32[num_weights].
+        std: float32[].
+        factors: float32[num_factors].
+    """
+
     step_sizes: Array
     std: Array
     factors: Array
@@ -65,11 +82,17 @@ class ParameterVector:
 
     Attributes:
         network: the network's arrays, at the beginning of the vector.
-        num_step_sizes: number of log step sizes that follow: 0, 1, one per network array, or one per parameter.
-        num_stds: number of log action stds that follow: 0 or 1.
+        num_step_sizes: number of log step sizes of a round that follow: 0, 1, one per network array, or one per
+            parameter.
+        num_stds: number of log action stds that follow: 0, 1, or one per collection that has its own.
         step_size: the fixed step size, or the gene's initial value.
         std: the fixed action std, or the gene's initial value.
-        factors: the initial values of the evolved factors, whose log odds come last.
+        factors: the initial values of the evolved factors of a round, whose log odds come last.
+        rounds: rounds of the inner loop.
+        step_rounds: rounds with step sizes of their own, or 1.
+        factor_rounds: rounds with factors of their own, or 1.
+        mean_at_end: whether the last collection has a std of 0.
+        discrete: whether the stds are temperatures of discrete actions.
     """
 
     network: Layout
@@ -78,63 +101,93 @@ class ParameterVector:
     step_size: float = 0.0
     std: float = 1.0
     factors: tuple[float, ...] = ()
+    rounds: int = 0
+    step_rounds: int = 1
+    factor_rounds: int = 1
+    mean_at_end: bool = False
+    discrete: bool = False
 
     @classmethod
-    def of(cls, shapes: Shapes, inner: InnerConfig, policy: PolicyConfig, *, stochastic: bool) -> ParameterVector:
+    def of(
+        cls, shapes: Shapes, inner: InnerConfig, policy: PolicyConfig, *, stochastic: bool, discrete: bool = False
+    ) -> ParameterVector:
         """Return the vector of a config; without inner updates, it has no genes for them.
 
         Args:
             shapes: the network's arrays.
             inner: the inner loop.
             policy: the policy.
-            stochastic: whether actions are drawn, so that a std exists.
+            stochastic: whether actions are drawn, so that a std or a temperature exists.
+            discrete: whether actions are discrete.
         """
-        network = Layout.of(shapes)
-        per_gene = {"none": 0, "global": 1, "layer": len(shapes), "parameter": network.size}[inner.step_size_gene]
+        network, rounds = Layout.of(shapes), inner.gene_rounds or inner.rounds
+        kind = inner.step_size_gene
+        per_gene = {"none": 0, "global": 1, "layer": len(shapes), "round": len(shapes), "parameter": network.size}[kind]
+        by_round = policy.std_gene == "round"
         return cls(
             network=network,
-            num_step_sizes=per_gene if inner.rounds > 0 else 0,
-            num_stds=int(stochastic and policy.std_gene),
+            num_step_sizes=per_gene if rounds > 0 else 0,
+            num_stds=(rounds + 1 if by_round else int(bool(policy.std_gene) and not discrete)) if stochastic else 0,
             step_size=inner.step_size,
-            std=policy.std,
-            factors=tuple(getattr(inner, gene) for gene in inner.genes) if inner.rounds > 0 else (),
+            std=1.0 if discrete else policy.std,
+            factors=tuple(getattr(inner, gene) for gene in inner.genes) if rounds > 0 else (),
+            rounds=inner.rounds,
+            step_rounds=max(1, rounds) if kind == "round" else 1,
+            factor_rounds=max(1, rounds) if inner.genes_per_round else 1,
+            mean_at_end=policy.mean_at_end and stochastic,
+            discrete=discrete,
         )
 
     @property
     def size(self) -> int:
         """Length of the whole vector."""
-        return self.network.size + self.num_step_sizes + self.num_stds + len(self.factors)
+        return sum((self.network.size, self._step_genes, self.num_stds, self._factor_genes))
 
     def scalars(self, inner: InnerConfig) -> tuple[str, ...]:
         """Return the names of the numbers that `evolved` returns."""
-        step_size = ("step_size",) if self.num_step_sizes else ()
-        return step_size + (inner.genes if self.factors else ())
-
-    def evolved(self, learning: Learning[Float32Array]) -> list[tuple[float, ...]]:
-        """Return the evolved mean step size and factors of each vector, one or several, as a run file records them."""
-        numbers: list[list[float]] = np.atleast_2d(learning.factors).tolist()
+        names: list[str] = []
         if self.num_step_sizes:
-            step_sizes = np.atleast_2d(learning.step_sizes)
-            means = np.add.reduce(step_sizes, axis=1) / np.float32(step_sizes.shape[1])
-            numbers = [[mean, *factors] for mean, factors in zip(means.tolist(), numbers, strict=True)]
-        return [tuple(row) for row in numbers]
+            names += _numbered("step_size", 1, self.step_rounds)
+        if self.num_stds > 1:
+            names += _numbered(self._spread, 0, self.num_stds)
+        if self.factors:
+            names += [name for gene in inner.genes for name in _numbered(gene, 1, self.factor_rounds)]
+        return tuple(names)
+
+    def evolved(self, params: Float32Array) -> list[tuple[float, ...]]:
+        """Return the evolved numbers of parameter vectors, float32[number, size], as a run file records them.
+
+        They are the mean step size, the stds, and the factors: one of each, or one per round that has its own.
+        """
+        step_sizes, stds, factors = self._genes(params)
+        numbers = np.empty((len(params), 0), np.float32)
+        if self.num_step_sizes:
+            means = np.add.reduce(step_sizes, axis=2) / np.float32(step_sizes.shape[2])
+            numbers = np.concatenate([numbers, means], axis=1)
+        if self.num_stds > 1:
+            numbers = np.concatenate([numbers, stds], axis=1)
+        if self.factors:
+            numbers = np.concatenate([numbers, factors.swapaxes(1, 2).reshape(len(params), -1)], axis=1)
+        return list(map(tuple, numbers.tolist()))
 
     def arrays(self, params: Float32Array, inner: InnerConfig, *, stochastic: bool) -> dict[str, Float32Array]:
         """Return the contents of a parameter vector, float32[size], by name: the network's arrays, and the genes.
+
+        Genes that each round has for itself have a leading dimension.
 
         Args:
             params: the vector.
             inner: the inner loop, with step sizes where it has rounds.
             stochastic: whether the policy has a std.
         """
-        learning = self.split(params)
-        arrays: dict[str, Float32Array] = self.network.unflatten(learning.network)
+        arrays: dict[str, Float32Array] = self.network.unflatten(params[: self.network.size])
+        step_sizes, stds, factors = (genes[0] for genes in self._genes(params[None]))
         if inner.rounds > 0:
-            arrays["step_sizes"] = learning.step_sizes
+            arrays["step_sizes"] = step_sizes if self.step_rounds > 1 else step_sizes[0]
         if self.factors:
-            arrays.update(zip(inner.genes, learning.factors, strict=True))
-        if stochastic:
-            arrays["std"] = learning.std
+            arrays.update(zip(inner.genes, factors.T if self.factor_rounds > 1 else factors[0], strict=True))
+        if stochastic and not (self.discrete and self.num_stds == 0):
+            arrays[self._spread] = stds if len(stds) > 1 else stds[0]
         return arrays
 
     def fan_in_initialiser(self, activation: str, output_scale: float = 1.0) -> Initialiser:
@@ -158,9 +211,9 @@ class ParameterVector:
             float32[size].
         """
         weights = initialise(noise[: self.network.size])
-        steps = np.full(self.num_step_sizes, math.log(self.step_size) if self.num_step_sizes else 0.0, np.float32)
+        steps = np.full(self._step_genes, math.log(self.step_size) if self.num_step_sizes else 0.0, np.float32)
         stds = np.full(self.num_stds, math.log(self.std) if self.num_stds else 0.0, np.float32)
-        odds = np.array([math.log(value / (1 - value)) for value in self.factors], np.float32)
+        odds = np.array([math.log(value / (1 - value)) for value in self.factors] * self.factor_rounds, np.float32)
         return np.concatenate([weights, steps, stds, odds])
 
     def scale(self, ga: GAConfig) -> Float32Array | None:
@@ -175,16 +228,19 @@ class ParameterVector:
 
     def split(self, params: Float32Array) -> Learning[Float32Array]:
         """Take parameter vectors, float32[..., size], apart."""
-        network, genes = params[..., : self.network.size], params[..., self.network.size :]
-        number = max(self.num_step_sizes, len(self.network.arrays))
-        step_sizes = np.empty((*params.shape[:-1], number), np.float32)
-        step_sizes[...] = np.exp(genes[..., : self.num_step_sizes]) if self.num_step_sizes else self.step_size
-        std = np.empty(params.shape[:-1], np.float32)
-        std[...] = np.exp(genes[..., self.num_step_sizes]) if self.num_stds else self.std
-        factors = genes[..., self.num_step_sizes + self.num_stds :]
-        if self.factors:
-            factors = (1 / (1 + np.exp(-factors))).astype(np.float32)
-        return Learning(network, step_sizes, std, factors)
+        rows = params.reshape(-1, self.size)
+        step_sizes, stds, factors = self._genes(rows)
+        if self.step_rounds > 1:
+            step_sizes = step_sizes[:, _held(self.rounds, self.step_rounds)]
+        if self.factor_rounds > 1:
+            factors = factors[:, _held(self.rounds, self.factor_rounds)]
+        if self.num_stds > 1 or self.mean_at_end:
+            stds = stds[:, _held(self.rounds + 1, stds.shape[1])]
+        if self.mean_at_end:
+            stds[:, -1] = 0
+        leading = params.shape[:-1]
+        step_sizes, stds, factors = (genes.reshape(*leading, *genes.shape[1:]) for genes in (step_sizes, stds, factors))
+        return Learning(params[..., : self.network.size], step_sizes, stds, factors)
 
     def gradient(self, learning: Learning[Float32Array], derivative: Derivative[Float32Array]) -> Float32Array:
         """Return a derivative by the entries of a vector without factors, float32[size], by the chain rule.
@@ -195,9 +251,56 @@ class ParameterVector:
         """
         by_step = derivative.step_sizes * learning.step_sizes
         if self.num_step_sizes == 1:
-            by_step = by_step.sum(keepdims=True)
-        by_std = np.full(self.num_stds, derivative.std * learning.std, np.float32)
-        return np.concatenate([derivative.network, by_step[: self.num_step_sizes], by_std])
+            by_step = by_step.sum(axis=1, keepdims=True)
+        by_std = derivative.std * learning.std
+        return np.concatenate([derivative.network, by_step.reshape(-1)[: self._step_genes], by_std[: self.num_stds]])
+
+    @property
+    def _spread(self) -> str:
+        return "temperature" if self.discrete else "std"
+
+    @property
+    def _step_genes(self) -> int:
+        return self.num_step_sizes * self.step_rounds
+
+    @property
+    def _factor_genes(self) -> int:
+        return len(self.factors) * self.factor_rounds
+
+    def _genes(self, rows: Float32Array) -> tuple[Float32Array, Float32Array, Float32Array]:
+        """Return the genes of vectors, float32[number, size], as they are evolved.
+
+        Returns:
+            Step sizes, float32[number, step_rounds, ...], stds, float32[number, num_stds or 1], and factors,
+            float32[number, factor_rounds, num_factors].
+        """
+        number, genes = len(rows), rows[:, self.network.size :]
+        steps, stds, odds = np.split(genes, [self._step_genes, self._step_genes + self.num_stds], axis=1)
+        width = max(self.num_step_sizes, len(self.network.arrays))
+        step_sizes = np.empty((number, self.step_rounds, width), np.float32)
+        step_sizes[...] = (
+            np.exp(steps).reshape(number, self.step_rounds, -1) if self.num_step_sizes else np.float32(self.step_size)
+        )
+        std = np.exp(stds) if self.num_stds else np.full((number, 1), self.std, np.float32)
+        factors = odds.reshape(number, self.factor_rounds, len(self.factors))
+        if self.factors:
+            factors = (1 / (1 + np.exp(-factors))).astype(np.float32)
+        return step_sizes, std, factors
+
+
+def of_round(learning: Learning[Float32Array], index: int) -> RoundGenes[Float32Array]:
+    """Return the genes of one round of a candidate, 0 for the first."""
+    step_sizes, stds, factors = learning[1:]
+    return RoundGenes(*(genes[min(index, len(genes) - 1)] for genes in (step_sizes, stds, factors)))
+
+
+def _held(number: int, own: int) -> list[int]:
+    """Return, for each of `number` rounds or collections, whose genes it has: the last one's are held."""
+    return [min(index, own - 1) for index in range(max(1, number))]
+
+
+def _numbered(name: str, first: int, number: int) -> list[str]:
+    return [name] if number == 1 else [f"{name}_{index}" for index in range(first, first + number)]
 
 
 def fan_in_initial(

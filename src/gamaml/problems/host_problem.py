@@ -53,11 +53,11 @@ class HostProblem:
         together = _side_by_side(task, config, horizon)
         network = networks.make(config.policy, spaces.observation_shape, spaces.num_outputs, together)
         sampled = config.policy.sampled or config.inner.rounds > 0
-        self._stochastic = sampled and spaces.first_action is None
+        self._stochastic, discrete = sampled, spaces.first_action is not None
         shapes = dict(network.shapes)
         if has_critic(config.inner, own_loss):
             shapes |= mlp.shapes(spaces.observation_size, *config.policy.hidden, 1, prefix=mlp.CRITIC)
-        self._vector = ParameterVector.of(shapes, config.inner, config.policy, stochastic=self._stochastic)
+        self._vector = ParameterVector.of(shapes, config.inner, config.policy, stochastic=sampled, discrete=discrete)
         self._initialise = self._vector.named_initialiser(network.initial)
         player = Player if together is None else LockstepPlayer
         self._player = player(config.env, horizon, sampled, spaces, network, config.subject)
@@ -177,16 +177,16 @@ class HostProblem:
             environments.abandon()
             if self._config.env.on_fault == "stop":
                 raise
-            return self._evaluation(np.full(inner.rounds + 1, math.nan), learning, fault=True)
+            return self._evaluation(np.full(inner.rounds + 1, math.nan), params, fault=True)
         means = np.array([found[:, rounds].ravel().mean() for rounds in range(inner.rounds + 1)])
-        return self._evaluation(means, learning)
+        return self._evaluation(means, params)
 
     def _gradient(self, learning: Learning[Float32Array]) -> Float32Array:
         """Return the derivative, float32[num_params], of the loss after the last update on the task just played."""
         return self._vector.gradient(learning, self._loop.gradient(learning))
 
-    def _evaluation(self, means: Float64Array, learning: Learning[Float32Array], *, fault: bool = False) -> Evaluation:
-        (scalars,) = self._vector.evolved(learning)
+    def _evaluation(self, means: Float64Array, params: Float32Array, *, fault: bool = False) -> Evaluation:
+        (scalars,) = self._vector.evolved(params[None])
         if self._config.env.patience:
             scalars += (float(self._player.out_of_patience),)
         return Evaluation(float(means[-1]), means.astype(np.float32), self._player.steps, scalars, fault)

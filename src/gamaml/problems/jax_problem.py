@@ -102,7 +102,7 @@ class JaxProblem:
         values = np.array(measured.value, np.float32)
         sign = -1 if self.metric == "loss" else 1
         fitness, steps = (sign * values[:, -1]).tolist(), np.asarray(measured.steps).tolist()
-        scalars = self._vector.evolved(learning)
+        scalars = self._vector.evolved(params)
         return [Evaluation(*row) for row in zip(fitness, values, steps, scalars, strict=True)]
 
     def warm_up(self) -> None:
@@ -115,7 +115,7 @@ class JaxProblem:
         descent = -self._vector.gradient(learning, Derivative(*map(np.asarray, derivative)))
         values = np.array(measured.value, np.float32)
         fitness = float(-values[-1] if self.metric == "loss" else values[-1])
-        (scalars,) = self._vector.evolved(learning)
+        (scalars,) = self._vector.evolved(params[None])
         return Differentiated(Evaluation(fitness, values, int(measured.steps), scalars), descent)
 
     def _program(self) -> Callable[..., Any]:  # a compiled JAX program
@@ -146,10 +146,10 @@ class JaxProblem:
 
             def compiled() -> Any:  # a compiled JAX program
                 if order > 0:
-                    return program.compile_meta_gradient(learner, network, inner, first_order=order == 1)
+                    return program.compile_meta_gradient(learner, network, policy, inner, first_order=order == 1)
                 if isinstance(task, CompleteRLTask) and inner.rounds == 0:
                     return program.compile_returns(task.task, network, policy, inner)
-                return program.compile_program(learner, network, inner)
+                return program.compile_program(learner, network, policy, inner)
 
             described = None if self._own_loss is not None else ready_made_settings(task.task)
             description = None if described is None else repr((described, self.metric, network, policy, inner, order))
