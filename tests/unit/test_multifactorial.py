@@ -16,7 +16,7 @@ from gamaml.evolution import chosen_strategy
 from gamaml.evolution.decode import Sources
 from gamaml.evolution.entries import ROOT, UNCHANGED
 from gamaml.evolution.linear_genome import LinearGenome, linear_genome_of
-from gamaml.evolution.multifactorial import Multifactorial, mean_shares, pair_weights
+from gamaml.evolution.multifactorial_recombination import Multifactorial, mean_shares, pair_weights
 from gamaml.evolution.noise_table import LazyNoise
 from gamaml.evolution.rebuild import Course, rebuild
 from gamaml.evolution.records import record_dtype
@@ -237,7 +237,7 @@ def test_an_update_in_parts_has_the_bits_of_one_in_one_piece(
     ]
     assert np.concatenate(parts, axis=1).tobytes() == whole.tobytes()
     # The path's length is summed by parts, so only its last digits may differ.
-    monkeypatch.setattr("gamaml.evolution.multifactorial.PART", 3)
+    monkeypatch.setattr("gamaml.evolution.multifactorial_recombination.PART", 3)
     for entries, other in zip(course.history, course_of(settings, SCALED).history, strict=True):
         np.testing.assert_allclose(entries["std"], other["std"], rtol=1e-6)
 

@@ -28,8 +28,8 @@ class MultifactorialConfig:
     )
     ranking: str = option(
         "litter",
-        'What is ranked: "litter", each child among those of its litter, or "pair", the difference between the two '
-        "children of each pair among all pairs, by its size. The latter takes litters of one pair, too.",
+        'The ranks behind the weights: "litter", of each child in its litter, or "pair", of the difference between the '
+        "two children of a pair among all pairs, by its size. The latter takes litters of one pair, too.",
         choices=("litter", "pair"),
     )
     std: float = option(

@@ -13,7 +13,7 @@ from gamaml.evolution.checked_strategy import CheckedStrategy
 from gamaml.evolution.evolution_strategy import EvolutionStrategy
 from gamaml.evolution.genetic_algorithm import GeneticAlgorithm
 from gamaml.evolution.gradient_maml import GradientMAML
-from gamaml.evolution.multifactorial import Multifactorial
+from gamaml.evolution.multifactorial_recombination import Multifactorial
 from gamaml.evolution.random_search import RandomSearch
 from gamaml.evolution.strategy import MEMBERS, Space, Strategy
 

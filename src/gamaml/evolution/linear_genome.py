@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from gamaml.evolution.decode import Decodable, NoiseSource, Sources, decode
 from gamaml.evolution.entries import UNCHANGED, Entries, new_entries
-from gamaml.evolution.multifactorial import MEAN, advance, mean_shares, weighted_noise
+from gamaml.evolution.multifactorial_recombination import MEAN, advance, mean_shares, weighted_noise
 from gamaml.types import Float32Array
 
 
