@@ -47,8 +47,8 @@ class MultifactorialConfig:
     )
     step_control: str = option(
         "schedule",
-        'What decides the std: "schedule" (std, std_final), or "csa", cumulative step-size adaptation from `std` on, '
-        "by the length of the centre's path.",
+        'The control of the std: "schedule" (std, std_final), or "csa", cumulative step-size adaptation from `std` on '
+        "by the length of the centre's path, which rank 0 computes.",
         choices=("schedule", "csa"),
     )
     rate: float = option(2.5, "Factor on the weighted sum of the perturbations, the centre's step.", above=0)
