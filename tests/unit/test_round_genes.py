@@ -3,16 +3,24 @@
 from __future__ import annotations
 
 import dataclasses
+import re
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 from host_cases import Walks
 
+import gamaml
 from gamaml import config as cfg
 from gamaml import problems
+from gamaml.commands import run_table
+from gamaml.engine.adaptation import adapt, difference
+from gamaml.engine.policy_file import export
 from gamaml.errors import ConfigError
 from gamaml.evolution import streams
+from gamaml.evolution.linear_genome import LinearGenome
+from gamaml.evolution.noise_table import LazyNoise
 from gamaml.problems import CompleteProblem
 from gamaml.types import EvaluationKey, Float32Array
 
@@ -143,3 +151,69 @@ def test_discrete_actions_have_a_temperature_for_each_round() -> None:
 def test_settings_that_make_no_sense_are_refused(setting: str, message: str) -> None:
     with pytest.raises(ConfigError, match=f"^{message}"):
         cfg.from_mapping(cfg.to_mapping(a_config()), ["strategy=maml", setting])
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> gamaml.Run:
+    """Return a run of multifactorial recombination, whose policy has genes of each round."""
+    settings = {
+        "strategy": "multifactorial",
+        "multifactorial": {"population_size": 8, "litters": 2, "std": 0.5, "episodes": 1},
+        "inner": {"rounds": 2, "num_tasks": 1, "episodes": 4, "step_size_gene": "round"},
+        "policy": {"hidden": [4], "std_gene": "round"},
+        "stop": {"generations": 3},
+    }
+    folder = tmp_path_factory.mktemp("round_genes")
+    gamaml.train(cfg.from_mapping({**cfg.to_mapping(a_config()), **settings}), out=folder)
+    return gamaml.load(folder / "navigation-seed1.h5")
+
+
+def test_adaptation_goes_on_with_the_genes_of_the_last_round(run: gamaml.Run) -> None:
+    found, longer = (adapt(run, tasks=3, rounds=range(number + 1)) for number in (2, 4))
+    np.testing.assert_array_equal(longer.values[:, :3], found.values)
+    assert np.isfinite(longer.values).all()
+
+
+def test_the_mean_action_is_a_control_of_each_round_by_itself(run: gamaml.Run) -> None:
+    drawn = adapt(run, tasks=3, rounds=[0, 1, 2])
+    quiet = adapt(run, tasks=3, rounds=[0, 1, 2], mean_action=True)
+    assert quiet.who == "incumbent, by the mean action after the last update"
+    assert (quiet.values != drawn.values).all()
+    alone = adapt(run, tasks=3, rounds=[1], mean_action=True)
+    np.testing.assert_array_equal(alone.values[:, 0], quiet.values[:, 1])
+    with pytest.raises(ConfigError, match="expected runs of the same tasks, got .*mean action at the end"):
+        difference(quiet, drawn)
+    with pytest.raises(ConfigError, match="expected other names, got policy.mean_at_end; use --mean-action"):
+        adapt(run, tasks=3, overrides=["policy.mean_at_end=true"])
+
+
+def test_a_supervised_task_has_no_mean_action(tmp_path: Path) -> None:
+    mapping = {"task": {"name": "sinusoid"}, "stop": {"generations": 1}, "noise": {"size": 2**20}}
+    small = {"ga": {"population_size": 2, "num_parents": 1, "elite": {"candidates": 0}}, "policy": {"hidden": [2]}}
+    gamaml.train({**mapping, **small}, out=tmp_path)
+    with pytest.raises(ConfigError, match="expected a policy with actions for --mean-action, got a supervised task"):
+        adapt(gamaml.load(tmp_path / "sinusoid-seed1.h5"), tasks=2, mean_action=True)
+
+
+def test_the_run_file_and_an_export_have_the_genes_of_each_round(run: gamaml.Run, tmp_path: Path) -> None:
+    names = [f"scalar_{name}" for name in ("step_size_1", "step_size_2", "std_0", "std_1", "std_2")]
+    assert set(names) <= set(run.records.dtype.names or ())
+    exported = export(run, tmp_path / "policy.npz")
+    assert (exported.arrays["std"].shape, exported.arrays["step_sizes"].shape) == ((3,), (2, 4))
+    assert exported.genome is not None
+    assert exported.genome.nbytes == 8 + 12 * 3 * 4
+
+
+def test_the_incumbent_and_a_child_follow_from_their_genomes(run: gamaml.Run) -> None:
+    noise = LazyNoise(size=run.config.noise.size, seed=run.config.noise.seed)
+    problem = problems.make_problem(run.config)
+    for index in (None, 5):
+        genome = run.genome(2, index)
+        assert isinstance(genome, LinearGenome)
+        where = slice(7, 23)
+        assert genome.parameters(noise, problem, where).tobytes() == run.parameters(2, index)[where].tobytes()
+    shown = run_table.text(run)
+    assert "the incumbent's genome: 152 bytes, 12 mutations" in shown
+    assert "evolved per round and layer" in shown
+    (line,) = [line for line in shown.splitlines() if line.startswith("  genes ")]
+    assert re.search(r"of the incumbent: step_size \S+, \S+; std \S+, \S+, \S+$", line)

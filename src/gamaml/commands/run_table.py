@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from datetime import timedelta
 from typing import Any
@@ -67,16 +68,14 @@ def _highlights(run: Run) -> list[str]:
     config, header = run.config, run.header
     inner = config.inner
     settings = ", ".join(f"{name}={value}" for name, value in {**config.task.settings, **config.env.settings}.items())
-    genes = {"none": "", "global": ", evolved", "layer": ", evolved per layer", "parameter": ", evolved per parameter"}
-    gene = genes[inner.step_size_gene]
-    loop = (
-        f"{count(header.num_rounds, 'round')}, {inner.num_tasks} tasks x "
-        f"{inner.episodes} episodes, step size {inner.step_size:g}{gene}"
-    )
+    genes = {"none": "", "global": ", evolved", "round": ", evolved per round and layer"}
+    gene = genes.get(inner.step_size_gene, f", evolved per {inner.step_size_gene}")
+    tasks = f"{count(inner.num_tasks, 'task')} x {count(inner.episodes, 'episode')}"
+    loop = f"{count(header.num_rounds, 'round')}, {tasks}, step size {inner.step_size:g}{gene}"
     lines = {
         "task": config.subject + (f" ({settings})" if settings else ""),
         "seed": str(config.seed),
-        "inner loop": loop if header.num_rounds else f"none, {inner.num_tasks} tasks x {inner.episodes} episodes",
+        "inner loop": loop if header.num_rounds else f"none, {tasks}",
         **header.description,
         "noise table": f"{config.noise.size:,} entries, seed {config.noise.seed}, {header.noise_digest[:16]}",
         "parameters": _sizes(run),
@@ -86,6 +85,7 @@ def _highlights(run: Run) -> list[str]:
         lines["reproducible"] = "no: its environment gives other numbers when it is asked again, so a replay may differ"
     if run.num_generations:
         lines["consumed"] = _consumed(run)
+        lines |= _genes(run)
     if header.optimal_return is not None:
         lines["best possible"] = optimum(header.optimal_return)
     if len(run.version_history) > 1:
@@ -101,6 +101,18 @@ def _sizes(run: Run) -> str:
         return parameters
     genome = run.genome()
     return f"{parameters}; the incumbent's genome: {genome.nbytes:,} bytes, {genome.num_mutations} mutations"
+
+
+def _genes(run: Run) -> dict[str, str]:
+    """Return the incumbent's evolved numbers in words, those of several rounds together; empty without any."""
+    names = [name for name in run.header.scalars if name != OUT_OF_PATIENCE]
+    records = run.incumbent_records()
+    if not names or len(records) == 0:
+        return {}
+    groups: dict[str, list[str]] = {}
+    for name in names:
+        groups.setdefault(re.sub(r"_\d+$", "", name), []).append(number(float(records[f"scalar_{name}"][0])))
+    return {"genes": "of the incumbent: " + "; ".join(f"{name} {', '.join(values)}" for name, values in groups.items())}
 
 
 def _consumed(run: Run) -> str:

@@ -445,5 +445,5 @@ def _setting(config: Config) -> tuple[str, ...]:
         f"settings {dict(config.task.settings)}",
         f"environment {dict(env.settings)} with max_steps={env.max_steps}, patience={env.patience}",
         f"inner.episodes={inner.episodes}",
-        *(["mean action at the end"] if config.policy.mean_at_end else []),
+        f"mean action at the end: {config.policy.mean_at_end}",
     )

@@ -19,10 +19,12 @@ from gamaml.evolution.entries import Entries
 from gamaml.evolution.genome import Genome, genome_of
 from gamaml.evolution.linear_genome import LinearGenome, linear_genome_of
 from gamaml.evolution.noise_table import LazyNoise
+from gamaml.evolution.ranks import ranking
 from gamaml.evolution.rebuild import Course, Snapshot, rebuild, rebuild_for
 from gamaml.evolution.records import NOT_SCIENCE
 from gamaml.evolution.strategy import State, Strategy
 from gamaml.runlog import hdf5_file
+from gamaml.runlog.generation import NO_CONTENDER
 from gamaml.runlog.hdf5_file import PADDING, Contents
 from gamaml.runlog.header import Header
 from gamaml.runlog.history import read_generations, read_past, read_snapshots
@@ -163,6 +165,22 @@ class Run:
     def incumbent_parameters(self) -> Float32Array:
         """Return the parameters that are the run's result so far, float32[num_params]: a GA's elite, or a centre."""
         return self.parameters()
+
+    def incumbent_records(self, generation: int | None = None) -> Records:
+        """Return the re-evaluations of a generation's incumbent, or without them its record as the best child.
+
+        Args:
+            generation: by default the last one.
+
+        Raises:
+            ConfigError: there is no such generation.
+        """
+        generation = self._last(generation)
+        check_index("generation", generation, self.num_generations)
+        contender, episodes = int(self.summary["contender"][generation]), self.header.sizes.num_episodes
+        if contender != NO_CONTENDER:
+            return self.reevaluations[generation, contender * episodes : (contender + 1) * episodes]
+        return self.records[generation][ranking(self.records[generation]["fitness"])[:1]]
 
     def state(self, generation: int) -> State:
         """Return the strategy's state before a generation; G is the open one."""
