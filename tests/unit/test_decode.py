@@ -10,9 +10,11 @@ from hypothesis import strategies as st
 from run_examples import chain
 
 from gamaml.config import GAConfig
-from gamaml.evolution.decode import Sources, decode, mean, mutate
+from gamaml.evolution.decode import Sources, decode, decode_rows, mean, mutate
 from gamaml.evolution.entries import (
+    ENTRY_DTYPE,
     INITIAL_STD,
+    NOBODY,
     PARTNERS,
     ROOT,
     UNCHANGED,
@@ -248,3 +250,27 @@ def test_the_bytes_of_a_genome_count_its_parents_where_they_are_not_the_step_bef
     history = [rows_of(root(1), root(2))]
     assert genome_of(entry(0, 5, 0.1), history).nbytes == 8 + 12
     assert genome_of(entry(0, 5, 0.1, (1,)), history).nbytes == 8 + 8 + 12 + 2 * 4
+
+
+@pytest.mark.parametrize("size", [7, 3 * 7])
+@pytest.mark.parametrize("scaled", [False, True])
+def test_several_entries_have_the_bits_of_each_alone(size: int, scaled: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("gamaml.evolution.decode._BLOCK", 10)  # the larger size is decoded one by one
+    random = np.random.default_rng(4)
+    toy = Toy(size, random.uniform(0.5, 2, size).astype(np.float32) if scaled else None)
+    vectors = random.standard_normal((3, size), np.float32)
+    sources = Sources.whole(LazyNoise(size=1000, seed=5), toy, vectors)
+    plain = new_entries(9)
+    plain["base"] = [0, 0, 0, 1, 1, ROOT, 2, 1, 0]
+    plain["offset"] = [30, 30, 30, 30, 40, 50, UNCHANGED, 40, 30]
+    plain["factor"] = [0.3, -0.3, 0.3, -0.3, 0.2, 1, 0, -0.2, -0.4]
+    recombined = new_entries(9, np.dtype([*ENTRY_DTYPE.descr, *partners_column(2)]))
+    for name in ("base", "offset", "factor"):
+        recombined[name] = plain[name]
+    recombined[PARTNERS][[0, 1, 3, 7]] = [[1, 2], [1, NOBODY], [2, NOBODY], [0, 2]]
+    for entries in (plain, recombined):
+        together, alone = np.empty((2, len(entries), size), np.float32)
+        decode_rows(entries, sources, together)
+        for entry, row in zip(entries, alone, strict=True):
+            decode(entry, sources, row)
+        assert together.tobytes() == alone.tobytes()

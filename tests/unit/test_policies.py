@@ -233,7 +233,7 @@ def test_evolved_numbers_and_arrays_name_the_round() -> None:
     assert names[:7] == ("step_size_1", "step_size_2", "step_size_3", "std_0", "std_1", "std_2", "std_3")
     assert names[7:] == tuple(f"{gene}_{index}" for gene in ("discount", "gae_lambda") for index in (1, 2, 3))
     params = np.random.default_rng(1).standard_normal(one.size).astype(np.float32)
-    learning, (numbers,) = one.split(params), one.evolved(params[None])
+    learning, (numbers,) = one.split(params), one.evolved(one.genes(params[None]))
     expected = [*learning.step_sizes.mean(axis=1), *learning.std, *learning.factors.T.ravel()]
     np.testing.assert_allclose(numbers, expected, rtol=1e-6)
     arrays = one.arrays(params, inner, stochastic=True)

@@ -14,7 +14,7 @@ import numpy.typing as npt
 from gamaml.engine.evaluation import Address, ChildKeys, evaluate, reevaluation_key
 from gamaml.engine.plan import Plan
 from gamaml.engine.vector_buffers import VectorBuffers
-from gamaml.evolution.decode import NoiseSource, Sources
+from gamaml.evolution.decode import NoiseSource, Sources, decode_rows
 from gamaml.evolution.entries import Entries
 from gamaml.evolution.strategy import Part, State
 from gamaml.job.signals import SignalWatch, Stopped
@@ -207,6 +207,9 @@ class Worker:
 
     def _decode_children(self, children: Entries, items: list[int], sources: Sources) -> None:
         self._decoded = None
+        if self._sizes.plain:
+            decode_rows(children[items], sources, self._params[: len(items)])
+            return
         for row, item in enumerate(items):
             self._strategy.decode(children[item], sources, self._params[row])
 

@@ -9,7 +9,7 @@ from typing import Protocol
 
 import numpy as np
 
-from gamaml.evolution.entries import UNCHANGED, bases_of
+from gamaml.evolution.entries import NOBODY, PARTNERS, ROOT, UNCHANGED, Entries, bases_of
 from gamaml.types import Float32Array
 
 _BLOCK = 1 << 18
@@ -103,6 +103,46 @@ def decode(entry: np.void, sources: Sources, out: Float32Array) -> None:
         rows = [sources.vectors[base] for base in bases]
         start = rows[0] if len(rows) == 1 else mean(rows, out)
         mutate(start, sources.block(offset), factor, sources.scale, out)
+
+
+def decode_rows(entries: Entries, sources: Sources, out: Float32Array) -> None:
+    """Write the parameters of several entries into the rows of `out`, with the bits of `decode`.
+
+    The second child of a mirrored pair takes the product of the first, which is the same but for its sign.
+
+    Args:
+        entries: entries with the columns of `ENTRY_DTYPE`.
+        sources: noise, problem, and the vectors whose rows the entries' bases name.
+        out: float32[len(entries), sources.size].
+    """
+    if sources.size > _BLOCK:
+        for entry, row in zip(entries, out, strict=True):
+            decode(entry, sources, row)
+        return
+    names, vectors, scale = entries.dtype.names or (), sources.vectors, sources.scale
+    partners = names.index(PARTNERS) if PARTNERS in names else None
+    product, before = np.empty(sources.size, np.float32), (UNCHANGED, 0.0)
+    # One call for all entries: a column of a single entry takes a microsecond.
+    for values, row in zip(entries.tolist(), out, strict=True):
+        base, offset, factor = values[:3]
+        if base == ROOT:
+            row[:] = sources.initial(offset)
+            continue
+        start = vectors[base]
+        if offset == UNCHANGED:
+            row[:] = start
+            continue
+        others = [] if partners is None else [slot for slot in values[partners].tolist() if slot != NOBODY]
+        if others:
+            start = mean([start, *(vectors[slot] for slot in others)], row)
+        if before == (offset, -factor):
+            np.subtract(start, product, out=row)
+            continue
+        np.multiply(sources.block(offset), np.float32(factor), out=product)
+        if scale is not None:
+            np.multiply(product, scale, out=product)
+        np.add(start, product, out=row)
+        before = offset, factor
 
 
 def mutate(

@@ -148,4 +148,5 @@ def _sizes(config: ESConfig) -> Sizes:
         num_contenders=1,
         num_episodes=config.episodes,
         columns=(STD, ("step_size", "<f8", ())),
+        plain=True,
     )

@@ -150,6 +150,7 @@ def _sizes(config: GAConfig) -> Sizes:
         num_bases=config.num_parents,
         columns=(STD, *partners_column(config.recombine - 1)),
         update_by="vector",
+        plain=True,
     )
 
 

@@ -286,5 +286,6 @@ def _sizes(config: MultifactorialConfig) -> Sizes:
         num_contenders=1,
         num_episodes=config.episodes,
         columns=(STD, ("step", "<f8", ())) if adapts else (STD,),
+        plain=True,
         linear=True,
     )

@@ -47,6 +47,7 @@ class Sizes:
         derivative: order of the derivative that `update` needs from the problem: 0 for none, 1 for first-order MAML, 2
             for MAML.
         one_rank: whether a job of several ranks is refused.
+        plain: whether `Strategy.decode` is `gamaml.evolution.decode`, so that a rank may decode children together.
         linear: whether the vectors are those of `Multifactorial`, sums of the noise of all entries before.
     """
 
@@ -61,6 +62,7 @@ class Sizes:
     snapshot_seconds: float | None = None
     derivative: Literal[0, 1, 2] = 0
     one_rank: bool = False
+    plain: bool = False
     linear: bool = False
 
     def __post_init__(self) -> None:

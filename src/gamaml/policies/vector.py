@@ -48,6 +48,20 @@ class Learning(NamedTuple, Generic[Array]):
     factors: Array
 
 
+class Genes(NamedTuple):
+    """The genes of several vectors, as they are evolved.
+
+    Attributes:
+        step_sizes: float32[number, step_rounds, num_arrays or num_weights].
+        stds: float32[number, num_stds], or float32[number, 1] of the fixed std.
+        factors: float32[number, factor_rounds, num_factors].
+    """
+
+    step_sizes: Float32Array
+    stds: Float32Array
+    factors: Float32Array
+
+
 class RoundGenes(NamedTuple, Generic[Array]):
     """The genes of one round.
 
@@ -154,20 +168,22 @@ class ParameterVector:
             names += [name for gene in inner.genes for name in _numbered(gene, 1, self.factor_rounds)]
         return tuple(names)
 
-    def evolved(self, params: Float32Array) -> list[tuple[float, ...]]:
-        """Return the evolved numbers of parameter vectors, float32[number, size], as a run file records them.
+    def evolved(self, genes: Genes) -> list[tuple[float, ...]]:
+        """Return the evolved numbers of several vectors as a run file records them.
 
         They are the mean step size, the stds, and the factors: one of each, or one per round that has its own.
         """
-        step_sizes, stds, factors = self._genes(params)
-        numbers = np.empty((len(params), 0), np.float32)
+        step_sizes, stds, factors = genes
+        parts: list[Float32Array] = []
         if self.num_step_sizes:
-            means = np.add.reduce(step_sizes, axis=2) / np.float32(step_sizes.shape[2])
-            numbers = np.concatenate([numbers, means], axis=1)
+            parts.append(np.add.reduce(step_sizes, axis=2) / np.float32(step_sizes.shape[2]))
         if self.num_stds > 1:
-            numbers = np.concatenate([numbers, stds], axis=1)
+            parts.append(stds)
         if self.factors:
-            numbers = np.concatenate([numbers, factors.swapaxes(1, 2).reshape(len(params), -1)], axis=1)
+            parts.append(factors.swapaxes(1, 2).reshape(len(factors), -1))
+        if not parts:
+            return [()] * len(step_sizes)
+        numbers = parts[0] if len(parts) == 1 else np.concatenate(parts, axis=1)
         return list(map(tuple, numbers.tolist()))
 
     def arrays(self, params: Float32Array, inner: InnerConfig, *, stochastic: bool) -> dict[str, Float32Array]:
@@ -181,7 +197,7 @@ class ParameterVector:
             stochastic: whether the policy has a std.
         """
         arrays: dict[str, Float32Array] = self.network.unflatten(params[: self.network.size])
-        step_sizes, stds, factors = (genes[0] for genes in self._genes(params[None]))
+        step_sizes, stds, factors = (genes[0] for genes in self.genes(params[None]))
         if inner.rounds > 0:
             arrays["step_sizes"] = step_sizes if self.step_rounds > 1 else step_sizes[0]
         if self.factors:
@@ -228,8 +244,35 @@ class ParameterVector:
 
     def split(self, params: Float32Array) -> Learning[Float32Array]:
         """Take parameter vectors, float32[..., size], apart."""
-        rows = params.reshape(-1, self.size)
-        step_sizes, stds, factors = self._genes(rows)
+        rows, leading = params.reshape(-1, self.size), params.shape[:-1]
+        network, *genes = self.learning(rows, self.genes(rows))
+        step_sizes, stds, factors = (gene.reshape(*leading, *gene.shape[1:]) for gene in genes)
+        return Learning(network.reshape(*leading, -1), step_sizes, stds, factors)
+
+    def genes(self, rows: Float32Array) -> Genes:
+        """Return the genes of vectors, float32[number, size]."""
+        number, place = len(rows), self.network.size
+        width = max(self.num_step_sizes, len(self.network.arrays))
+        step_sizes = np.empty((number, self.step_rounds, width), np.float32)
+        if self.num_step_sizes:
+            steps = np.exp(rows[:, place : place + self._step_genes])
+            step_sizes[...] = steps.reshape(number, self.step_rounds, -1)
+            place += self._step_genes
+        else:
+            step_sizes[...] = self.step_size
+        if self.num_stds:
+            stds = np.exp(rows[:, place : place + self.num_stds])
+            place += self.num_stds
+        else:
+            stds = np.full((number, 1), self.std, np.float32)
+        factors = rows[:, place:].reshape(number, self.factor_rounds, len(self.factors))
+        if self.factors:
+            factors = (1 / (1 + np.exp(-factors))).astype(np.float32)
+        return Genes(step_sizes, stds, factors)
+
+    def learning(self, rows: Float32Array, genes: Genes) -> Learning[Float32Array]:
+        """Take vectors, float32[number, size], apart, with their genes by round."""
+        step_sizes, stds, factors = genes
         if self.step_rounds > 1:
             step_sizes = step_sizes[:, _held(self.rounds, self.step_rounds)]
         if self.factor_rounds > 1:
@@ -238,9 +281,7 @@ class ParameterVector:
             stds = stds[:, _held(self.rounds + 1, stds.shape[1])]
         if self.mean_at_end:
             stds[:, -1] = 0
-        leading = params.shape[:-1]
-        step_sizes, stds, factors = (genes.reshape(*leading, *genes.shape[1:]) for genes in (step_sizes, stds, factors))
-        return Learning(params[..., : self.network.size], step_sizes, stds, factors)
+        return Learning(rows[:, : self.network.size], step_sizes, stds, factors)
 
     def gradient(self, learning: Learning[Float32Array], derivative: Derivative[Float32Array]) -> Float32Array:
         """Return a derivative by the entries of a vector without factors, float32[size], by the chain rule.
@@ -266,26 +307,6 @@ class ParameterVector:
     @property
     def _factor_genes(self) -> int:
         return len(self.factors) * self.factor_rounds
-
-    def _genes(self, rows: Float32Array) -> tuple[Float32Array, Float32Array, Float32Array]:
-        """Return the genes of vectors, float32[number, size], as they are evolved.
-
-        Returns:
-            Step sizes, float32[number, step_rounds, ...], stds, float32[number, num_stds or 1], and factors,
-            float32[number, factor_rounds, num_factors].
-        """
-        number, genes = len(rows), rows[:, self.network.size :]
-        steps, stds, odds = np.split(genes, [self._step_genes, self._step_genes + self.num_stds], axis=1)
-        width = max(self.num_step_sizes, len(self.network.arrays))
-        step_sizes = np.empty((number, self.step_rounds, width), np.float32)
-        step_sizes[...] = (
-            np.exp(steps).reshape(number, self.step_rounds, -1) if self.num_step_sizes else np.float32(self.step_size)
-        )
-        std = np.exp(stds) if self.num_stds else np.full((number, 1), self.std, np.float32)
-        factors = odds.reshape(number, self.factor_rounds, len(self.factors))
-        if self.factors:
-            factors = (1 / (1 + np.exp(-factors))).astype(np.float32)
-        return step_sizes, std, factors
 
 
 def of_round(learning: Learning[Float32Array], index: int) -> RoundGenes[Float32Array]:

@@ -186,7 +186,7 @@ class HostProblem:
         return self._vector.gradient(learning, self._loop.gradient(learning))
 
     def _evaluation(self, means: Float64Array, params: Float32Array, *, fault: bool = False) -> Evaluation:
-        (scalars,) = self._vector.evolved(params[None])
+        (scalars,) = self._vector.evolved(self._vector.genes(params[None]))
         if self._config.env.patience:
             scalars += (float(self._player.out_of_patience),)
         return Evaluation(float(means[-1]), means.astype(np.float32), self._player.steps, scalars, fault)

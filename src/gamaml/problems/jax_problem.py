@@ -96,13 +96,13 @@ class JaxProblem:
         Returns:
             One evaluation per row.
         """
-        learning = self._vector.split(params)
+        genes = self._vector.genes(params)
         key = EvaluationKey(task=np.array([key.task for key in keys]), episode=np.array([key.episode for key in keys]))
-        measured = self._program()(learning, key)
+        measured = self._program()(self._vector.learning(params, genes), key)
         values = np.array(measured.value, np.float32)
         sign = -1 if self.metric == "loss" else 1
         fitness, steps = (sign * values[:, -1]).tolist(), np.asarray(measured.steps).tolist()
-        scalars = self._vector.evolved(params)
+        scalars = self._vector.evolved(genes)
         return [Evaluation(*row) for row in zip(fitness, values, steps, scalars, strict=True)]
 
     def warm_up(self) -> None:
@@ -115,7 +115,7 @@ class JaxProblem:
         descent = -self._vector.gradient(learning, Derivative(*map(np.asarray, derivative)))
         values = np.array(measured.value, np.float32)
         fitness = float(-values[-1] if self.metric == "loss" else values[-1])
-        (scalars,) = self._vector.evolved(params[None])
+        (scalars,) = self._vector.evolved(self._vector.genes(params[None]))
         return Differentiated(Evaluation(fitness, values, int(measured.steps), scalars), descent)
 
     def _program(self) -> Callable[..., Any]:  # a compiled JAX program
