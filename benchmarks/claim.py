@@ -1,584 +1,207 @@
-r"""Do many rounds of (collect -> update) need a GA, and is a GA faster than gradients?
+r"""How good are evolution and gradients at many rounds of (collect -> update), at equal budgets?
 
-    python benchmarks/claim.py navigation                  # or sinusoid, or cheetah_direction
-    python benchmarks/claim.py sinusoid --rounds 1,5 --methods ga,maml --set maml:maml.step_size=0.001
+    python benchmarks/claim.py navigation                        # or sinusoid, or cheetah_direction; 90 core-seconds
+    python benchmarks/claim.py cheetah_direction --steps 1_000_000,2_000_000 --jobs 2
+    python benchmarks/claim.py navigation --from claim           # draw tables and picture again
 
-The GA, ES-MAML, and gradient MAML of second and first order each train on one core for the same core-seconds, on the
-task of examples/TASK.toml, with the same policy and inner loop of K rounds. Core-seconds are CPU time of the process
-from its very start; every run compiles its own program, which counts too. The run is scored at up to twelve times (five
-for the cheetah), a factor of sqrt(2) apart; scoring is not counted. A score is the result of `gamaml adapt` for the
-candidate that the run would deploy at that time: after K rounds, on held-out tasks that are the same for all runs. ES
-and MAML deploy the centre, the GA deploys the elite, or the mean of the parents where children recombine. Memory is the
-peak of the process before scoring.
+Multifactorial recombination, the GA, ES-MAML, and gradient MAML of second and first order each train on the task of
+examples/TASK.toml with an inner loop of K rounds, on one core each. claim_settings.toml has their settings, and all
+that were tried.
 
-For cheetah_direction, which needs pip install 'gamaml[mujoco]', K is 1, and a second table has the return after 0 to 3
-rounds both at equal environment steps (--steps: the last generation within them) and at equal core-seconds. In it
-re-evaluations count as steps, held-out tasks do not.
+A budget is core-seconds, the CPU time of the process from its very start, compilation included, or environment steps.
+Stds and step sizes that fall do so over the whole run. So for core-seconds a timing run, a tenth as long and not
+counted, comes first and says how many generations fit; the script refuses a run that does not end by its number of
+generations, whose last std is not that of the schedule, or, at the second attempt too, whose core-seconds are more than
+10 % off (or half a generation, where that is more). A run by steps ends with the generation that reaches them.
 
-A run that DIR has is not repeated, so a table can be drawn again or grow; a run that was cut off starts again, since
-two processes would share its seconds. The script writes TASK.png into DIR.
+A score is that of the result which the run hands out at its end, on held-out tasks that are the same for all: the
+elite of a GA, or the parents' mean where children recombine; the mean of the last centres with multifactorial
+recombination; the centre otherwise. The tables have interquartile means over the seeds with 95 % intervals by a
+bootstrap over seeds and tasks, each seed's score, and as a control the score by the mean action. A run that diverges in
+training has no score. The picture has learning curves from the same runs: what they would have handed out earlier, at
+times a factor of sqrt(2) apart. Scoring is not counted.
+
+DIR has a JSON file for every run, with its config, digest, versions, machine, costs and the value of each task, and
+TASK.png. A run that DIR has is not repeated.
 """
 
 from __future__ import annotations
 
 import argparse
-import bisect
-import dataclasses
 import json
 import math
-import operator
 import os
 import queue
-import resource
-import statistics
-import subprocess
 import sys
 import tempfile
-import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any, NamedTuple
 
-import gamaml
-from gamaml import config as cfg
-from gamaml import problems
+import claim_picture
+import claim_table
+from claim_runs import Job, Result, RunFailed, Scoring, perform, read, stored, write
+from claim_settings import METHODS, TASKS, Budget, Subject, endless_config, joined, subject
+from claim_table import Cell
 from gamaml.commands.arguments import parse_rounds, parse_seeds
-from gamaml.commands.pictures import BLUE, GREEN, ORANGE
-from gamaml.config import Config
 from gamaml.errors import ConfigError
-from gamaml.evolution.noise_table import LazyNoise
-from gamaml.evolution.rebuild import Course, Snapshot, rebuild
 from report import print_machine, print_result
 
-ROOT = Path(__file__).resolve().parents[1]
-DIVERGED = "expected a finite fitness of the centre"
-"""Part of the error with which a run of gradients ends when it diverges."""
+_TRIAL_SEED = 0
+"""Seed of a setting that is tried; the tables have others."""
+
+_BUDGET, _QUICK_BUDGET = Budget("seconds", 90.0), Budget("seconds", 3.0)
+
+_QUICK_SCORING = Scoring(tasks=4, curve_tasks=4, points=3)
 
 
-class Subject(NamedTuple):
-    """A task.
-
-    Attributes:
-        target: the score to reach.
-        metric: name of the score.
-        held_out: number of held-out tasks that the score averages.
-        seconds: core-seconds of the example.
-        methods: settings of a method on this task.
-        quick: settings for a small run.
-        view: ends of the plot's axis of scores; diverged runs are outside.
-        rounds: values of K.
-        marks: number of times at which a run is scored, each sqrt(2) times the previous one; the last is the budget.
-        shown: further numbers of rounds after which a run is scored, besides K.
-        steps: environment steps at which a run is scored too.
-    """
-
-    target: float
-    metric: str
-    held_out: int
-    seconds: float
-    methods: Mapping[str, list[str]]
-    quick: list[str]
-    view: tuple[float, float]
-    rounds: str = "1,3,5,10"
-    marks: int = 12
-    shown: tuple[int, ...] = ()
-    steps: int | None = None
+def jobs_of(options: argparse.Namespace, methods: Sequence[str], seeds: Sequence[int]) -> list[Job]:
+    task: Subject = options.subject
+    made: list[Job] = []
+    for budget in options.budgets:
+        for rounds in options.rounds:
+            for method in methods:
+                more = [setting for whose, setting in options.set if whose in (None, method)]
+                for seed in seeds:
+                    config = endless_config(task, method, rounds, seed, more=more, quick=options.quick)
+                    made.append(Job(task, method, rounds, budget, config))
+    return made
 
 
-SUBJECTS = {
-    "navigation": Subject(
-        target=-5.0,
-        metric="return",
-        held_out=200,
-        seconds=210.0,
-        # The better of two settings tried with K = 3 for 45 core-seconds: -1.6, and -5.9 with the defaults.
-        methods={"es": ["es.std=0.1", "es.step_size=0.1"]},
-        quick=["task.horizon=5", "inner.episodes=2"],
-        view=(-25.0, 0.0),
-    ),
-    "sinusoid": Subject(
-        target=1.0,
-        metric="loss",
-        held_out=2000,
-        seconds=300.0,
-        # ES's defaults were the best of three settings tried with K = 1 for 60 core-seconds.
-        methods={},
-        quick=[],
-        view=(0.0, 3.5),
-    ),
-    "cheetah_direction": Subject(
-        target=15.0,
-        metric="return",
-        # A score plays real episodes: 80,000 steps.
-        held_out=40,
-        seconds=560.0,  # 14 per generation
-        methods={
-            # The GA keeps the example's settings: with ga.recombine=4 it reached -0.5 after 60 core-seconds in place of
-            # 5.2. These were tried likewise against a std and a step size of 0.1: 12.9 in place of 6.8.
-            "es": ["es.population_size=32", "es.std=0.05", "es.step_size=0.05"],
-            # Among the step sizes 0.003, 0.01 and 0.02, the first was slow and the last collapsed.
-            "maml": ["inner.num_tasks=10", "maml.step_size=0.01"],
-            "first-order-maml": ["inner.num_tasks=10", "maml.step_size=0.01"],
-        },
-        quick=["task.horizon=10", "inner.episodes=2"],
-        view=(-10.0, 50.0),
-        rounds="1",
-        marks=5,
-        shown=(0, 1, 2, 3),
-        steps=1_000_000,
-    ),
-}
-
-METHODS = {
-    "ga": [],  # the example's, with the schedule of `config_of`
-    # ES has as many children as the GA. The centre's re-evaluations are only reported.
-    "es": ["strategy=es", "es.population_size=64", "es.episodes=1"],
-    # Finn et al. 2017 have 20 to 25 tasks per update.
-    "maml": ["strategy=maml", "inner.num_tasks=20", "inner.batch_size=1"],
-    "first-order-maml": ["strategy=maml", "inner.num_tasks=20", "inner.batch_size=1", "maml.first_order=true"],
-}
-QUICK = {
-    "ga": ["ga.population_size=8", "ga.num_parents=4", "ga.elite.candidates=2", "ga.elite.episodes=1"],
-    "es": ["es.population_size=8"],
-}
-LOOKS = {
-    "ga": (BLUE, "o", "-"),
-    "es": (GREEN, "^", "-."),
-    "maml": (ORANGE, "s", "--"),
-    "first-order-maml": ("#CC79A7", "D", ":"),
-}
-"""Colour (of Okabe and Ito), marker and line."""
-
-
-class Job(NamedTuple):
-    """A run.
-
-    Attributes:
-        method: a key of METHODS.
-        rounds: K.
-        seed: the run's seed.
-        config: everything else.
-    """
-
-    method: str
-    rounds: int
-    seed: int
-    config: Config
-
-
-class Point(NamedTuple):
-    """A run at one time.
-
-    Attributes:
-        seconds: core-seconds so far.
-        bare: core-seconds of the first generation and of later evaluations, without the cost of keeping the run; a
-            substitute for `seconds` where other load hides it.
-        score: the mean over the held-out tasks.
-        low: lower end of the score's 95 % interval.
-        high: upper end of the interval.
-        steps: environment steps so far.
-        adapted: means after the rounds of `Subject.shown`.
-    """
-
-    seconds: float
-    bare: float
-    score: float
-    low: float
-    high: float
-    steps: int = 0
-    adapted: Sequence[float] = ()
-
-
-class Outcome(NamedTuple):
-    """The outcome of a run.
-
-    Attributes:
-        start: core-seconds until its first generation was over.
-        seconds: core-seconds in all.
-        generations: number of generations.
-        diverged: whether gradients ended it before the budget did.
-        nbytes: peak memory.
-        points: one for every mark, and one for the number of steps.
-    """
-
-    start: float
-    seconds: float
-    generations: int
-    diverged: bool
-    nbytes: int
-    points: list[Point]
-
-    def reached(self, target: float, metric: str) -> Point | None:
-        """Return the first point that reaches the target."""
-        sign = -1 if metric == "loss" else 1
-        return next((point for point in self.points if sign * point.score >= sign * target), None)
-
-    def within(self, steps: int) -> Point | None:
-        """Return the last point within this number of steps, if the run reached it."""
-        if self.points[-1].steps < steps:
-            return None
-        return max((point for point in self.points if point.steps <= steps), default=None)
-
-
-def config_of(options: argparse.Namespace, method: str, rounds: int, seed: int) -> Config:
-    """Return the example's config for a method and K rounds."""
-    path = ROOT / "examples" / f"{options.task}.toml"
-    example = cfg.load(path)
-    # The mutations shrink as in the example, over the part of its steps that the budget allows; with more rounds a
-    # generation has more steps.
-    part = options.budget / SUBJECTS[options.task].seconds * (example.inner.rounds + 1) / (rounds + 1)
-    decay = max(1, round((example.stop.generations or 1) * part))
-    overrides = [f"ga.mutation_std_generations={decay}", *METHODS[method], f"inner.rounds={rounds}", f"seed={seed}"]
-    overrides += SUBJECTS[options.task].methods.get(method, [])
-    overrides += ["stop.generations=1_000_000"]
+def scoring_of(options: argparse.Namespace) -> Scoring:
     if options.quick:
-        overrides += [*SUBJECTS[options.task].quick, "inner.num_tasks=2", *QUICK.get(method, [])]
-    for setting in options.set:
-        whose, colon, rest = setting.partition(":")
-        if not (colon and whose in METHODS):
-            overrides.append(setting)
-        elif whose == method:
-            overrides.append(rest)
-    return cfg.load(path, overrides)
+        return _QUICK_SCORING
+    return Scoring(options.subject.held_out, options.subject.curve_tasks)
 
 
-def measure(job: Job, core: int, options: argparse.Namespace) -> Outcome:
-    """Run a job and score it, or read its stored outcome."""
-    name = f"{options.task}-rounds{job.rounds}-{job.method}-seed{job.seed}"
-    asked = {"config": cfg.to_mapping(job.config), "budget": options.budget, "held_out": options.held_out}
-    if options.steps is not None:
-        asked["steps"] = options.steps
-    path = options.out / f"{name}.json"
-    known = json.loads(path.read_text()) if path.exists() else {}
-    if known.get("asked") != asked:
-        known = {"asked": asked, "outcome": run_and_score(name, core, asked, options)}
-        path.write_text(json.dumps(known))
-    outcome = Outcome(**known["outcome"])
-    outcome = outcome._replace(points=[Point(*point) for point in outcome.points])
-    score = outcome.points[-1].score
-    print(f"  {name:<44} {outcome.generations:>6} generations, {outcome.seconds:6.1f} s, {score:8.3f}", flush=True)
-    return outcome
-
-
-def run_and_score(name: str, core: int, asked: dict[str, Any], options: argparse.Namespace) -> dict[str, Any]:
-    """Run and score a job, each in its own process, and return an Outcome's fields."""
-    subject = SUBJECTS[options.task]
-    arguments = {**asked, "core": core, "name": name, "out": str(options.out), "shown": subject.shown}
-    with tempfile.TemporaryDirectory() as cache:
-        # JAX caches its programs there, so no run finds a program that another has compiled.
-        environment = os.environ if options.quick else {**os.environ, "XDG_CACHE_HOME": cache}
-        ran = start_worker("run", arguments, environment)
-        diverged = ran.returncode != 0 and DIVERGED in ran.stderr
-        progress = [json.loads(line) for line in ran.stdout.splitlines()]
-        if not progress or (ran.returncode != 0 and not diverged):
-            sys.exit(f"claim.py: {name} ended with {ran.returncode}\n{ran.stderr}")
-        seconds, steps, nbytes = zip(*progress, strict=True)
-        marks = [options.budget / math.sqrt(2) ** back for back in range(1, subject.marks)] + [math.inf]
-        numbers = {bisect.bisect(seconds, mark) for mark in marks}
-        if options.steps is not None:
-            numbers.add(bisect.bisect(steps, options.steps))
-        numbers = sorted(numbers - {0})
-        scored = start_worker("score", {**arguments, "numbers": numbers}, environment)
-        if scored.returncode != 0:
-            sys.exit(f"claim.py: scoring {name} ended with {scored.returncode}\n{scored.stderr}")
-    scores = [json.loads(line) for line in scored.stdout.splitlines()]
-    return Outcome(
-        start=seconds[0],
-        seconds=seconds[-1],
-        generations=len(seconds),
-        diverged=diverged,
-        nbytes=nbytes[-1],
-        points=[
-            # The wall clock times evaluations, and is meaningless beside other load.
-            Point(
-                seconds[number - 1],
-                min(seconds[0] + evaluating, seconds[number - 1]),
-                *score,
-                steps=steps[number - 1],
-                adapted=adapted,
-            )
-            for number, (evaluating, score, adapted) in zip(numbers, scores, strict=True)
-        ],
-    )._asdict()
-
-
-def start_worker(
-    what: str, arguments: dict[str, Any], environment: Mapping[str, str]
-) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, str(Path(__file__).resolve()), "--worker", what, json.dumps(arguments)]
-    return subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
-
-
-def work(what: str, arguments: dict[str, Any]) -> None:
-    """Run or score on one core, as `what` says, and print lines of JSON."""
-    os.sched_setaffinity(0, {arguments["core"]})
-    if what == "run":
-        run(arguments)
-    elif what == "score":
-        score(arguments)
-    else:
-        from gamaml.inner.start_jax import start_jax
-
-        start_jax()
-        import jax
-        from mpi4py import MPI
-
-        jax.jit(lambda x: x + 1)(MPI.COMM_WORLD.rank).block_until_ready()
-        print(peak_nbytes())
-
-
-def run(arguments: dict[str, Any]) -> None:
-    """Run until the budget is spent; print CPU seconds, steps and peak memory so far after every generation."""
-    config = cfg.from_mapping(arguments["config"])
-    for info in gamaml.generations(config, out=arguments["out"], names=[arguments["name"]], overwrite=True):
-        seconds = time.process_time()
-        # Printed at once, since a run that diverges is aborted.
-        print(json.dumps([seconds, info.total_steps, peak_nbytes()]), flush=True)
-        if seconds >= arguments["budget"]:
-            break
-
-
-def score(arguments: dict[str, Any]) -> None:
-    """Score the candidates that a run would have deployed after `numbers` of generations.
-
-    For each candidate, print the seconds inside evaluations since the first generation, the score with the ends of its
-    interval, and the means after the further rounds shown.
-    """
-    run = gamaml.load(Path(arguments["out"]) / f"{arguments['name']}.h5")
-    rounds, strategy, snapshots = run.header.num_rounds, run.strategy, list(run.snapshots)
-    noise = LazyNoise(size=run.config.noise.size, seed=run.config.noise.seed)
-    problem, by_generation = problems.make_problem(run.config), operator.attrgetter("generation")
-    # A run that diverged may have lost its last generation.
-    for number in (min(number, run.num_generations) for number in arguments["numbers"]):
-        if not run.strategy.sizes.has_genomes:
-            # Vectors are rebuilt from mark to mark, since repeating MAML's updates takes as long as in the run.
-            latest = max((one for one in snapshots if one.generation <= number), key=by_generation, default=None)
-            history = [run.state(generation).entries for generation in range(1, number + 1)]
-            vectors = rebuild(strategy, Course(run.state(0), history, latest), noise, problem)
-            snapshots = sorted([*snapshots, Snapshot(number, vectors)], key=by_generation)
-        found = gamaml.adapt(
-            dataclasses.replace(run, snapshots=snapshots),
-            generation=number - 1,
-            tasks=arguments["held_out"],
-            rounds=[*arguments["shown"], rounds],
-            parents_mean=not run.strategy.sizes.has_genomes or run.config.ga.recombine > 1,
-        )
-        evaluations = (table["seconds"][1:number] for table in (run.records, run.reevaluations))
-        evaluating = sum(float(seconds.sum(dtype=float)) for seconds in evaluations)
-        after = found.rounds.index(rounds)
-        scored = [float(found.mean[after]), *found.interval[:, after].tolist()]
-        adapted = [float(found.mean[found.rounds.index(number)]) for number in arguments["shown"]]
-        print(json.dumps([evaluating, scored, adapted]))
-
-
-def peak_nbytes() -> int:
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-
-
-def run_all(options: argparse.Namespace) -> dict[tuple[str, int], list[Outcome]]:
-    """Return the outcomes of all seeds, by method and rounds."""
+def run_all(jobs: Sequence[Job], options: argparse.Namespace) -> tuple[list[Result], list[str]]:
+    """Return the runs in the order of the jobs, and the errors of those that failed; one run per core at a time."""
     cores: queue.SimpleQueue[int] = queue.SimpleQueue()
     for core in sorted(os.sched_getaffinity(0))[: options.jobs]:
         cores.put(core)
 
-    def one(job: Job) -> Outcome:
+    def one(job: Job) -> Result | RunFailed:
         core = cores.get()
         try:
-            return measure(job, core, options)
+            found = stored(job, options.out)
+            if found is None:
+                found = perform(job, core, options.out, scoring_of(options), quick=options.quick)
+                write(found, options.out / f"{job.name}.json")
+        except RunFailed as error:
+            print(f"  {job.name}: failed", flush=True)
+            return error
         finally:
             cores.put(core)
+        print(line_of(job, found), flush=True)
+        return found
 
-    outcomes: dict[tuple[str, int], list[Outcome]] = {}
     with ThreadPoolExecutor(options.jobs) as pool:
         try:
-            for job, outcome in zip(options.runs, pool.map(one, options.runs), strict=True):
-                outcomes.setdefault((job.method, job.rounds), []).append(outcome)
+            outcomes = list(pool.map(one, jobs))
         except BaseException:
             pool.shutdown(cancel_futures=True)
             raise
-    return outcomes
+    results = [each for each in outcomes if isinstance(each, Result)]
+    return results, [str(each) for each in outcomes if isinstance(each, RunFailed)]
 
 
-class Row(NamedTuple):
-    """Medians over the seeds of one method with one K.
-
-    Attributes:
-        method: a key of METHODS.
-        rounds: K.
-        to_target: core-seconds to the target; infinite if the median run did not reach it.
-        bare: the same in the bare seconds of `Point`.
-        score: the score at the end.
-        low: lower end of the score's interval.
-        high: upper end of the interval.
-        generations: number of generations.
-        diverged: number of diverged runs.
-        start: core-seconds until the first generation was over.
-        nbytes: peak memory.
-    """
-
-    method: str
-    rounds: int
-    to_target: float
-    bare: float
-    score: float
-    low: float
-    high: float
-    generations: int
-    diverged: int
-    start: float
-    nbytes: float
-
-
-def row_of(method: str, rounds: int, outcomes: list[Outcome], target: float, metric: str) -> Row:
-    never = Point(math.inf, math.inf, math.nan, math.nan, math.nan)
-    reached = [outcome.reached(target, metric) or never for outcome in outcomes]
-    ends = sorted((outcome.points[-1] for outcome in outcomes), key=lambda end: end.score)
-    middle = ends[(len(ends) - 1) // 2]
-    return Row(
-        method,
-        rounds,
-        statistics.median(point.seconds for point in reached),
-        statistics.median(point.bare for point in reached),
-        middle.score,
-        middle.low,
-        middle.high,
-        round(statistics.median(outcome.generations for outcome in outcomes)),
-        sum(outcome.diverged for outcome in outcomes),
-        statistics.median(outcome.start for outcome in outcomes),
-        statistics.median(outcome.nbytes for outcome in outcomes),
+def line_of(job: Job, result: Result) -> str:
+    score = result.curve[-1]["score"] if result.diverged is None else None
+    said = "diverged" if score is None else f"{score:.3f}"
+    return (
+        f"  {job.name:<56} {result.generations:>6} generations, {result.steps:>13,} steps, "
+        f"{result.core_seconds:6.1f} core-seconds, {said}"
     )
 
 
-def table(rows: list[Row], options: argparse.Namespace) -> str:
-    """Return Markdown."""
-    metric = SUBJECTS[options.task].metric
-    names = (
-        f"core-seconds to {options.target:g}",
-        "without the engine",
-        f"{metric} at {options.budget:g} core-seconds",
+def read_all(options: argparse.Namespace) -> list[Result]:
+    """Return the runs of the task that a folder has, in order, of the asked methods, seeds, rounds and budgets."""
+    methods, budgets = list(METHODS), options.budgets
+    found = [read(path) for path in options.stored.glob("*.json")]
+    chosen = [
+        result
+        for result in found
+        if result.task == options.task
+        and result.method in options.methods
+        and (options.seeds is None or result.seed in options.seeds)
+        and (options.rounds is None or result.rounds in options.rounds)
+        and (budgets is None or result.of_budget in budgets)
+    ]
+    return sorted(chosen, key=lambda one: (one.of_budget, one.rounds, methods.index(one.method), one.seed))
+
+
+def cells_of(results: Sequence[Result], task: Subject) -> list[Cell]:
+    """Return the runs by budget, K and method, in their order."""
+    groups: dict[tuple[Budget, int, str], list[Result]] = {}
+    for result in results:
+        groups.setdefault((result.of_budget, result.rounds, result.method), []).append(result)
+    for (_, rounds, method), runs in groups.items():
+        ended = [run.experiment for run in runs if run.diverged is None]
+        if any(each != ended[0] for each in ended):
+            sys.exit(
+                f"claim.py: {method}, K = {rounds}: expected seeds of the same settings, got others; run them again"
+            )
+    return [Cell(task, *key, runs) for key, runs in groups.items()]
+
+
+def report(results: Sequence[Result], out: Path, options: argparse.Namespace) -> None:
+    """Print the tables, draw the picture, and print the last line."""
+    cells = cells_of(results, options.subject)
+    path = out / f"{options.task}.png"
+    claim_picture.draw(cells, path)
+    print(f"\n{claim_table.tables(cells, options.target)}\n")
+    print(f"{claim_table.tried(options.subject, sorted({cell.rounds for cell in cells}))}\n")
+    for what in ("commit", "machine", "versions"):
+        for each in dict.fromkeys(json.dumps(getattr(result, what)) for result in results if result.versions):
+            print(f"{what}: {each}")
+    print(path)
+    keys = list(dict.fromkeys((cell.budget, cell.rounds) for cell in cells))
+    sign = -1 if options.subject.metric == "loss" else 1
+    best = [
+        max((cell for cell in cells if (cell.budget, cell.rounds) == key), key=lambda cell: sign * cell.score)
+        for key in keys
+    ]
+    print_result(
+        f"claim {options.task}",
+        sum(cell.method == "multifactorial" and math.isfinite(cell.score) for cell in best),
+        f"of {len(keys)} comparisons in which multifactorial recombination has the best score",
+        rows=[claim_table.row(cell, options.target) for cell in cells],
     )
-    lines = [("K", "method", *names, "generations", "first after", "peak memory"), ("---",) * 8]
-    for row in rows:
-        reached = [f"{seconds:.0f}" if math.isfinite(seconds) else "never" for seconds in (row.to_target, row.bare)]
-        final = f"{row.score:.3g} [{row.low:.3g}, {row.high:.3g}]" + ", diverged" * (row.diverged > 0)
-        costs = (f"{row.generations:,}", f"{row.start:.0f} s", f"{row.nbytes / 2**20:.0f} MiB")
-        lines.append((str(row.rounds), row.method, *reached, final, *costs))
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
-def adapted_rows(outcomes: dict[tuple[str, int], list[Outcome]], options: argparse.Namespace) -> list[dict[str, Any]]:
-    """Return every method's score after each of `Subject.shown` rounds, by steps and by core-seconds."""
-    rows: list[dict[str, Any]] = []
-    limits = (f"{options.steps:,} steps", f"{options.budget:g} core-seconds")
-    for limit in limits:
-        for (method, rounds), runs in outcomes.items():
-            ends = [run.within(options.steps) if limit == limits[0] else run.points[-1] for run in runs]
-            points = [point for point in ends if point is not None]
-            row: dict[str, Any] = {"K": rounds, "method": method, "at": limit, "runs": len(points), "of": len(runs)}
-            if points:
-                row["seconds"] = statistics.mean(point.seconds for point in points)
-                row["steps"] = statistics.mean(point.steps for point in points)
-                row["adapted"] = [list(column) for column in zip(*(point.adapted for point in points), strict=True)]
-            rows.append(row)
-    return rows
-
-
-def adapted_table(rows: list[dict[str, Any]], options: argparse.Namespace) -> str:
-    """Return Markdown with the mean of the runs, and the lowest and the highest run."""
-    subject = SUBJECTS[options.task]
-    names = [f"{subject.metric} after {number}" for number in subject.shown]
-    lines = [["at", "K", "method", "runs", "core-seconds", "steps", *names], ["---"] * (6 + len(names))]
-    for row in rows:
-        line = [row["at"], str(row["K"]), row["method"], f"{row['runs']} of {row['of']}"]
-        if row["runs"]:
-            line += [f"{row['seconds']:.0f}", f"{row['steps']:,.0f}"]
-            line += [f"{statistics.mean(of):.1f} [{min(of):.1f}, {max(of):.1f}]" for of in row["adapted"]]
-        else:
-            line += ["not reached", *[""] * (1 + len(names))]
-        lines.append(line)
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
-
-
-def plot(
-    outcomes: dict[tuple[str, int], list[Outcome]], rows: list[Row], empty: int, options: argparse.Namespace
-) -> Path:
-    """Draw scores over core-seconds for every K; below, core-seconds to the target and memory over K."""
-    import matplotlib.figure  # only here, because it takes a second to import
-
-    metric, rounds = SUBJECTS[options.task].metric, options.rounds
-    figure: Any = matplotlib.figure.Figure(figsize=(max(9.0, 3.0 * len(rounds)), 7.5), layout="constrained")
-    above, below = figure.subfigures(2, 1)
-    panels = above.subplots(1, len(rounds), sharex=True, sharey=True, squeeze=False)[0]
-    for axes, number in zip(panels, rounds, strict=True):
-        for method in options.methods:
-            for outcome in outcomes[method, number]:
-                seconds, scores = zip(*((point.seconds, point.score) for point in outcome.points), strict=True)
-                draw(axes, method, seconds, scores, label=method)
-        axes.axhline(options.target, color="0.3", linewidth=1)
-        dress(axes, f"K = {number}", "core-seconds")
-    panels[0].set_xscale("log")
-    ticks = [options.budget / 2**halvings for halvings in range(5)]
-    panels[0].set_xticks(ticks, [f"{tick:.3g}" for tick in ticks])
-    panels[0].minorticks_off()
-    panels[0].set_ylabel(f"{metric} after K rounds")
-    panels[0].set_ylim(SUBJECTS[options.task].view)
-    speed, memory = below.subplots(1, 2)
-    for method in options.methods:
-        own = [row for row in rows if row.method == method]
-        draw(speed, method, rounds, [row.to_target for row in own])
-        draw(memory, method, rounds, [row.nbytes / 2**20 for row in own])
-    speed.set_ylim(0, 1.05 * options.budget)
-    memory.axhline(empty / 2**20, color="0.3", linewidth=1)
-    memory.set_ylim(bottom=0)
-    dress(speed, f"core-seconds to {options.target:g} (no mark: not reached)", "K, rounds of (collect, update)")
-    dress(memory, "peak memory in MiB (line: an empty program)", "K, rounds of (collect, update)")
-    for axes in (speed, memory):
-        axes.set_xticks(rounds)
-        axes.set_xlim(min(rounds) - 0.5, max(rounds) + 0.5)
-    handles, names = panels[0].get_legend_handles_labels()
-    lines = dict(zip(names, handles, strict=True))  # one for all seeds
-    figure.legend(lines.values(), lines, loc="outside lower center", ncols=len(lines), frameon=False)
-    path = options.out / f"{options.task}.png"
-    figure.savefig(path, dpi=150)
-    return path
-
-
-def draw(axes: Any, method: str, x: Any, y: Any, **more: Any) -> None:  # matplotlib Axes
-    colour, marker, line = LOOKS[method]
-    axes.plot(x, y, line, color=colour, marker=marker, markersize=5, linewidth=1.6, **more)
-
-
-def dress(axes: Any, title: str, label: str) -> None:  # matplotlib Axes
-    axes.set_title(title, loc="left", fontsize=10)
-    axes.set_xlabel(label)
-    axes.grid(visible=True, color="0.9")
-    axes.set_axisbelow(True)
-    for side in ("right", "top"):
-        axes.spines[side].set_visible(False)
-
-
-def firsts(rows: list[Row]) -> dict[int, str | None]:
-    """Return for every K the method that reached the target first."""
-    best: dict[int, str | None] = {}
-    for number in sorted({row.rounds for row in rows}):
-        first = min((row for row in rows if row.rounds == number), key=lambda row: row.to_target)
-        best[number] = first.method if math.isfinite(first.to_target) else None
-    return best
+def try_setting(options: argparse.Namespace) -> None:
+    """Score a setting of one method, on a seed and tasks that no table has, and print its line for the settings."""
+    task, method = options.subject, options.trial
+    kept = Scoring(*scoring_of(options)[:2], points=1)
+    scoring = kept._replace(tasks=kept.tasks + kept.curve_tasks, left_out=kept.tasks)
+    for job in jobs_of(options, [method], options.seeds):
+        with tempfile.TemporaryDirectory() as out:
+            result = perform(job, min(os.sched_getaffinity(0)), Path(out), scoring, quick=options.quick)
+        print(line_of(job, result))
+        changes = joined([*task.methods[method].at(job.rounds), *(setting for _, setting in options.set)])
+        score = "nan" if result.diverged is not None or result.values is None else f"{result.curve[-1]['score']:.4g}"
+        texts = ", ".join(f"'{each}'" for each in changes)
+        print(
+            f"{{ rounds = {job.rounds}, {job.budget.unit} = {job.budget.amount:g}, set = [{texts}], score = {score} }},"
+        )
 
 
 def parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("task", choices=SUBJECTS, metavar="TASK", help=", ".join(SUBJECTS))
-    parser.add_argument("--rounds", help="values of K (1,3,5,10; of cheetah_direction 1)")
+    parser.add_argument("task", choices=TASKS, metavar="TASK", help=", ".join(TASKS))
+    parser.add_argument("--rounds", help="values of K (1,3,5,10; of cheetah_direction 1,3)")
     parser.add_argument("--methods", default=",".join(METHODS), help=f"of {', '.join(METHODS)} (all)")
-    parser.add_argument("--budget", type=float, default=90.0, help="core-seconds of a run (90)")
-    parser.add_argument("--target", type=float, help="score to reach (navigation -5, sinusoid 1, cheetah_direction 15)")
+    parser.add_argument("--seeds", help="seeds of the runs (1-3)")
+    budget = parser.add_mutually_exclusive_group()
+    budget.add_argument("--seconds", metavar="N,...", help="budgets in core-seconds (90)")
+    budget.add_argument("--steps", metavar="N,...", help="budgets in environment steps, in place of core-seconds")
+    parser.add_argument("--target", type=float, help="a score, to show the core-seconds until it is reached")
+    parser.add_argument("--jobs", type=int, default=1, help="runs at a time, each on a core of its own (1)")
+    parser.add_argument("--out", type=Path, default=Path("claim"), metavar="DIR", help="folder of the runs (claim)")
     parser.add_argument(
-        "--steps", type=int, help="environment steps at which cheetah_direction is scored too (1,000,000)"
+        "--from", type=Path, metavar="DIR", dest="stored", help="run nothing, read the runs of a folder"
     )
-    parser.add_argument("--seeds", default="1", help="seeds of the runs; the table has medians (1)")
-    parser.add_argument("--jobs", type=int, default=len(os.sched_getaffinity(0)), help="runs at a time (all cores)")
+    parser.add_argument("--try", choices=METHODS, metavar="METHOD", dest="trial", help="score a setting of a method")
     parser.add_argument(
         "--set",
         action="append",
@@ -586,78 +209,68 @@ def parse() -> argparse.Namespace:
         metavar="[METHOD:]NAME=VALUE",
         help="change the config, of one method or all",
     )
-    parser.add_argument("--out", type=Path, default=Path("claim"), metavar="DIR", help="folder of the runs (claim)")
     parser.add_argument("--quick", action="store_true", help="small runs of few seconds: whether it runs")
     options = parser.parse_args()
-    subject = SUBJECTS[options.task]
-    options.held_out = subject.held_out
-    options.rounds = options.rounds or subject.rounds
-    if options.target is None:
-        options.target = subject.target
-    if options.steps is not None and options.steps < 1:
-        parser.error(f"--steps={options.steps}: expected at least 1; choose e.g. 1000000")
-    if subject.steps is None and options.steps is not None:
-        parser.error(f"--steps={options.steps}: {options.task} is not scored by steps; leave it out")
-    if options.quick:
-        options.rounds, options.budget, options.held_out = "1", 4.0, 4
-        options.steps = options.steps or (subject.steps and 2_000)
-    options.steps = options.steps or subject.steps
-    options.methods = list(dict.fromkeys(options.methods.split(",")))
-    unknown = set(options.methods) - set(METHODS)
-    if unknown:
-        parser.error(f"{', '.join(sorted(unknown))}: no such method; choose from {', '.join(METHODS)}")
-    options.jobs = max(1, min(options.jobs, len(os.sched_getaffinity(0))))
     try:
-        options.rounds, options.seeds = parse_rounds(options.rounds), parse_seeds(options.seeds)
-        options.runs = [
-            Job(method, rounds, seed, config_of(options, method, rounds, seed))
-            for rounds in options.rounds
-            for method in options.methods
-            for seed in options.seeds
-        ]
-    except ConfigError as error:
+        complete(options)
+    except (ConfigError, ValueError) as error:
         parser.error(str(error))
     return options
 
 
+def complete(options: argparse.Namespace) -> None:
+    """Read the values of options, and fill in those that were left out, but for --from.
+
+    Raises:
+        ConfigError: a value is of another form.
+        ValueError: a number is none.
+    """
+    options.subject = subject(options.task)
+    options.jobs = max(1, min(options.jobs, len(os.sched_getaffinity(0))))
+    options.methods = list(dict.fromkeys(options.methods.split(",")))
+    unknown = set(options.methods) - set(METHODS)
+    if unknown:
+        raise ConfigError(f"{', '.join(sorted(unknown))}: no such method; choose from {', '.join(METHODS)}")
+    options.set = [
+        (whose, rest) if colon and whose in METHODS else (None, setting)
+        for setting in options.set
+        for whose, colon, rest in [setting.partition(":")]
+    ]
+    unit, texts = ("steps", options.steps) if options.steps is not None else ("seconds", options.seconds)
+    options.budgets = None if texts is None else [Budget(unit, float(text)) for text in texts.split(",")]
+    if any(budget.amount <= 0 for budget in options.budgets or []):
+        raise ConfigError(f"--{unit} {texts}: expected numbers above 0; choose e.g. 90")
+    if options.stored is None:
+        seeds = str(_TRIAL_SEED) if options.trial else "1" if options.quick else "1-3"
+        options.budgets = options.budgets or [_QUICK_BUDGET if options.quick else _BUDGET]
+        options.rounds = options.rounds or ("1" if options.quick else options.subject.rounds)
+        options.seeds = options.seeds or seeds
+    options.rounds = None if options.rounds is None else parse_rounds(options.rounds)
+    options.seeds = None if options.seeds is None else parse_seeds(options.seeds)
+
+
 def main() -> None:
-    if sys.argv[1:2] == ["--worker"]:
-        work(sys.argv[2], json.loads(sys.argv[3]))
-        return
     options = parse()
-    metric = SUBJECTS[options.task].metric
-    print_machine()
-    options.out.mkdir(parents=True, exist_ok=True)
-    outcomes = run_all(options)
-    rows = [row_of(*key, runs, options.target, metric) for key, runs in outcomes.items()]
-    empty = int(start_worker("nothing", {"core": min(os.sched_getaffinity(0))}, os.environ).stdout)
-    path = plot(outcomes, rows, empty, options)
-    first = firsts(rows)
-    print(f"\n{table(rows, options)}\n")
-    adapted = adapted_rows(outcomes, options) if options.steps is not None else []
-    if adapted:
-        print(f"{adapted_table(adapted, options)}\n")
-        print("Means of the runs, and the lowest and the highest.")
-    print("Without the engine: up to the first generation, then evaluations alone.")
-    print(f"An empty program takes {empty / 2**20:.0f} MiB.")
-    for number, method in first.items():
-        print(f"K = {number}: first at {options.target:g}: {method or 'none'}")
-    print(path)
-    print_result(
-        f"claim {options.task}",
-        sum(method == "ga" for method in first.values()),
-        f"of {len(first)} numbers of rounds at which the GA reaches {options.target:g} first",
-        rows=[finite(row._asdict()) for row in rows],
-        empty_nbytes=empty,
-        adapted=adapted,
-    )
-
-
-def finite(row: dict[str, Any]) -> dict[str, Any]:
-    """Return a row with None for values that JSON cannot hold."""
-    return {
-        name: None if isinstance(value, float) and not math.isfinite(value) else value for name, value in row.items()
-    }
+    if options.stored is not None:
+        results, failures, out = read_all(options), list[str](), options.stored
+    else:
+        print_machine()
+        try:
+            if options.trial:
+                return try_setting(options)
+            jobs = jobs_of(options, options.methods, options.seeds)
+        except (ConfigError, RunFailed) as error:
+            sys.exit(f"claim.py: {error}")
+        options.out.mkdir(parents=True, exist_ok=True)
+        (results, failures), out = run_all(jobs, options), options.out
+    for failure in failures:
+        print(f"claim.py: {failure}", file=sys.stderr)
+    if not results:
+        sys.exit(f"claim.py: {out}: expected runs of {options.task}, got none")
+    report(results, out, options)
+    if failures:
+        sys.exit(1)
+    return None
 
 
 if __name__ == "__main__":
