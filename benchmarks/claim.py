@@ -178,7 +178,9 @@ def try_setting(options: argparse.Namespace) -> None:
         with tempfile.TemporaryDirectory() as out:
             result = perform(job, min(os.sched_getaffinity(0)), Path(out), scoring, quick=options.quick)
         print(line_of(job, result))
-        changes = joined([*task.methods[method].at(job.rounds), *(setting for _, setting in options.set)])
+        changes = joined(
+            [*task.methods[method].at(job.rounds), *(each for whose, each in options.set if whose in (None, method))]
+        )
         score = "nan" if result.diverged is not None or result.values is None else f"{result.curve[-1]['score']:.4g}"
         texts = ", ".join(f"'{each}'" for each in changes)
         print(

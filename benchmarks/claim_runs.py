@@ -7,6 +7,7 @@ import dataclasses
 import json
 import math
 import os
+import platform
 import re
 import subprocess
 import sys
@@ -187,14 +188,15 @@ def stored(job: Job, out: Path) -> Result | None:
     path = out / f"{job.name}.json"
     if not path.exists():
         return None
-    result, asked = read(path), json.loads(json.dumps(without_end(job.config)))
+    result, now = read(path), _flat(json.loads(json.dumps(without_end(job.config))))
+    then = {name: value for name, value in _flat(result.config).items() if not name.startswith("stop.")}
     changed = [
-        f"{section}: {result.config.get(section)} and now {asked.get(section)}"
-        for section in sorted({*asked, *result.config} - {"stop"})
-        if asked.get(section) != result.config.get(section)
+        f"{name} = {then.get(name, 'unset')} and now {now.get(name, 'unset')}"
+        for name in sorted({*then, *now})
+        if then.get(name) != now.get(name)
     ]
     if changed or list(result.score) != list(job.subject.score):
-        changes = "; ".join(changed) or f"score: {result.score} and now {job.subject.score}"
+        changes = "; ".join(changed) or f"score = {list(result.score)} and now {list(job.subject.score)}"
         raise RunFailed(f"{path}: expected the settings of now, got {changes}; choose another --out, or remove it")
     return result
 
@@ -206,16 +208,13 @@ def perform(job: Job, core: int, out: Path, scoring: Scoring, *, quick: bool) ->
         RunFailed: it ended with an error, did not end by its stop criterion or with the last std of its schedule, or
             missed its budget twice.
     """
-    tolerance = math.inf if quick else _TOLERANCE
-    with tempfile.TemporaryDirectory() as scratch:
-        # JAX caches its programs there, so no run finds a program that another has compiled.
-        environment = os.environ if quick else {**os.environ, "XDG_CACHE_HOME": scratch}
-        place = {"core": core, "name": job.name}
-        timed = None
-        if job.budget.unit == "seconds":
-            timing = _TIMED_SHARE * job.budget.amount
-            timed = _train({**place, "out": scratch, "timing": timing}, job.config, environment)
-        trained, config = _to_the_end(job, timed, {**place, "out": str(out), "timing": None}, environment, tolerance)
+    place = {"core": core, "name": job.name}
+    timed = None
+    if job.budget.unit == "seconds":
+        with tempfile.TemporaryDirectory() as scratch:
+            timing = {**place, "out": scratch, "timing": _TIMED_SHARE * job.budget.amount}
+            timed = _train(timing, job.config, cold=not quick)
+    trained, config = _to_the_end(job, timed, {**place, "out": str(out), "timing": None}, quick=quick)
     marks = [math.sqrt(2) ** -back for back in reversed(range(1, scoring.points))]
     column = [each[0 if job.budget.unit == "seconds" else 1] for each in trained.progress]
     found = [(mark, bisect.bisect(column, mark * job.budget.amount)) for mark in marks]
@@ -225,7 +224,7 @@ def perform(job: Job, core: int, out: Path, scoring: Scoring, *, quick: bool) ->
     if trained.diverged is None:
         _check_end(job, told)
         curve.append(_point(trained, 1.0, told["generations"], _mean([row[-1] for row in told["values"]])))
-    machine = {name: text for name, text in machine_description().items() if name != "host"}
+    machine = {name: machine_description()[name] for name in ("cpu", "python")} | {"system": platform.system()}
     return Result(
         task=job.subject.name,
         method=job.method,
@@ -261,24 +260,33 @@ def write(result: Result, path: Path) -> None:
     partial.replace(path)
 
 
+def _flat(mapping: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:  # values of a config
+    """Return a config's values by their dotted names."""
+    flat: dict[str, Any] = {}
+    for name, value in mapping.items():
+        flat |= _flat(value, f"{prefix}{name}.") if isinstance(value, Mapping) else {prefix + name: value}
+    return flat
+
+
 def _to_the_end(
     job: Job,
     timed: Trained | None,
     arguments: Mapping[str, Any],  # of the worker
-    environment: Mapping[str, str],
-    tolerance: float,
+    *,
+    quick: bool,
 ) -> tuple[Trained, Config]:
     """Run to the budget; once more with a corrected number of generations where the first was too far from it."""
-    amount = job.budget.amount
+    amount, tolerance = job.budget.amount, math.inf if quick else _TOLERANCE
     if timed is None:
         config = with_end(job.config, environment_steps=int(amount))
-        return _train(arguments, config, environment), config
+        return _train(arguments, config, cold=not quick), config
     if timed.diverged is not None:
-        return _train(arguments, job.config, environment), job.config
+        # It diverges again, before any end.
+        return _train(arguments, job.config, cold=not quick), job.config
     measured, spent = timed, list[str]()
     for _ in range(2):
         config = with_end(job.config, generations=measured.generations_within(amount))
-        trained = _train(arguments, config, environment)
+        trained = _train(arguments, config, cold=not quick)
         if trained.diverged is not None:
             return trained, config
         if abs(trained.core_seconds - amount) <= max(tolerance * amount, trained.pace / 2):
@@ -290,8 +298,11 @@ def _to_the_end(
     )
 
 
-def _train(arguments: Mapping[str, Any], config: Config, environment: Mapping[str, str]) -> Trained:
-    done = _work("train", {**arguments, "config": cfg.to_mapping(config)}, environment)
+def _train(arguments: Mapping[str, Any], config: Config, *, cold: bool) -> Trained:
+    """Run in a process of its own; a cold one finds no program that an earlier process has compiled."""
+    with tempfile.TemporaryDirectory() as cache:
+        environment = {**os.environ, "XDG_CACHE_HOME": cache} if cold else os.environ
+        done = _work("train", {**arguments, "config": cfg.to_mapping(config)}, environment)
     lines = [json.loads(line) for line in done.stdout.splitlines()]
     found = _DIVERGED.search(done.stderr) if done.returncode != 0 else None
     if not lines or not isinstance(lines[-1], dict) or (done.returncode != 0 and found is None):
@@ -353,7 +364,7 @@ def _point(trained: Trained, mark: float, number: int, score: float | None) -> d
 
 def _mean(values: Sequence[float | None]) -> float | None:
     finite = [value for value in values if value is not None]
-    return sum(finite) / len(finite) if len(finite) == len(values) else None
+    return float(f"{sum(finite) / len(finite):.6g}") if len(finite) == len(values) else None
 
 
 def _commit() -> str:

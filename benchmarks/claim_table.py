@@ -68,12 +68,7 @@ class Cell:
     @property
     def scores(self) -> list[float | None]:
         """The score of each seed, None where it diverged in training."""
-        scores = iter([] if self.values is None else self.values[:, :, -1].mean(axis=1).tolist())
-        if self.values is None:
-            scores = iter(
-                self._with_worst([run.values])[0, :, -1].mean().item() for run in self.runs if run.values is not None
-            )
-        return [None if run.diverged is not None else next(scores) for run in self.runs]
+        return [None if run.values is None else self._with_worst(run.values)[:, -1].mean().item() for run in self.runs]
 
     def seconds_to(self, target: float) -> list[float]:
         """Return the core-seconds of each seed until the first point that reaches a target; infinite without one."""
@@ -128,6 +123,8 @@ def tried(subject: Subject, rounds: Sequence[int]) -> str:
     """Return Markdown: the number of settings that were tried for each method and K, and whether it is the same."""
     numbers = {method: [subject.methods[method].num_tried(each) for each in rounds] for method in METHODS}
     same = len({tuple(each) for each in numbers.values()}) == 1
+    if not any(map(any, numbers.values())):
+        return "No trials of settings are listed."
     lines = [[method, *map(str, each)] for method, each in numbers.items()]
     names = ["settings tried, of each method", *(f"K = {each}" for each in rounds)]
     said = "All methods had the same number of trials." if same else "The methods had different numbers of trials."
@@ -194,7 +191,7 @@ def _costs(cells: Sequence[Cell]) -> str:
             str(cell.rounds),
             cell.method,
             f"{cell.mean_of(lambda run: run.core_seconds):.1f}",
-            f"{cell.mean_of(lambda run: run.start_seconds or run.core_seconds):.1f}",
+            f"{cell.mean_of(lambda run: run.core_seconds if run.start_seconds is None else run.start_seconds):.1f}",
             f"{cell.mean_of(lambda run: run.steps):,.0f}",
             f"{cell.mean_of(lambda run: run.generations):,.0f}",
             f"{cell.mean_of(lambda run: run.evaluations):,.0f}",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import subprocess
+import tomllib
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -94,22 +95,51 @@ def test_scaling_writes_a_table_and_a_plot(mpich: Mpi, tmp_path: Path) -> None:
     assert (tmp_path / "scaling.png").stat().st_size > 0
 
 
-def test_claim_scores_every_method_and_repeats_no_run(mpich: Mpi, tmp_path: Path) -> None:
-    command = ("claim.py", "sinusoid", "--methods", "ga,maml", "--out", tmp_path)
+def test_claim_scores_runs_of_equal_core_seconds_and_repeats_none(mpich: Mpi, tmp_path: Path) -> None:
+    command = ("claim.py", "sinusoid", "--methods", "multifactorial,maml", "--out", tmp_path)
     result = quick(mpich, *command)
     assert result["name"] == "claim sinusoid"
-    assert [row["method"] for row in result["rows"]] == ["ga", "maml"]
-    assert all(row["nbytes"] > result["empty_nbytes"] for row in result["rows"])
+    assert [row["method"] for row in result["rows"]] == ["multifactorial", "maml"]
+    for row in result["rows"]:
+        assert (row["K"], row["seeds"], row["budget"], row["diverged"]) == (1, [1], ["seconds", 3.0], [None])
+        assert row["scores"] == [row["score"]] == [row["rounds"]["iqm"][-1]]
+        assert len(row["rounds"]["iqm"]) == 2  # before and after the round
+        assert all(row[name][0] > 0 for name in ("core_seconds", "steps", "generations", "evaluations", "nbytes"))
     assert (tmp_path / "sinusoid.png").stat().st_size > 0
+
+    runs = sorted(tmp_path.glob("*.json"))
+    times = [path.stat().st_mtime_ns for path in runs]
+    stored = json.loads(runs[1].read_text())
+    assert stored["config"]["stop"] == {"generations": stored["generations"]}
+    assert stored["std"]["last"] == stored["std"]["scheduled"]
+    assert len(stored["values"]) == 4  # tasks
     assert quick(mpich, *command)["rows"] == result["rows"]
+    assert quick(mpich, "claim.py", "sinusoid", "--from", tmp_path)["rows"] == result["rows"]
+    assert [path.stat().st_mtime_ns for path in runs] == times
 
 
 @pytest.mark.skipif(find_spec("mujoco") is None, reason="needs mujoco: pip install 'gamaml[mujoco]'")
-def test_claim_compares_at_equal_steps_too(mpich: Mpi, tmp_path: Path) -> None:
-    rows = quick(mpich, "claim.py", "cheetah_direction", "--methods", "ga", "--out", tmp_path)["adapted"]
-    assert [row["at"] for row in rows] == ["2,000 steps", "4 core-seconds"]
-    assert 0 < rows[0]["steps"] <= 2_000 < rows[1]["steps"]
-    assert all(len(row["adapted"]) == 4 for row in rows)  # after 0 to 3 rounds
+def test_claim_compares_at_equal_steps_with_the_mean_action_as_a_control(mpich: Mpi, tmp_path: Path) -> None:
+    more = ("--methods", "ga", "--steps", "2_000,4_000", "--out", tmp_path)
+    rows = quick(mpich, "claim.py", "cheetah_direction", *more)["rows"]
+    assert [row["budget"] for row in rows] == [["steps", 2_000.0], ["steps", 4_000.0]]
+    assert 2_000 <= rows[0]["steps"][0] < 4_000 <= rows[1]["steps"][0]
+    assert all(len(row["mean_action"]["iqm"]) == 1 for row in rows)
+
+
+def test_claim_tells_the_generation_in_which_a_run_diverged(mpich: Mpi, tmp_path: Path) -> None:
+    more = ("--methods", "maml", "--set", "inner.step_size=1e30", "--out", tmp_path)
+    (row,) = quick(mpich, "claim.py", "sinusoid", *more)["rows"]
+    assert row["diverged"] == [0]
+    assert row["score"] is None
+
+
+def test_claim_prints_the_line_of_a_setting_that_is_tried(mpich: Mpi) -> None:
+    command = [mpich.python, ROOT / "benchmarks" / "claim.py", "sinusoid", "--quick", "--try", "es"]
+    done = subprocess.run([*command, "--set", "es.std=0.1"], capture_output=True, text=True, timeout=120, check=True)
+    line = tomllib.loads(f"tried = [{done.stdout.splitlines()[-1]}]")["tried"][0]
+    assert (line["rounds"], line["seconds"], line["set"]) == (1, 3, ["es.std=0.1"])
+    assert line["score"] > 0
 
 
 def test_cartpole_measures_random_and_solved_policies(mpich: Mpi) -> None:
