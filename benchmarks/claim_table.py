@@ -159,7 +159,7 @@ def row(cell: Cell, target: float | None) -> dict[str, Any]:
 def _scores(cells: Sequence[Cell], target: float | None) -> str:
     metric, acts = cells[0].subject.metric, any(cell.by_mean_action is not None for cell in cells)
     names = ["K", "method", f"{metric} after K rounds", "seeds"]
-    names += ["by the mean action"] * acts + [f"core-seconds to {target}"] * (target is not None)
+    names += ["by the mean action"] * acts + [f"core-seconds to {target:g}"] * (target is not None)
     lines: list[list[str]] = []
     for cell in cells:
         line = [str(cell.rounds), cell.method, _score_text(cell), ", ".join(map(_seed_text, cell.runs, cell.scores))]
