@@ -159,7 +159,10 @@ def row(cell: Cell, target: float | None) -> dict[str, Any]:
 def _scores(cells: Sequence[Cell], target: float | None) -> str:
     metric, acts = cells[0].subject.metric, any(cell.by_mean_action is not None for cell in cells)
     names = ["K", "method", f"{metric} after K rounds", "seeds"]
-    names += ["by the mean action"] * acts + [f"core-seconds to {target:g}"] * (target is not None)
+    if acts:
+        names.append("by the mean action")
+    if target is not None:
+        names.append(f"core-seconds to {target:g}")
     lines: list[list[str]] = []
     for cell in cells:
         line = [str(cell.rounds), cell.method, _score_text(cell), ", ".join(map(_seed_text, cell.runs, cell.scores))]
@@ -169,7 +172,7 @@ def _scores(cells: Sequence[Cell], target: float | None) -> str:
             seconds = cell.seconds_to(target)
             middle, reached = statistics.median(seconds), sum(map(math.isfinite, seconds))
             said = f"{middle:.0f}" if math.isfinite(middle) else "never"
-            line.append(said + f" ({reached} of {len(seconds)})" * (0 < reached < len(seconds)))
+            line.append(f"{said} ({reached} of {len(seconds)})" if 0 < reached < len(seconds) else said)
         lines.append(line)
     return _markdown(names, lines)
 
@@ -207,7 +210,8 @@ def _score_text(cell: Cell) -> str:
         return f"{cell.num_diverged} of {len(cell.runs)} diverged"
     diverged = int(np.isinf(cell.values[:, :, -1]).sum())
     if diverged:
-        return f"diverges on {diverged} of {cell.values[:, :, -1].size:,} tasks"
+        median = np.median(cell.values[:, :, -1])
+        return f"diverges on {diverged} of {cell.values[:, :, -1].size:,} tasks, median {median:.3g}"
     return _estimate(cell.by_rounds, -1)
 
 
@@ -217,6 +221,8 @@ def _seed_text(run: Result, score: float | None) -> str:
 
 def _estimate(pair: tuple[Float64Array, Float64Array], column: int) -> str:
     mean, (low, high) = pair[0][column], pair[1][:, column]
+    if not math.isfinite(mean):
+        return "diverges on some tasks"
     return f"{mean:.3g} [{low:.3g}, {high:.3g}]"
 
 
