@@ -5,7 +5,7 @@ r"""How good are evolution and gradients at many rounds of (collect -> update), 
     python benchmarks/claim.py navigation --from claim           # draw tables and picture again
 
 Multifactorial recombination, the GA, ES-MAML, and gradient MAML of second and first order each train on the task of
-examples/TASK.toml with an inner loop of K rounds, on one core each. claim_settings.toml has their settings, and all
+configs/TASK.toml with an inner loop of K rounds, on one core each. claim_settings.toml has their settings, and all
 that were tried.
 
 A budget is core-seconds, the CPU time of the process from its very start, compilation included, or environment steps.

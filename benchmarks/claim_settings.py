@@ -59,12 +59,12 @@ class Subject:
     """A task.
 
     Attributes:
-        name: name of the task and of its example.
+        name: name of the task and of its config in configs/.
         metric: "return" or "loss".
         held_out: number of held-out tasks that a score averages.
         curve_tasks: the number for the points of a learning curve.
         rounds: values of K, as on the command line.
-        base: changes to the example's config for all methods.
+        base: changes to that config for all methods.
         score: changes to the config when a run is scored.
         quick: changes to the config for a small run.
         methods: settings of each method.
@@ -128,7 +128,7 @@ def endless_config(
     if quick:
         overrides += [*task.quick, "inner.num_tasks=2", *_QUICK.get(method, [])]
     overrides += [*more, f"inner.rounds={rounds}", f"seed={seed}", _ENDLESS]
-    config = cfg.load(ROOT / "examples" / f"{task.name}.toml", overrides)
+    config = cfg.load(ROOT / "benchmarks" / "configs" / f"{task.name}.toml", overrides)
     length = _schedule(config)[2]
     if length is not None:
         raise ConfigError(

@@ -6,13 +6,13 @@
 Each row compares gamaml with what does the same work, in one run and in turn, by rates per CPU-second; other load on
 the machine affects the ratio of two neighbouring turns least. The ratio of a row is the median over the turns.
 
-- navigation, demo, sinusoid: evaluations of a whole run of the example through `gamaml.train`, on one rank, against a C
-  loop of the same inner loop (navigation.c, sinusoid.c), which is compiled when the script runs. The run's CPU time is
-  that of the whole process, from one pause between generations to another; the C loop takes its turns in the pauses.
-  The first generation, with start-up and compilation, does not count. Before, the C loop evaluates some networks on
-  gamaml's own draws, and must return what gamaml returns.
+- navigation, demo, sinusoid: evaluations of a whole run of the GA, configs/NAME.toml, through `gamaml.train`, on one
+  rank, against a C loop of the same inner loop (navigation.c, sinusoid.c), which is compiled when the script runs. The
+  run's CPU time is that of the whole process, from one pause between generations to another; the C loop takes its turns
+  in the pauses. The first generation, with start-up and compilation, does not count. Before, the C loop evaluates some
+  networks on gamaml's own draws, and must return what gamaml returns.
 - navigation_alone: the same with `problem.evaluate` in place of the run.
-- cheetah_direction, ant_direction: environment steps of the example's evaluations, updates included, against
+- cheetah_direction, ant_direction: environment steps of the config's evaluations, updates included, against
   `mujoco.mj_step` alone, with the same model and frame skip, from seeded resets, with an untrained policy's random
   actions and an `MjData` of its own for each episode.
 - evosax: evaluations of a whole run of navigation against the same evolution by evosax 0.3.2 as one jitted program
@@ -56,7 +56,7 @@ from gamaml.types import EvaluationKey, Float32Array
 from report import print_machine, print_result
 
 FOLDER = Path(__file__).resolve().parent
-EXAMPLES = FOLDER.parent / "examples"
+CONFIGS = FOLDER / "configs"
 QUICK_RUN = ("ga.population_size=8", "ga.num_parents=4", "ga.elite.candidates=0")
 MIB = 2**20
 
@@ -71,7 +71,7 @@ class Row(NamedTuple):
     """A comparison.
 
     Attributes:
-        example: name of the example's file.
+        example: name of the config in configs/.
         unit: what is counted.
         bar: the most that the ratio of the other side to gamaml may be.
         at_least: whether it is the least instead, and the ratio that of gamaml to the other side.
@@ -113,7 +113,7 @@ class CLoop:
     """An inner loop in C.
 
     Args:
-        config: the example's config.
+        config: the row's config.
         folder: for the compiled library.
     """
 
@@ -360,7 +360,7 @@ class Evosax:
 
 def measure(name: str, row: Row, options: argparse.Namespace, folder: Path) -> Rates:
     """Return the rates of one of ROWS."""
-    config = cfg.load(EXAMPLES / f"{row.example}.toml", QUICK_RUN if options.quick else ())
+    config = cfg.load(CONFIGS / f"{row.example}.toml", QUICK_RUN if options.quick else ())
     problem = make_problem(config)
     if name in EVOSAX:
         with Evosax(config, row.generations) as other:
@@ -400,7 +400,7 @@ def report(name: str, row: Row, rates: Rates) -> dict[str, Any]:
 def report_memory(row: Row) -> dict[str, Any]:
     """Print and return the row of the temporary memory."""
     # The problem shows its program to nobody else, and XLA reports the figure nowhere else.
-    wrapped: Any = make_problem(cfg.load(EXAMPLES / f"{row.example}.toml")).wrapped
+    wrapped: Any = make_problem(cfg.load(CONFIGS / f"{row.example}.toml")).wrapped
     used = wrapped._program().memory_analysis().temp_size_in_bytes / MIB
     print(f"{'memory':<18}{used:12.2f}{'':12} {row.unit:<32}{row.sign:>7} {row.bar}", flush=True)
     return {"gamaml": round(used, 2), "unit": row.unit, "bar": f"{row.sign} {row.bar}", "share": row.share(used)}

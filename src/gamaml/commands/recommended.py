@@ -31,17 +31,17 @@ _SMALL: Choices = {
 _LEARNED_STEP_SIZES = Choice("layer", "evolved step sizes are nearly always better than a fixed one.")
 
 _NAVIGATION: Choices = {
+    "strategy": Choice("multifactorial", "many rounds: a quarter of the distance of any other after equal steps."),
     "policy.hidden": Choice([32, 32], "the paper's [100, 100] learns as well; an evaluation takes five times as long."),
+    "policy.std_gene": Choice("round", "explores in the first collections, and cashes in at the last."),
     "inner.rounds": Choice(3, "train with the rounds you report: a policy trained for one round diverges at three."),
+    "inner.num_tasks": Choice(1, "a litter of children meets one task and is ranked by itself."),
+    "inner.batch_size": Choice(8, "a child on one task takes 2 ms."),
     "inner.step_size_gene": _LEARNED_STEP_SIZES,
-    "ga.population_size": _FEW_CHILDREN,
-    "ga.num_parents": _PARENTS,
-    "ga.mutation_std": Choice(0.08, "a large std finds the way."),
-    "ga.mutation_std_final": Choice(0.01, "a small one then improves the policy."),
+    "multifactorial.population_size": Choice(256, "with five rounds and more 128 do as well."),
+    "multifactorial.std_final": Choice(0.03, "a large std finds the way, a small one then improves the policy."),
     "ga.mutation_scale": Choice("fan_in", "the 32 x 32 weights need smaller changes than the others."),
-    "ga.elite.candidates": Choice(3, "in proportion to the population."),
-    "ga.elite.episodes": Choice(8, "of 8 tasks: a policy that fails on 1 goal in 50 must not become the elite."),
-    "stop.generations": Choice(80, "three to four minutes of one core."),
+    "stop.generations": Choice(100, "a minute and a half of one core."),
     "noise.size": _NOISE,
 }
 
