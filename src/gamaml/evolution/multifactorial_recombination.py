@@ -1,10 +1,10 @@
 """Multifactorial recombination: one centre, children of one task each, ranked among those of the same task.
 
 A child's skill factor is the task that it meets, and its rank is that among the children of the same skill factor
-(Gupta, Ong and Feng 2016, IEEE Transactions on Evolutionary Computation 20(3):343-357); children that share a task are
-a litter. They come in mirrored pairs (Brockhoff et al. 2010, PPSN XI), and all of them are recombined with the weights
-of their ranks, negative ones among them (Hansen 2016, arXiv 1604.00772, section 3.2), in a step that is longer than the
-weighted mean. With one litter this is ES (Salimans et al. 2017) without Adam.
+(Gupta, Ong and Feng 2016, IEEE Transactions on Evolutionary Computation 20(3):343-357); children that share a task
+are a litter. They come in mirrored pairs (Brockhoff et al. 2010, PPSN XI), and all of them are recombined with the
+weights of their ranks, negative ones among them, in a step that is longer than the weighted mean. With one litter
+this is ES (Salimans et al. 2017) without Adam.
 
 The vectors are the centre, the mean of the last centres, which is the incumbent, and with cumulative step-size
 adaptation the centre's path. A state's entries are the mirrored pairs whose noise moves the centre: the offset, and as
@@ -158,8 +158,8 @@ class Multifactorial:
     def _following_std(self, state: State, pairs: Entries, progress: Progress) -> float:
         """Return the std of the next state's children.
 
-        Source: cumulative step-size adaptation, Hansen 2016, arXiv 1604.00772, equations 43 to 45 with c = 1 / d =
-        (mu + 2) / (n + mu + 5) and the length of a random path as sqrt(n).
+        Source: cumulative step-size adaptation (Hansen 2016, arXiv 1604.00772), with (mu + 2) / (n + mu + 5) as the
+        decay of the path and as the inverse of the damping, and sqrt(n) as the length of a random path.
         """
         config, following = self.config, state.followed_by(pairs)
         if not self._adapts:
