@@ -97,14 +97,17 @@ def run(args: argparse.Namespace) -> int:
     for side in runs:
         check_seeds(side)
     everyone = [each for side in runs for each in side]
+    shown = list(range(max(each.header.num_rounds for each in everyone) + 1)) if rounds is None else rounds
+    # With the mean action every number of rounds is played by itself, the smallest first.
+    passes = sum(end + 1 for end in shown) / (min(shown) + 1) if args.mean_action and shown else 1
     settings: dict[str, Any] = {
         "tasks": args.tasks,
-        "rounds": range(max(each.header.num_rounds for each in everyone) + 1) if rounds is None else rounds,
+        "rounds": shown,
         "generation": args.generation,
         "parents_mean": args.parents_mean,
         "mean_action": args.mean_action,
         "overrides": args.set,
-        "on_tasks": _Estimate(args.tasks, len(everyone)),
+        "on_tasks": _Estimate(args.tasks, len(everyone), passes),
     }
     sides = [aggregate([adapt(each, **settings) for each in side]) for side in runs]
     alone = all(len(side.adaptations) == 1 for side in sides)
@@ -214,10 +217,11 @@ class _Estimate:
     Args:
         tasks: held-out tasks of each run.
         num_runs: runs that are adapted one after the other.
+        passes: time of all that is played for a run, in units of what comes first.
     """
 
-    def __init__(self, tasks: int, num_runs: int) -> None:
-        self._tasks, self._num_runs = tasks, num_runs
+    def __init__(self, tasks: int, num_runs: int, passes: float = 1.0) -> None:
+        self._tasks, self._num_runs, self._passes = tasks, num_runs, passes
         self._first = 0.0, tasks
         self._told = False
 
@@ -231,7 +235,7 @@ class _Estimate:
         if self._told or seconds < _PATIENCE_SECONDS:
             return
         self._told = True
-        total = seconds / (done - before) * self._tasks * self._num_runs
+        total = seconds / (done - before) * self._tasks * self._num_runs * self._passes
         write_error(
             f"{done} of {self._tasks} tasks in {duration(seconds)}, {count(self._num_runs, 'run')} in about "
             f"{duration(total)}; --tasks takes fewer"
