@@ -82,7 +82,7 @@ class Derivative(NamedTuple, Generic[Array]):
     Attributes:
         network: float32[num_weights].
         step_sizes: the derivative by the step sizes, not by their logarithms; shaped like `Learning.step_sizes`.
-        std: float32[], the derivative by the std.
+        std: the derivative by the std, shaped like `Learning.std`.
     """
 
     network: Array
