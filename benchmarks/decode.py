@@ -100,7 +100,10 @@ def measure(
     sources, space = Sources.whole(noise, problem, parents), Space(num_params, num_offsets)
     random = np.random.default_rng(1)
     taken: dict[str, list[float]] = {str(generation): [] for generation in (*GENERATIONS, "C")}
-    children = {generation: proposals(settings, 1, generation, NUM_PARENTS, space) for generation in GENERATIONS}
+    children = {
+        generation: proposals(settings, 1, generation, NUM_PARENTS, settings.mutation_std, space)
+        for generation in GENERATIONS
+    }
     for index in range(repeats):
         for generation, proposed in children.items():
 
