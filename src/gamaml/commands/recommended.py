@@ -98,16 +98,22 @@ _RUNNER: Choices = {
 
 _CHEETAH: Choices = {
     **_RUNNER,
+    "strategy": Choice("multifactorial", "twice the return of the GA after equal steps."),
     "task.settings": Choice({"horizon": 50}),
     "policy.hidden": Choice([16], "small, so generations are quick."),
-    "inner.episodes": Choice(10, "two cores."),
+    "policy.std_gene": Choice("round", "explores in the first collections, and cashes in at the last."),
+    "inner.rounds": Choice(3, "the rounds to report."),
+    "inner.num_tasks": Choice(1, "a task per pair of children."),
+    "inner.episodes": Choice(4, "more children in place of more episodes each."),
     "inner.step_size": Choice(1.0, "the evolved step size starts there."),
     "inner.discount": Choice(0.9, "an episode has 50 steps."),
-    "ga.population_size": Choice(80, "for two cores."),
-    "ga.num_parents": Choice(10, "an eighth of the children."),
-    "ga.elite.candidates": Choice(4, "in proportion to the population."),
-    "ga.elite.episodes": Choice(4, "of all directions."),
-    "stop.generations": Choice(40, "some minutes of two cores."),
+    "multifactorial.population_size": Choice(64, "with 32 some seeds learn nothing."),
+    "multifactorial.ranking": Choice("pair", "the two children of a pair share task and luck."),
+    "multifactorial.std": Choice(0.1, "adapted from there."),
+    "multifactorial.step_control": Choice("csa", "the length of the centre's path sets the std."),
+    "multifactorial.rate": Choice(4.0, "few generations need long steps."),
+    "multifactorial.episodes": Choice(1, "they are only reported."),
+    "stop.environment_steps": Choice(2_000_000, "three minutes of one core."),
 }
 
 _ANT: Choices = {
@@ -136,7 +142,7 @@ _TASKS: Mapping[str, Choices] = {
     "ant_velocity": {**_ANT, **_VELOCITIES},
     "bandit": _MEMORY,
     "cheetah_direction": _CHEETAH,
-    "cheetah_velocity": {**_CHEETAH, **_VELOCITIES},
+    "cheetah_velocity": _CHEETAH,
     "mdp": {**_MEMORY, "inner.num_tasks": Choice(100, "luck belongs to the task; 100 steps make a trial.")},
     "navigation": _NAVIGATION,
     "roboschool_ant_direction": {
