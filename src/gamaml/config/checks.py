@@ -32,6 +32,19 @@ def check(section: object, path: str) -> None:
             _check_value(entry.path, value, entry)
 
 
+def check_pairs(name: str, population_size: int) -> None:
+    """Refuse a population that cannot come in mirrored pairs.
+
+    Raises:
+        ConfigError: its size is odd.
+    """
+    if population_size % 2:
+        raise ConfigError(
+            f"{name}={population_size}: expected an even number, since children come in mirrored pairs; choose "
+            f"{population_size + 1}"
+        )
+
+
 def _check_value(name: str, value: Any, entry: Entry) -> None:  # an integer, a number, a string, true or false
     option = entry.option
     if option.choices and value not in (*option.choices, True, False) and not (option.own and ":" in value):

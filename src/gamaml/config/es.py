@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from gamaml.config.checks import check
+from gamaml.config.checks import check, check_pairs
 from gamaml.config.options import option
-from gamaml.errors import ConfigError
 
 
 @dataclass(frozen=True)
@@ -43,8 +42,4 @@ class ESConfig:
 
     def __post_init__(self) -> None:
         check(self, "es")
-        if self.population_size % 2:
-            raise ConfigError(
-                f"es.population_size={self.population_size}: expected an even number, since children come in mirrored "
-                f"pairs; choose {self.population_size + 1}"
-            )
+        check_pairs("es.population_size", self.population_size)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from dataclasses import dataclass
 
-from gamaml.config.checks import check
+from gamaml.config.checks import check, check_pairs
 from gamaml.config.options import option
 from gamaml.errors import ConfigError
 
@@ -58,11 +58,7 @@ class MultifactorialConfig:
 
     def __post_init__(self) -> None:
         check(self, "multifactorial")
-        if self.population_size % 2:
-            raise ConfigError(
-                f"multifactorial.population_size={self.population_size}: expected an even number, since children come "
-                f"in mirrored pairs; choose {self.population_size + 1}"
-            )
+        check_pairs("multifactorial.population_size", self.population_size)
         pairs = self.population_size // 2
         if self.litters is not None and pairs % self.litters:
             raise ConfigError(

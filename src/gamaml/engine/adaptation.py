@@ -34,6 +34,9 @@ _SEED = 0
 TASKS = 200
 """Held-out tasks by default: as many as it takes for 95 % intervals that are right, and to meet rare failures."""
 
+_FORCED_BY = {"inner.rounds": "--rounds", "inner.num_tasks": "--tasks", "policy.mean_at_end": "--mean-action"}
+"""Names that an option sets -> the option."""
+
 _BY_THE_MEAN = ", by the mean action after the last update"
 
 _BATCH = 8
@@ -323,8 +326,7 @@ def aggregate(adaptations: Sequence[Adaptation]) -> Aggregate:
 def _held_out(run: Run, rounds: int, overrides: Sequence[str], *, mean_action: bool) -> Config:
     """Return the run's config with one task per evaluation and `rounds` rounds, or one where the genes need it."""
     for override in overrides:
-        forced_by = {"inner.rounds": "--rounds", "inner.num_tasks": "--tasks", "policy.mean_at_end": "--mean-action"}
-        for name, option in forced_by.items():
+        for name, option in _FORCED_BY.items():
             if override.partition("=")[0].strip() == name:
                 raise ConfigError(f"--set {override}: expected other names, got {name}; use {option}")
         if override.partition("=")[0].strip().partition(".")[0] in _OF_THE_SEARCH:

@@ -6,8 +6,40 @@ import numpy as np
 import numpy.typing as npt
 
 from gamaml.evolution import streams
+from gamaml.evolution.decode import NoiseSource
 from gamaml.evolution.entries import ENTRY_DTYPE, INITIAL_STD, ROOT, Entries, new_entries
 from gamaml.evolution.strategy import Space, State
+from gamaml.types import Float32Array
+
+
+def std_of(state: State) -> float:
+    """Return the std with which the children of a state are made, from its column."""
+    return float(state.entries["std"][0])
+
+
+def mirrored_children(state: State, number: int, dtype: np.dtype[np.void]) -> Entries:
+    """Return children around vector 0; 2 i and 2 i + 1 are a mirrored pair, with the same noise added and subtracted.
+
+    Args:
+        state: the state of the generation, whose entries have the column `STD`.
+        number: an even number of children.
+        dtype: of an entry.
+
+    Source: mirrored sampling, Brockhoff et al. 2010, PPSN XI; Salimans et al. 2017, section 2.1.
+    """
+    offsets = np.repeat(drawn_offsets(state, number // 2), 2)
+    children = children_around(state, offsets, std_of(state), dtype)
+    children["factor"][1::2] *= -1
+    return children
+
+
+def weighted_noise(entries: Entries, noise: NoiseSource, start: int, size: int) -> Float32Array:
+    """Return the sum of factor times noise over all entries on a range of parameters, float32[size], in their order."""
+    total, product = np.zeros(size, np.float32), np.empty(size, np.float32)
+    for offset, factor in zip(entries["offset"].tolist(), entries["factor"], strict=True):
+        np.multiply(noise.block(offset + start, size), factor, out=product)
+        np.add(total, product, out=total)
+    return total
 
 
 def root_state(seed: int, space: Space, dtype: np.dtype[np.void] = ENTRY_DTYPE) -> State:

@@ -138,9 +138,7 @@ def decode_rows(entries: Entries, sources: Sources, out: Float32Array) -> None:
         if before == (offset, -factor):
             np.subtract(start, product, out=row)
             continue
-        np.multiply(sources.block(offset), np.float32(factor), out=product)
-        if scale is not None:
-            np.multiply(product, scale, out=product)
+        _scaled(sources.block(offset), np.float32(factor), scale, product)
         np.add(start, product, out=row)
         before = offset, factor
 
@@ -148,7 +146,9 @@ def decode_rows(entries: Entries, sources: Sources, out: Float32Array) -> None:
 def mutate(
     base: Float32Array, noise: Float32Array, factor: float, scale: Float32Array | None, out: Float32Array
 ) -> Float32Array:
-    """Write `base + factor * scale * noise` into `out` and return it. The only such sum in gamaml.
+    """Write `base + factor * scale * noise` into `out` and return it.
+
+    This sum and that of `decode_rows`, which has the same bits, are the only ones in gamaml.
 
     NumPy computes it everywhere, since a jitted sum rounds differently in the last bit.
 
@@ -162,11 +162,16 @@ def mutate(
     factor32 = np.float32(factor)
     product = np.empty(min(_BLOCK, out.size), np.float32)
     for part in _blocks(out.size):
-        scaled = np.multiply(noise[part], factor32, out=product[: out.size - part.start])
-        if scale is not None:
-            np.multiply(scaled, scale[part], out=scaled)
+        scaled = product[: out.size - part.start]
+        _scaled(noise[part], factor32, None if scale is None else scale[part], scaled)
         np.add(base[part], scaled, out=out[part])
     return out
+
+
+def _scaled(noise: Float32Array, factor: np.float32, scale: Float32Array | None, out: Float32Array) -> None:
+    np.multiply(noise, factor, out=out)
+    if scale is not None:
+        np.multiply(out, scale, out=out)
 
 
 def mean(rows: Sequence[Float32Array], out: Float32Array) -> Float32Array:

@@ -12,18 +12,16 @@ only entry is the root.
 from __future__ import annotations
 
 import functools
-import math
 from dataclasses import dataclass
 
 import numpy as np
 
 from gamaml.config import ESConfig
-from gamaml.errors import SelectionError
 from gamaml.evolution import adam
-from gamaml.evolution.centre import children_around, drawn_offsets, root_state
+from gamaml.evolution.centre import mirrored_children, root_state, std_of, weighted_noise
 from gamaml.evolution.decode import Sources, decode
 from gamaml.evolution.entries import STD, Entries, new_entries, without_children
-from gamaml.evolution.ranks import centred_ranks
+from gamaml.evolution.ranks import centred_ranks, check_some_finite, mean_fitness
 from gamaml.evolution.schedule import decayed, share_of
 from gamaml.evolution.strategy import Outcome, Part, Progress, Sizes, Space, State
 from gamaml.types import Float32Array, Records
@@ -51,14 +49,8 @@ class EvolutionStrategy:
         return root
 
     def children(self, state: State) -> Entries:
-        """Return the children; 2 i and 2 i + 1 are a mirrored pair, with the same noise added and subtracted.
-
-        Source: Salimans et al. 2017, section 2.1.
-        """
-        offsets = np.repeat(drawn_offsets(state, self.config.population_size // 2), 2)
-        children = children_around(state, offsets, self.std(state), self.sizes.entry_dtype)
-        children["factor"][1::2] *= -1
-        return children
+        """Return the children, in mirrored pairs."""
+        return mirrored_children(state, self.config.population_size, self.sizes.entry_dtype)
 
     def contenders(self, state: State, records: Records | None) -> Entries:
         """Return the centre; its re-evaluations are only reported."""
@@ -70,21 +62,15 @@ class EvolutionStrategy:
         Raises:
             SelectionError: no child has a finite fitness.
         """
-        if not np.isfinite(records["fitness"]).any():
-            raise SelectionError(
-                f"generation {state.generation}: expected at least one child with a finite fitness, got none of "
-                f"{len(records)}; try a smaller es.std, es.step_size or inner.step_size"
-            )
+        check_some_finite(state, records, "try a smaller es.std, es.step_size or inner.step_size")
         utilities = centred_ranks(records["fitness"])
         pairs = without_children(self.children(state)[::2])
-        pairs["factor"] = (utilities[::2] - utilities[1::2]) / (len(records) * self.std(state))
+        pairs["factor"] = (utilities[::2] - utilities[1::2]) / (len(records) * std_of(state))
         config, following = self.config, state.generation + 1
         share = share_of(config.decay_generations, following, progress.share)
         pairs["std"] = decayed(config.std, config.std_final, share)
         pairs["step_size"] = decayed(config.step_size, config.step_size_final, share)
-        fitness = reevaluations["fitness"].astype(np.float64)
-        found = float(fitness.mean()) if np.isfinite(fitness).all() else math.nan
-        return Outcome(state.followed_by(pairs), found, self.std(state), contender=0)
+        return Outcome(state.followed_by(pairs), mean_fitness(reevaluations), std_of(state), contender=0)
 
     def decode(self, entry: np.void, sources: Sources, out: Float32Array) -> None:
         """Write a child's parameters into `out`."""
@@ -99,10 +85,7 @@ class EvolutionStrategy:
             part.out[0], part.out[1:] = sources.initial(int(state.entries["offset"][0])), 0
             return
         config = self.config
-        gradient, product = np.zeros(sources.size, np.float32), np.empty(sources.size, np.float32)
-        for offset, weight in zip(state.entries["offset"].tolist(), state.entries["factor"], strict=True):
-            np.multiply(sources.block(offset), weight, out=product)
-            np.add(gradient, product, out=gradient)
+        gradient = weighted_noise(state.entries, sources.noise, sources.start, sources.size)
         if config.weight_decay:
             decay = sources.vectors[0] * np.float32(config.weight_decay)
             gradient -= decay if sources.scale is None else decay * sources.scale
@@ -119,10 +102,6 @@ class EvolutionStrategy:
     def incumbent(self, state: State, vectors: Float32Array) -> Float32Array:
         """Return the centre."""
         return vectors[0]
-
-    def std(self, state: State) -> float:
-        """Return the std with which the children of a state are made."""
-        return float(state.entries["std"][0])
 
     def describe(self) -> dict[str, str]:
         """Return the settings in words."""

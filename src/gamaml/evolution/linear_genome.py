@@ -8,9 +8,10 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from gamaml.evolution.centre import weighted_noise
 from gamaml.evolution.decode import Decodable, NoiseSource, Sources, decode
 from gamaml.evolution.entries import UNCHANGED, Entries, new_entries
-from gamaml.evolution.multifactorial_recombination import MEAN, advance, mean_shares, weighted_noise
+from gamaml.evolution.multifactorial_recombination import MEAN, advance, mean_shares
 from gamaml.types import Float32Array
 
 

@@ -22,11 +22,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from gamaml.config import MultifactorialConfig
-from gamaml.errors import SelectionError
-from gamaml.evolution.centre import children_around, drawn_offsets, root_state
-from gamaml.evolution.decode import NoiseSource, Sources, decode
+from gamaml.evolution.centre import mirrored_children, root_state, std_of, weighted_noise
+from gamaml.evolution.decode import Sources, decode
 from gamaml.evolution.entries import STD, Entries, new_entries, without_children
-from gamaml.evolution.ranks import shared_ranks
+from gamaml.evolution.ranks import check_some_finite, mean_fitness, shared_ranks
 from gamaml.evolution.schedule import decayed, share_of
 from gamaml.evolution.strategy import PART, Outcome, Part, Progress, Sizes, Space, State
 from gamaml.types import Float32Array, Float64Array, Records
@@ -69,9 +68,7 @@ class Multifactorial:
         alone.
         """
         number = self.config.population_size
-        offsets = np.repeat(drawn_offsets(state, number // 2), 2)
-        children = children_around(state, offsets, self.std(state), self.sizes.entry_dtype)
-        children["factor"][1::2] *= -1
+        children = mirrored_children(state, number, self.sizes.entry_dtype)
         children["task"] = children["episode"] = np.arange(number) // 2 % self.num_litters
         return children
 
@@ -87,20 +84,14 @@ class Multifactorial:
         Raises:
             SelectionError: no child has a finite fitness.
         """
-        if not np.isfinite(records["fitness"]).any():
-            raise SelectionError(
-                f"generation {state.generation}: expected at least one child with a finite fitness, got none of "
-                f"{len(records)}; try a smaller multifactorial.std or inner.step_size"
-            )
+        check_some_finite(state, records, "try a smaller multifactorial.std or inner.step_size")
         weights, step = pair_weights(records["fitness"], self.num_litters, self.config.ranking), self._step(state)
         pairs = without_children(self.children(state)[::2])
         pairs["factor"] = step * weights
         if self._adapts:
             pairs["step"] = step
         pairs["std"] = self._following_std(state, pairs, progress)
-        fitness = reevaluations["fitness"].astype(np.float64)
-        found = float(fitness.mean()) if np.isfinite(fitness).all() else math.nan
-        return Outcome(state.followed_by(pairs), found, self.std(state), contender=0)
+        return Outcome(state.followed_by(pairs), mean_fitness(reevaluations), std_of(state), contender=0)
 
     def decode(self, entry: np.void, sources: Sources, out: Float32Array) -> None:
         """Write a child's parameters into `out`."""
@@ -131,10 +122,6 @@ class Multifactorial:
         """Number of litters."""
         return self.config.litters or 1
 
-    def std(self, state: State) -> float:
-        """Return the std with which the children of a state are made."""
-        return float(state.entries["std"][0])
-
     def describe(self) -> dict[str, str]:
         """Return the settings in words."""
         config = self.config
@@ -153,7 +140,7 @@ class Multifactorial:
         return self.config.step_control == "csa"
 
     def _step(self, state: State) -> float:
-        return self.config.rate * self.std(state)
+        return self.config.rate * std_of(state)
 
     def _following_std(self, state: State, pairs: Entries, progress: Progress) -> float:
         """Return the std of the next state's children.
@@ -165,7 +152,7 @@ class Multifactorial:
         if not self._adapts:
             share = share_of(config.std_generations, following.generation, progress.share)
             return decayed(config.std, config.std_final, share)
-        std, effective = self.std(state), _effective_number(following)
+        std, effective = std_of(state), _effective_number(following)
         if effective is None:
             return std
         sources, square = progress.sources, 0.0
@@ -207,15 +194,6 @@ def pair_weights(fitness: Float64Array | Float32Array, num_litters: int, ranking
             utilities[members] = ranks / max(1, len(ranks) - 1) - 0.5
         weights, total = utilities[::2] - utilities[1::2], np.abs(utilities).sum()
     return weights / total if total > 0 else np.zeros(len(weights))
-
-
-def weighted_noise(entries: Entries, noise: NoiseSource, start: int, size: int) -> Float32Array:
-    """Return the sum of factor times noise over all entries on a range of parameters, float32[size], in their order."""
-    total, product = np.zeros(size, np.float32), np.empty(size, np.float32)
-    for offset, factor in zip(entries["offset"].tolist(), entries["factor"], strict=True):
-        np.multiply(noise.block(offset + start, size), factor, out=product)
-        np.add(total, product, out=total)
-    return total
 
 
 def advance(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -44,14 +45,33 @@ def best_first(state: State, records: Records) -> npt.NDArray[np.int64]:
     Raises:
         SelectionError: no child has a finite fitness.
     """
+    check_some_finite(state, records, "try a smaller std or inner.step_size")
     fitness = records["fitness"].astype(np.float64)
-    finite = np.isfinite(fitness)
-    if not finite.any():
+    return np.argsort(np.where(np.isfinite(fitness), -fitness, np.inf), kind="stable")
+
+
+def check_some_finite(state: State, records: Records, remedy: str) -> None:
+    """Refuse a generation without anything to continue from.
+
+    Args:
+        state: the state of the generation.
+        records: the children's records.
+        remedy: end of the message.
+
+    Raises:
+        SelectionError: no child has a finite fitness.
+    """
+    if not np.isfinite(records["fitness"]).any():
         raise SelectionError(
             f"generation {state.generation}: expected at least one child with a finite fitness, got none of "
-            f"{len(records)}; try a smaller std or inner.step_size"
+            f"{len(records)}; {remedy}"
         )
-    return np.argsort(np.where(finite, -fitness, np.inf), kind="stable")
+
+
+def mean_fitness(records: Records) -> float:
+    """Return the mean fitness of a candidate's re-evaluations, NaN unless all are finite."""
+    fitness = records["fitness"].astype(np.float64)
+    return float(fitness.mean()) if np.isfinite(fitness).all() else math.nan
 
 
 def contender_means(reevaluations: Records, num_contenders: int) -> Float64Array:

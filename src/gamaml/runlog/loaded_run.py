@@ -19,16 +19,15 @@ from gamaml.evolution.entries import Entries
 from gamaml.evolution.genome import Genome, genome_of
 from gamaml.evolution.linear_genome import LinearGenome, linear_genome_of
 from gamaml.evolution.noise_table import LazyNoise
-from gamaml.evolution.ranks import ranking
 from gamaml.evolution.rebuild import Course, Snapshot, rebuild, rebuild_for
 from gamaml.evolution.records import NOT_SCIENCE
 from gamaml.evolution.strategy import State, Strategy
 from gamaml.runlog import hdf5_file
-from gamaml.runlog.generation import NO_CONTENDER
 from gamaml.runlog.hdf5_file import PADDING, Contents
 from gamaml.runlog.header import Header
 from gamaml.runlog.history import read_generations, read_past, read_snapshots
 from gamaml.runlog.run_log import sidecar
+from gamaml.runlog.summary import incumbent_records
 from gamaml.types import Float32Array, Float64Array, Problem, Records
 
 logger = logging.getLogger(__name__)
@@ -178,9 +177,7 @@ class Run:
         generation = self._last(generation)
         check_index("generation", generation, self.num_generations)
         contender, episodes = int(self.summary["contender"][generation]), self.header.sizes.num_episodes
-        if contender != NO_CONTENDER:
-            return self.reevaluations[generation, contender * episodes : (contender + 1) * episodes]
-        return self.records[generation][ranking(self.records[generation]["fitness"])[:1]]
+        return incumbent_records(self.records[generation], self.reevaluations[generation], contender, episodes)
 
     def state(self, generation: int) -> State:
         """Return the strategy's state before a generation; G is the open one."""

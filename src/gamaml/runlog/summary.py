@@ -68,15 +68,19 @@ def summarise(generation: Generation) -> Summary:
     finite = generation.records[np.isfinite(generation.records["fitness"])]
     fitness = finite["fitness"].astype(np.float64)
     some = len(fitness) > 0
+    contender = NO_CONTENDER if generation.contender is None else generation.contender
+    episodes = len(generation.reevaluations) // max(1, len(generation.contenders))
     return Summary(
         generation=generation.generation,
         fitness_best=float(fitness.max()) if some else np.nan,
         fitness_mean=float(fitness.mean()) if some else np.nan,
         fitness_median=float(np.median(fitness)) if some else np.nan,
         incumbent_fitness=generation.incumbent_fitness,
-        incumbent_returns=_mean_returns(_incumbent_records(generation)),
+        incumbent_returns=_mean_returns(
+            incumbent_records(generation.records, generation.reevaluations, contender, episodes)
+        ),
         mean_returns=_mean_returns(finite),
-        contender=NO_CONTENDER if generation.contender is None else generation.contender,
+        contender=contender,
         num_failed=len(generation.records) - len(finite),
         num_evaluations=len(generation.records) + len(generation.reevaluations),
         steps=generation.steps,
@@ -85,13 +89,18 @@ def summarise(generation: Generation) -> Summary:
     )
 
 
-def _incumbent_records(generation: Generation) -> Records:
-    """Return the incumbent's re-evaluations, or its one record as a child, or no record."""
-    if generation.contender is not None:
-        episodes = len(generation.reevaluations) // len(generation.contenders)
-        return generation.reevaluations[generation.contender * episodes : (generation.contender + 1) * episodes]
-    best = ranking(generation.records["fitness"])[:1]
-    return generation.records[best]
+def incumbent_records(records: Records, reevaluations: Records, contender: int, episodes: int) -> Records:
+    """Return the incumbent's re-evaluations, or its one record as a child, or no record.
+
+    Args:
+        records: the children's records of a generation.
+        reevaluations: the contenders' records, `episodes` of each.
+        contender: index of the contender that is the incumbent; NO_CONTENDER for the best child.
+        episodes: re-evaluations of a contender.
+    """
+    if contender != NO_CONTENDER:
+        return reevaluations[contender * episodes : (contender + 1) * episodes]
+    return records[ranking(records["fitness"])[:1]]
 
 
 def _mean_returns(records: Records) -> Float64Array:
