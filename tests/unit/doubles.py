@@ -16,20 +16,21 @@ from gamaml.types import Float32Array
 Bytes = npt.NDArray[np.uint8]
 
 
-class OneParameter:
-    """A problem of one parameter that starts as its noise."""
+@dataclass
+class Toy:
+    """The part of a problem that decoding needs: it starts as a tenth of its noise."""
 
-    num_params = 1
+    num_params: int = 1
     scale: Float32Array | None = None
 
     def initial(self, noise: Float32Array) -> Float32Array:
-        return noise
+        return noise * np.float32(0.1)
 
 
 def progress(share: float) -> Progress:
     """Return the progress of a run of which this share is done."""
     noise = LazyNoise(size=1000, seed=5)
-    return Progress(share, Sources.whole(noise, OneParameter(), np.zeros((1, 1), np.float32)))
+    return Progress(share, Sources.whole(noise, Toy(), np.zeros((1, 1), np.float32)))
 
 
 AT_START = progress(0.0)

@@ -3,6 +3,7 @@ from __future__ import annotations
 import dataclasses
 import math
 
+import doubles
 import numpy as np
 import pytest
 from hypothesis import given
@@ -42,12 +43,8 @@ GA = GeneticAlgorithm(GAConfig(num_parents=3, recombine=3))
 
 
 @dataclasses.dataclass
-class Toy:
+class Toy(doubles.Toy):
     num_params: int = NUM_PARAMS
-    scale: Float32Array | None = None
-
-    def initial(self, noise: Float32Array) -> Float32Array:
-        return noise * np.float32(0.1)
 
 
 def float32(*values: float) -> Float32Array:

@@ -3,6 +3,7 @@ from __future__ import annotations
 import dataclasses
 import math
 
+import doubles
 import numpy as np
 import pytest
 from doubles import AT_START, progress
@@ -27,12 +28,8 @@ FOUR = ESConfig(population_size=4, std=0.5, step_size=0.1, episodes=2)
 
 
 @dataclasses.dataclass
-class Toy:
+class Toy(doubles.Toy):
     num_params: int = NUM_PARAMS
-    scale: Float32Array | None = None
-
-    def initial(self, noise: Float32Array) -> Float32Array:
-        return noise * np.float32(0.1)
 
 
 class TwoBlocks:

@@ -6,6 +6,7 @@ import dataclasses
 import math
 from collections.abc import Sequence
 
+import doubles
 import numpy as np
 import pytest
 from doubles import AT_START, progress
@@ -31,12 +32,8 @@ CSA = dataclasses.replace(EIGHT, step_control="csa")
 
 
 @dataclasses.dataclass
-class Toy:
+class Toy(doubles.Toy):
     num_params: int = NUM_PARAMS
-    scale: Float32Array | None = None
-
-    def initial(self, noise: Float32Array) -> Float32Array:
-        return noise * np.float32(0.1)
 
 
 SCALED = Toy(scale=np.linspace(0.3, 2, NUM_PARAMS).astype(np.float32))
